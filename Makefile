@@ -1,0 +1,57 @@
+# Coach Relay. `make demo` shows the whole thing; `make test` proves it; `make help` lists the rest.
+# Both need only Python 3.11 or newer; what else is missing is installed, or named with what to do about it.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test verify fix bench lint types house lock clean setup
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## make the virtual environment and install everything into it
+
+$(READY): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh
+	@touch $@
+
+demo: $(READY) ## a coach and a client really meet: messages, a file, a call, a crash, and what the relay holds
+	@$(BIN)/coach demo
+
+test: $(READY) ## every test (unit, conformance, end to end, faults, abuse)
+	@$(BIN)/python -m pytest
+
+verify: $(READY) lint types house test ## everything that must hold before a change lands
+
+lint: $(READY)
+	@echo "== formatting and lint"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(READY)
+	@echo "== types"
+	@$(BIN)/mypy
+
+house: $(READY)
+	@echo "== layering"
+	@$(BIN)/lint-imports --no-timing
+
+fix: $(READY) ## format, and mend what lint can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## measure speed against baselines taken in the same run
+	@$(BIN)/python -m tests.bench
+
+lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--all-extras --group dev --python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## remove the virtual environment and caches (asks first)
+	@printf 'Remove %s and all caches? [y/N] ' "$(VENV)"; read a; [ "$$a" = y ] || exit 1
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
