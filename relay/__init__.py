@@ -1,0 +1,1 @@
+"""Coach Relay: the relay, which carries coaching conversations that it cannot read."""
