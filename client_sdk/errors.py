@@ -1,0 +1,289 @@
+"""Every error the SDK raises, in one tree.
+
+Each has a stable ``code`` and a message that says what happened, why, and what to do next.
+
+CoachRelayError
+├── UsageError                     the program called us wrongly (a local fault)
+├── ContentError                   what is said inside a conversation
+│   ├── ContentMalformed           bytes that are no content at all
+│   ├── ContentInvalid             a field against its rule
+│   │   └── BodyInvalid            (client_sdk.content) the same in a received message, kept whole
+│   ├── ContentTooBig
+│   └── AnswerInvalid              an answer that does not fit the check-in's questions
+├── IdentityError                  who is who
+│   ├── ManifestInvalid            a device list that does not parse, verify, or follow its predecessor
+│   ├── ConversationInfoInvalid    the group's extension 0xF0C1 does not parse
+│   ├── CredentialRefused          a leaf or key package that its user did not sign for
+│   ├── MembershipError            a commit against the membership rules: void for every member
+│   ├── UpdateRequired             the conversation needs a feature that this version lacks
+│   └── CallRevealFailed           the call words' commitment does not open: the call ends
+├── TrustError                     sending stops until a person decides
+│   ├── ApprovalRequired           a further person waits to be admitted
+│   └── (IdentityChanged is a SecurityAlarm)
+├── SecurityAlarm                  client_sdk.delivery.alarms: sending stops until a person has looked
+│   ├── StreamRolledBack, StreamForked, StreamIncarnationChanged, StreamGap, StreamOrderBroken
+│   ├── MessageMissing, ClonedDevice, BundleMismatch, FalseAcknowledgement, EpochRolledBack
+│   └── IdentityChanged, ManifestRolledBack
+├── VaultError                     the encrypted local store
+│   ├── VaultMissing, VaultExists, VaultInUse, VaultClosed
+│   ├── WrongPassphrase            also: the wrong raw key
+│   ├── VaultCorrupt               it is the right key, and the file is damaged: fails closed
+│   ├── VaultFormatUnknown         made by a newer version
+│   ├── VaultFull, VaultUnavailable
+│   ├── KeyringUnavailable, KeyMissing
+│   └── UnknownItem                no such item in the history
+└── RelayError                     the connection and the relay's answers
+    ├── RelayUnreachable
+    ├── AccessRefused              the relay does not let this device in (token, signature, device limit)
+    ├── RelayRefused               any other refusal; ``code`` is the relay's own code
+    └── EngagementUnavailable      no such engagement, not yours, or ended
+
+Rooms with further errors (attachments, calls) hang them under ``CoachRelayError`` in their own folder;
+``client_sdk.mls`` stands alone and has a tree of its own.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Who has to do something about it."""
+
+    LOCAL = "local"
+    """This program, this device or this person."""
+    REMOTE = "remote"
+    """A peer, the relay or the network."""
+
+
+class CoachRelayError(Exception):
+    """Root of the SDK's errors."""
+
+    code: str = "coach_relay"
+    fault: ClassVar[Fault] = Fault.LOCAL
+
+
+class UsageError(CoachRelayError):
+    """The program called the SDK in a way that makes no sense."""
+
+    code = "usage"
+
+
+# What is said inside a conversation
+
+
+class ContentError(CoachRelayError):
+    """Root of the errors about what is said inside a conversation."""
+
+    code = "content"
+
+
+class ContentMalformed(ContentError):  # noqa: N818  the names are the public contract
+    """The bytes are no content: another structure than docs/PROTOCOL.md section 9 gives."""
+
+    code = "content_malformed"
+    fault = Fault.REMOTE
+
+
+class ContentInvalid(ContentError):  # noqa: N818
+    """A field of the content is against its rule."""
+
+    code = "content_invalid"
+
+
+class ContentTooBig(ContentError):  # noqa: N818
+    """The content is longer than a message may be."""
+
+    code = "content_too_big"
+
+
+class AnswerInvalid(ContentError):  # noqa: N818
+    """An answer does not fit the questions of its check-in."""
+
+    code = "answer_invalid"
+
+
+# Who is who
+
+
+class IdentityError(CoachRelayError):
+    """Root of the errors about who is who."""
+
+    code = "identity"
+    fault = Fault.REMOTE
+
+
+class ManifestInvalid(IdentityError):  # noqa: N818
+    """A manifest (a user's signed device list) does not parse, verify, or follow its predecessor."""
+
+    code = "manifest_invalid"
+
+
+class ConversationInfoInvalid(IdentityError):  # noqa: N818
+    """The conversation's extension 0xF0C1 is missing, malformed, or changed in a way it never may."""
+
+    code = "conversation_info_invalid"
+
+
+class CredentialRefused(IdentityError):  # noqa: N818
+    """A leaf or key package carries a credential that its user did not sign for."""
+
+    code = "credential_refused"
+
+
+class MembershipError(IdentityError):
+    """A commit breaks a membership rule: it is void, and every member finds it so."""
+
+    code = "membership"
+
+
+class UpdateRequired(IdentityError):  # noqa: N818
+    """The conversation requires features that this version of the SDK does not have."""
+
+    code = "update_required"
+    fault = Fault.LOCAL
+
+    def __init__(self, features: tuple[str, ...]) -> None:
+        super().__init__(
+            f"This conversation needs {', '.join(features)}, which this version of the app does not have. "
+            "Nothing is sent until the app is updated."
+        )
+        self.features = features
+
+
+class CallRevealFailed(IdentityError):  # noqa: N818
+    """The caller's nonce does not open its commitment: somebody may stand between; the call ends."""
+
+    code = "call_reveal_failed"
+
+
+class TrustError(CoachRelayError):
+    """Root of the errors that wait for a person's decision."""
+
+    code = "trust"
+
+
+class ApprovalRequired(TrustError):  # noqa: N818
+    """A further person waits to be admitted: somebody in the conversation has to approve."""
+
+    code = "approval_required"
+
+
+# The encrypted local store
+
+
+class VaultError(CoachRelayError):
+    """Root of the errors of the encrypted local store."""
+
+    code = "vault"
+
+
+class VaultMissing(VaultError):  # noqa: N818
+    """There is no vault at this path."""
+
+    code = "vault_missing"
+
+
+class VaultExists(VaultError):  # noqa: N818
+    """A file stands where a new vault should be made; it is never overwritten."""
+
+    code = "vault_exists"
+
+
+class VaultInUse(VaultError):  # noqa: N818
+    """Another process, or another part of this one, has the vault open."""
+
+    code = "vault_in_use"
+
+
+class VaultClosed(VaultError):  # noqa: N818
+    """The vault, or the transaction, was used after its end."""
+
+    code = "vault_closed"
+
+
+class WrongPassphrase(VaultError):  # noqa: N818
+    """The passphrase (or raw key) does not open this vault."""
+
+    code = "wrong_passphrase"
+
+
+class VaultCorrupt(VaultError):  # noqa: N818
+    """The key is right, and the file is damaged, cut or altered: nothing in it is used."""
+
+    code = "vault_corrupt"
+
+
+class VaultFormatUnknown(VaultError):  # noqa: N818
+    """The vault has a format this version does not know (most likely a newer one)."""
+
+    code = "vault_format_unknown"
+
+
+class VaultFull(VaultError):  # noqa: N818
+    """The disk is full: the transaction did not happen."""
+
+    code = "vault_full"
+
+
+class VaultUnavailable(VaultError):  # noqa: N818
+    """The operating system does not let us read or write the file: the transaction did not happen."""
+
+    code = "vault_unavailable"
+
+
+class KeyringUnavailable(VaultError):  # noqa: N818
+    """The operating system's keyring cannot be used."""
+
+    code = "keyring_unavailable"
+
+
+class KeyMissing(VaultError):  # noqa: N818
+    """The keyring has no key for this vault."""
+
+    code = "key_missing"
+
+
+class UnknownItem(VaultError):  # noqa: N818
+    """The history has no such item."""
+
+    code = "unknown_item"
+
+
+# The connection and the relay's answers
+
+
+class RelayError(CoachRelayError):
+    """Root of the errors of the connection to the relay."""
+
+    code = "relay"
+    fault = Fault.REMOTE
+
+
+class RelayUnreachable(RelayError):  # noqa: N818
+    """The relay does not answer; what was to be sent is kept and sent later."""
+
+    code = "relay_unreachable"
+
+
+class AccessRefused(RelayError):  # noqa: N818
+    """The relay does not let this device in."""
+
+    code = "access_refused"
+
+
+class RelayRefused(RelayError):  # noqa: N818
+    """The relay refused a request; ``code`` is the relay's own (docs/PROTOCOL.md section 2.3)."""
+
+    code = "relay_refused"
+
+    def __init__(self, message: str, *, code: str = "relay_refused") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EngagementUnavailable(RelayError):  # noqa: N818
+    """There is no such engagement, or it is not this user's (the two look the same), or it has ended."""
+
+    code = "engagement_unavailable"
