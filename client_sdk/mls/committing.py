@@ -1,0 +1,272 @@
+"""Creating groups and commits (RFC 9420 section 11, 12.4.1, 12.4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from . import tree_math
+from .codec import opaque
+from .credentials import AuthenticationService, Credential, SignatureKeyPair
+from .epoch_change import (
+    EpochInputs,
+    NextEpoch,
+    check_new_tree,
+    enter_epoch,
+    gather_psks,
+    provisional_context,
+    start_epoch,
+)
+from .errors import UnknownProposal, ValidationError
+from .extensions import EXTERNAL_PUB, RATCHET_TREE, Extension, check_unique
+from .framing import (
+    AuthData,
+    AuthenticatedContent,
+    ContentType,
+    FramedContent,
+    MLSMessage,
+    Sender,
+    SenderType,
+    WireFormat,
+)
+from .group_state import GroupState
+from .hpke import Rng, draw
+from .key_package import check_key_package_now, own_leaf
+from .key_schedule import GroupContext, welcome_secret
+from .leaf_node import MLS_VERSION, Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
+from .proposal_list import AppliedProposals, ResolvedProposal, Rules, apply_proposals, path_required
+from .proposals import Add, Commit, Proposal, ProposalRef
+from .protection import Padding, protect_private, sign_content
+from .psk import PskStore
+from .ratchet_tree import RatchetTree
+from .suites import CipherSuite
+from .treekem import NewPath, encrypt_path, generate_path, surviving_keys
+from .update_path import HpkeCiphertext
+from .validation import MAX_LEAF_LIFETIME, check_leaf
+from .welcome import WELCOME_LABEL, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome, seal_group_info
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOutput:
+    """A commit and what goes with it. Use ``state`` only once the commit is accepted.
+
+    ``current`` is the old epoch with the message key of this commit used up: whoever sends the commit and
+    then sees another one accepted goes on from it, so no key ever encrypts twice. It is None for a joiner.
+    """
+
+    state: GroupState
+    commit: bytes = field(repr=False)
+    welcome: bytes | None = field(repr=False)
+    group_info: bytes = field(repr=False)
+    current: GroupState | None = None
+
+
+def create_group(
+    suite: CipherSuite,
+    group_id: bytes,
+    signer: SignatureKeyPair,
+    credential: Credential,
+    *,
+    lifetime: Lifetime,
+    rng: Rng,
+    extensions: Iterable[Extension] = (),
+    capabilities: Capabilities | None = None,
+    leaf_extensions: Iterable[Extension] = (),
+) -> GroupState:
+    """A new group with this member alone (section 11)."""
+    group_extensions, own_extensions = tuple(extensions), tuple(leaf_extensions)
+    check_unique(group_extensions)
+    types = [extension.type for extension in (*group_extensions, *own_extensions)]
+    pair = suite.kem.generate(rng)
+    leaf = own_leaf(
+        suite,
+        signer,
+        credential,
+        encryption_key=pair.public,
+        lifetime=lifetime,
+        capabilities=capabilities or default_capabilities(types),
+        leaf_extensions=own_extensions,
+    )
+    tree = RatchetTree(suite, (leaf,))
+    check_new_tree(tree, group_extensions)
+    context = GroupContext(MLS_VERSION, suite.id, group_id, 0, tree.tree_hash(), b"", group_extensions)
+    zero = bytes(suite.hash_length)
+    epoch = start_epoch(suite, context, draw(rng, suite.hash_length), zero, zero)
+    return epoch.state(tree=tree, own_leaf_index=0, signer=signer, private_keys={0: pair.private})
+
+
+def create_commit(
+    state: GroupState,
+    proposals: Sequence[Proposal | ProposalRef] = (),
+    *,
+    auth: AuthenticationService,
+    now: int,
+    rng: Rng,
+    force_path: bool = True,
+    new_credential: Credential | None = None,
+    authenticated_data: bytes = b"",
+    padding: Padding | None = None,
+    psks: PskStore | None = None,
+    tree_in_welcome: bool = True,
+    max_lifetime: int = MAX_LEAF_LIFETIME,
+) -> CommitOutput:
+    """Commit proposals, by value or (`ProposalRef`) received before, as a PrivateMessage.
+
+    Raises what the same commit would raise at a receiver, so nothing invalid is ever sent.
+    """
+    state.require_active()
+    epoch_state, suite, own = state.epoch_state, state.suite, state.own_leaf_index
+    sender = Sender(SenderType.MEMBER, own)
+    entries = resolve_proposals(state, proposals, sender)
+    _check_adds_now(entries, now)
+    rules = Rules(epoch_state.tree, state.group_context, auth, max_lifetime)
+    applied = apply_proposals(rules, entries, sender)
+    joined = [index for index, _ in applied.added]
+
+    with_path = force_path or new_credential is not None or path_required(entries)
+    tree, path, update_path, commit_secret = applied.tree, None, None, bytes(suite.hash_length)
+    private_keys = surviving_keys(epoch_state.private_keys, epoch_state.tree, applied.tree)
+    if with_path:
+        path = _own_path(state, applied, new_credential, auth, rng)
+        tree, commit_secret = path.tree, path.commit_secret
+        private_keys = surviving_keys(private_keys, applied.tree, tree) | path.private_keys
+    check_new_tree(tree, applied.extensions)
+    provisional = provisional_context(state.group_context, tree, applied.extensions)
+    if path is not None:
+        update_path = encrypt_path(path, own, provisional.encoded, joined, rng)
+
+    content = FramedContent(
+        group_id=state.group_id,
+        epoch=state.epoch,
+        sender=sender,
+        authenticated_data=authenticated_data,
+        content_type=ContentType.COMMIT,
+        body=Commit(tuple(proposals), update_path),
+    )
+    wire_format = WireFormat.PRIVATE_MESSAGE
+    signature = sign_content(suite, epoch_state.signer, wire_format, content, state.group_context.encoded)
+    unconfirmed = AuthenticatedContent(wire_format, content, AuthData(signature, None))
+    inputs = EpochInputs(
+        epoch_state.secrets.init_secret, commit_secret, gather_psks(suite, applied.psks, psks, state)
+    )
+    epoch = enter_epoch(suite, provisional, epoch_state.interim_transcript_hash, unconfirmed, inputs)
+    message, used_up = protect_private(
+        suite,
+        epoch_state.secrets.sender_data_secret,
+        state.secret_tree,
+        content,
+        AuthData(signature, epoch.confirmation_tag),
+        rng=rng,
+        padding=padding,
+    )
+    new_state = epoch.state(
+        tree=tree,
+        own_leaf_index=own,
+        signer=epoch_state.signer,
+        private_keys=private_keys,
+        reinit=applied.reinit,
+    )
+    return CommitOutput(
+        state=new_state,
+        commit=MLSMessage(message).serialize(),
+        welcome=_make_welcome(epoch, new_state, applied, path, rng, tree_in_welcome=tree_in_welcome),
+        group_info=export_group_info(new_state),
+        current=state.with_secret_tree(used_up),
+    )
+
+
+def resolve_proposals(
+    state: GroupState, listed: Sequence[Proposal | ProposalRef], committer: Sender
+) -> tuple[ResolvedProposal, ...]:
+    """Replace references by the proposals of this epoch they mean."""
+    known = {entry.ref: entry for entry in state.pending}
+    resolved = []
+    for item in listed:
+        if not isinstance(item, ProposalRef):
+            resolved.append(ResolvedProposal(item, committer, by_reference=False))
+            continue
+        found = known.get(item.ref)
+        if found is None:
+            raise UnknownProposal("COMMIT-REFERENCE", "a commit refers to a proposal that was not seen")
+        resolved.append(ResolvedProposal(found.proposal, found.sender, by_reference=True))
+    if len({item.ref for item in listed if isinstance(item, ProposalRef)}) != sum(
+        isinstance(item, ProposalRef) for item in listed
+    ):
+        raise ValidationError("COMMIT-REFERENCE-TWICE", "a commit refers to the same proposal twice")
+    return tuple(resolved)
+
+
+def _check_adds_now(entries: Sequence[ResolvedProposal], now: int) -> None:
+    for entry in entries:
+        if isinstance(entry.proposal, Add):
+            check_key_package_now(entry.proposal.key_package, now)
+
+
+def _own_path(
+    state: GroupState,
+    applied: AppliedProposals,
+    new_credential: Credential | None,
+    auth: AuthenticationService,
+    rng: Rng,
+) -> NewPath:
+    old, signer, own = state.own_leaf, state.epoch_state.signer, state.own_leaf_index
+
+    def make_leaf(encryption_key: bytes, parent_hash: bytes) -> LeafNode:
+        leaf = replace(
+            old,
+            encryption_key=encryption_key,
+            credential=old.credential if new_credential is None else new_credential,
+            source=LeafSource.COMMIT,
+            lifetime=None,
+            parent_hash=parent_hash,
+        )
+        return leaf.signed_by(state.suite, signer, state.group_id, own)
+
+    path = generate_path(applied.tree, own, make_leaf, rng)
+    check_leaf(path.leaf, suite=state.suite, auth=auth, group_id=state.group_id, leaf_index=own)
+    auth.verify_successor(old, path.leaf)
+    return path
+
+
+def export_group_info(state: GroupState) -> bytes:
+    """The epoch's signed GroupInfo as an MLSMessage, with what an external commit needs."""
+    external = state.epoch_state.secrets.external_key_pair(state.suite).public
+    extensions = (
+        Extension(RATCHET_TREE, state.serialize_tree()),
+        Extension(EXTERNAL_PUB, opaque(external)),
+    )
+    return MLSMessage(_group_info(state, extensions)).serialize()
+
+
+def _group_info(state: GroupState, extensions: tuple[Extension, ...]) -> GroupInfo:
+    epoch_state = state.epoch_state
+    unsigned = GroupInfo(
+        epoch_state.context, extensions, epoch_state.confirmation_tag, epoch_state.own_leaf_index, b""
+    )
+    return unsigned.signed_by(epoch_state.suite, epoch_state.signer)
+
+
+def _make_welcome(
+    epoch: NextEpoch,
+    state: GroupState,
+    applied: AppliedProposals,
+    path: NewPath | None,
+    rng: Rng,
+    *,
+    tree_in_welcome: bool,
+) -> bytes | None:
+    if not applied.added:
+        return None
+    suite, own = epoch.suite, 2 * state.own_leaf_index
+    extensions = (Extension(RATCHET_TREE, state.serialize_tree()),) if tree_in_welcome else ()
+    secret = welcome_secret(suite, epoch.joiner_secret, epoch.psk_secret)
+    sealed_info = seal_group_info(suite, secret, _group_info(state, extensions))
+    entries = []
+    for index, package in applied.added:
+        shared = None
+        if path is not None:
+            shared = path.path_secrets[tree_math.common_ancestor(own, 2 * index)]
+        plain = GroupSecrets(epoch.joiner_secret, shared, applied.psks).serialize()
+        sealed = suite.encrypt_with_label(package.init_key, WELCOME_LABEL, sealed_info, plain, rng)
+        entries.append(EncryptedGroupSecrets(package.ref(suite), HpkeCiphertext(*sealed)))
+    return MLSMessage(Welcome(suite.id, tuple(entries), sealed_info)).serialize()

@@ -1,0 +1,79 @@
+"""Checks of a whole tree as a joiner makes them (RFC 9420 section 7.9.2, 12.4.3.1)."""
+
+from __future__ import annotations
+
+from . import tree_math
+from .credentials import AuthenticationService
+from .errors import ValidationError
+from .extensions import Extensions
+from .leaf_node import LeafNode
+from .ratchet_tree import ParentNode, RatchetTree
+from .validation import check_leaf, check_lifetime_total, check_members, check_unique_encryption_keys
+
+
+def check_tree(
+    tree: RatchetTree,
+    *,
+    group_id: bytes,
+    extensions: Extensions,
+    auth: AuthenticationService,
+    max_lifetime: int,
+) -> None:
+    """Refuse a tree with any invalid leaf, parent hash or unmerged leaf."""
+    check_unmerged_leaves(tree)
+    check_parent_hashes(tree)
+    check_unique_encryption_keys(tree.encryption_keys())
+    for node in tree.nodes:
+        if isinstance(node, ParentNode):
+            tree.suite.kem.check_public(node.encryption_key)
+    for index, leaf in tree.leaves():
+        check_lifetime_total(leaf, max_lifetime)
+        check_leaf(leaf, suite=tree.suite, auth=auth, group_id=group_id, leaf_index=index)
+    check_members([leaf for _, leaf in tree.leaves()], extensions)
+
+
+def check_unmerged_leaves(tree: RatchetTree) -> None:
+    """Each unmerged leaf exists below its node, and every non-blank node between lists it too."""
+    for index, node in enumerate(tree.nodes):
+        if isinstance(node, ParentNode):
+            _check_unmerged_of(tree, index, node)
+
+
+def _check_unmerged_of(tree: RatchetTree, index: int, node: ParentNode) -> None:
+    if list(node.unmerged_leaves) != sorted(set(node.unmerged_leaves)):
+        raise ValidationError("TREE-UNMERGED-SORTED", "unmerged leaves are not in strictly increasing order")
+    for leaf in node.unmerged_leaves:
+        if not tree_math.is_ancestor(index, 2 * leaf) or tree.leaf(leaf) is None:
+            raise ValidationError("TREE-UNMERGED-LEAF", "an unmerged leaf is not a member below its node")
+        for between in tree.direct_path(leaf):
+            if between == index:
+                break
+            parent = tree.parent_node(between)
+            if parent is not None and leaf not in parent.unmerged_leaves:
+                raise ValidationError(
+                    "TREE-UNMERGED-BETWEEN", "a node in between does not list an unmerged leaf"
+                )
+
+
+def check_parent_hashes(tree: RatchetTree) -> None:
+    """Every non-blank parent is linked to a node below it by that node's parent hash (section 7.9.2)."""
+    for index, node in enumerate(tree.nodes):
+        if isinstance(node, ParentNode) and not _is_linked(tree, index, node):
+            raise ValidationError("TREE-PARENT-HASH", "a parent node is not linked by any parent hash")
+
+
+def _is_linked(tree: RatchetTree, index: int, node: ParentNode) -> bool:
+    left, right = tree_math.left(index), tree_math.right(index)
+    return _links_from(tree, index, node, left, right) or _links_from(tree, index, node, right, left)
+
+
+def _links_from(tree: RatchetTree, index: int, node: ParentNode, child: int, copath: int) -> bool:
+    expected = tree.parent_hash(index, copath)
+    resolution = set(tree.resolution(child))
+    unmerged = {2 * leaf for leaf in node.unmerged_leaves if tree_math.is_ancestor(child, 2 * leaf)}
+    for candidate in resolution:
+        found = tree.nodes[candidate]
+        carried = found.parent_hash if isinstance(found, LeafNode | ParentNode) else None
+        if carried == expected and resolution - {candidate} == unmerged:
+            return True
+    return False
