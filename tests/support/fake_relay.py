@@ -1,0 +1,412 @@
+"""A small relay in this process, honest unless a test makes it lie; it keeps all in memory.
+
+Lies are made by what the test does with `relay.streams[...]` (see `fake_stream`) and with `relay.lies`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import nacl.exceptions
+import nacl.signing
+
+from client_sdk.errors import RelayUnreachable
+from relay.wire import (
+    Connection,
+    EntryKind,
+    ErrorCode,
+    Side,
+    State,
+    WireError,
+    connect_proof_bytes,
+    decode_from_device,
+    encode,
+)
+from relay.wire import frames as fr
+from relay.wire.ids import DeviceId, EngagementId, PortalId, Role, UserId, device_id
+from relay.wire.limits import MAX_FRAMES_PER_MESSAGE, PROTOCOL_VERSION, WINDOW_BYTES, WINDOW_ENTRIES
+from tests.support.fake_stream import Log, Stored, Stream
+
+ORIGIN = "https://relay.test"
+PORTAL = PortalId("portal-1")
+TOKEN_SECONDS = 3600
+
+
+@dataclass(slots=True)
+class Lies:
+    """What a malicious relay does; None, or the identity, is honest. Each may be set at any time."""
+
+    append: Callable[[Peer, fr.Append], list[fr.RelayFrame] | None] | None = None
+    """Answers an append instead of the relay."""
+    opened: Callable[[DeviceId, fr.Opened], fr.Opened] | None = None
+    key_packages: Callable[[tuple[fr.ClaimedKeyPackage, ...]], tuple[fr.ClaimedKeyPackage, ...]] | None = None
+    engagement: Callable[[DeviceId, fr.Engagement], fr.Engagement] | None = None
+    ephemeral: Callable[[DeviceId, bytes], bytes | None] | None = None
+    withheld: set[DeviceId] = field(default_factory=set)
+    """These devices get no entries."""
+    offline: bool = False
+    """Nobody gets a connection."""
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+class FakeSocket:
+    """The device's end of a connection."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def send(self, message: bytes) -> None:
+        if self._peer.closed:
+            raise RelayUnreachable("closed")
+        self._peer.receive(message)
+        await asyncio.sleep(0)
+
+    async def receive(self) -> bytes | None:
+        return await self._peer.outbox.get()
+
+    async def close(self) -> None:
+        self._peer.close()
+
+
+class Peer:
+    """The relay's end of a connection."""
+
+    def __init__(self, relay: FakeRelay) -> None:
+        self.relay = relay
+        self.automaton = Connection(Side.RELAY)
+        self.outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.closed = False
+        self.user = UserId("")
+        self.device = DeviceId(b"")
+        self.open: dict[EngagementId, int] = {}
+        """The last position pushed, of each open stream."""
+        self.acked: dict[EngagementId, int] = {}
+        self._client_nonce = b""
+        self._relay_nonce = b""
+
+    def receive(self, message: bytes) -> None:
+        try:
+            self.automaton.check_size(message)
+            frames = decode_from_device(message)
+            self.relay.received.extend((self.device, frame) for frame in frames)
+            answers = [answer for f in frames if self.automaton.received(f) for answer in self._handle(f)]
+        except WireError as error:
+            self.goodbye(error.code)
+            return
+        self.send(answers)
+        self.relay.push_all()
+
+    def send(self, frames: list[fr.RelayFrame]) -> None:
+        if self.closed:
+            return
+        for frame in frames:
+            self.automaton.sent(frame)
+        for start in range(0, len(frames), MAX_FRAMES_PER_MESSAGE):
+            self.outbox.put_nowait(encode(frames[start : start + MAX_FRAMES_PER_MESSAGE]))
+
+    def goodbye(self, code: str, reconnect_after_ms: int = 0) -> None:
+        self.send([fr.Goodbye(code, "", reconnect_after_ms)])
+        self.close()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.automaton.closed()
+            self.outbox.put_nowait(None)
+            self.relay.peers.pop(self.device, None)
+
+    def _handle(self, frame: fr.DeviceFrame | fr.Unknown) -> list[fr.RelayFrame]:
+        handler: Callable[[Any], list[fr.RelayFrame]] = getattr(self, f"on_{type(frame).__name__.lower()}")
+        return handler(frame)
+
+    # The handshake
+
+    def on_hello(self, frame: fr.Hello) -> list[fr.RelayFrame]:
+        self._client_nonce, self._relay_nonce = frame.client_nonce, self.relay.random(32)
+        return [fr.Challenge(PROTOCOL_VERSION, self._relay_nonce)]
+
+    def on_authenticate(self, frame: fr.Authenticate) -> list[fr.RelayFrame]:
+        claims = self.relay.claims(frame.token)
+        if claims["exp"] <= self.relay.now():
+            raise WireError(ErrorCode.TOKEN_EXPIRED, "")
+        device = device_id(frame.device_key)
+        proof = connect_proof_bytes(ORIGIN, PORTAL, device, self._relay_nonce, self._client_nonce)
+        try:
+            nacl.signing.VerifyKey(frame.device_key).verify(proof, frame.signature)
+        except nacl.exceptions.BadSignatureError:
+            raise WireError(ErrorCode.SIGNATURE_INVALID, "") from None
+        self.user, self.device = UserId(claims["sub"]), device
+        self.relay.enter(self)
+        left = len(self.relay.key_packages.get(device, []))
+        now = int(self.relay.now())
+        return [fr.Ready(device, PORTAL, self.user, claims["exp"], left, WINDOW_ENTRIES, WINDOW_BYTES, now)]
+
+    def on_renew(self, frame: fr.Renew) -> list[fr.RelayFrame]:
+        return [fr.Renewed(frame.request, self.relay.claims(frame.token)["exp"])]
+
+    # Streams
+
+    def on_append(self, frame: fr.Append) -> list[fr.RelayFrame]:
+        lie = self.relay.lies.append
+        answer = lie(self, frame) if lie is not None else None
+        return self.append_honestly(frame) if answer is None else answer
+
+    def append_honestly(self, frame: fr.Append) -> list[fr.RelayFrame]:
+        log = self._log(frame.stream)
+        if log is None:
+            return [fr.Refused(frame.stream, frame.counter, "not_found", 0)]
+        if self.relay.engagement(frame.stream).status != "active":
+            return [fr.Refused(frame.stream, frame.counter, "ended", log.last_commit)]
+        result = log.append(
+            self.device, frame, int(self.relay.now() * 1000), self.relay.roster_devices(frame.stream)
+        )
+        if isinstance(result, str):
+            return [fr.Refused(frame.stream, frame.counter, result, log.last_commit)]
+        if frame.kind is EntryKind.COMMIT:
+            self.relay.announce(frame.stream)
+        return [fr.Appended(frame.stream, (fr.AppendResult(frame.counter, result),))]
+
+    def on_open(self, frame: fr.Open) -> list[fr.RelayFrame]:
+        log = self._log(frame.stream)
+        if log is None:
+            return [fr.Error(frame.request, "not_found", "")]
+        cursor = log.members.get(self.device, 0)
+        self.open[frame.stream] = self.acked[frame.stream] = frame.after
+        counters = log.counters.get(self.device)
+        opened = fr.Opened(
+            frame.request,
+            frame.stream,
+            self.relay.streams[frame.stream].incarnation,
+            log.head,
+            log.last_commit,
+            log.first,
+            cursor,
+            counters.last if counters else 0,
+            self.device in log.members,
+        )
+        lie = self.relay.lies.opened
+        return [lie(self.device, opened) if lie else opened]
+
+    def on_ack(self, frame: fr.Ack) -> list[fr.RelayFrame]:
+        log = self._log(frame.stream)
+        if log is not None and self.device in log.members:
+            log.members[self.device] = max(log.members[self.device], min(frame.seq, log.head))
+        self.acked[frame.stream] = max(frame.seq, self.acked.get(frame.stream, 0))
+        return []
+
+    def on_ephemeral(self, frame: fr.Ephemeral) -> list[fr.RelayFrame]:
+        for peer in list(self.relay.peers.values()):
+            if peer is not self and frame.stream in peer.open:
+                lie = self.relay.lies.ephemeral
+                body = lie(peer.device, frame.body) if lie else frame.body
+                if body is not None:
+                    peer.send([fr.EphemeralFrom(frame.stream, body)])
+        return []
+
+    def push(self) -> None:
+        """Push what the windows admit."""
+        if self.device in self.relay.lies.withheld:
+            return
+        for stream_id, pushed in list(self.open.items()):
+            stream = self.relay.streams[stream_id]
+            log = stream.log_of(self.device)
+            if self.device not in log.members:
+                continue
+            start = max(pushed, log.first - 1) if pushed else max(log.members[self.device], log.first - 1)
+            room = WINDOW_ENTRIES - max(0, start - max(self.acked[stream_id], log.first - 1))
+            waiting = log.after(start)[: max(0, room)]
+            if waiting:
+                self.open[stream_id] = waiting[-1].seq
+                self._push_entries(stream, waiting)
+
+    def _push_entries(self, stream: Stream, waiting: list[Stored]) -> None:
+        entries = [stored.seen_by(self.device) for stored in waiting]
+        if stream.tamper is not None:
+            altered = [stream.tamper(self.device, entry) for entry in entries]
+            entries = [entry for entry in altered if entry is not None]
+        if entries:
+            self.send([fr.Entries(stream.id, tuple(entries))])
+
+    def _log(self, stream: EngagementId) -> Log | None:
+        known = self.relay.streams.get(stream)
+        if known is None or self.user not in self.relay.rosters[stream]:
+            return None
+        return known.log_of(self.device)
+
+    # Everything else
+
+    def on_publishkeypackages(self, frame: fr.PublishKeyPackages) -> list[fr.RelayFrame]:
+        had = self.relay.has_key_package(self.device)
+        kept = self.relay.key_packages.setdefault(self.device, [])
+        kept.extend(frame.packages)
+        if frame.last_resort is not None:
+            self.relay.last_resorts[self.device] = frame.last_resort
+        if not had:
+            self.relay.announce_user(self.user)
+        return [fr.Published(frame.request, len(kept))]
+
+    def on_claimkeypackages(self, frame: fr.ClaimKeyPackages) -> list[fr.RelayFrame]:
+        claimed = tuple(self.relay.claim(device) for device in frame.devices)
+        lie = self.relay.lies.key_packages
+        return [fr.KeyPackages(frame.request, lie(claimed) if lie else claimed)]
+
+    def on_listengagements(self, frame: fr.ListEngagements) -> list[fr.RelayFrame]:
+        mine = [s for s, roster in self.relay.rosters.items() if self.user in roster]
+        return [fr.Engagements(frame.request, tuple(self.relay.engagement(s, self.device) for s in mine))]
+
+    def on_requestblobaccess(self, frame: fr.RequestBlobAccess) -> list[fr.RelayFrame]:
+        return [fr.BlobAccess(frame.request, "blob-token", int(self.relay.now()) + 900)]
+
+    def on_requesticeservers(self, frame: fr.RequestIceServers) -> list[fr.RelayFrame]:
+        return [fr.IceServers(frame.request, (), int(self.relay.now()) + 900)]
+
+    def on_unknown(self, frame: fr.Unknown) -> list[fr.RelayFrame]:
+        return [fr.Error(0, "unknown_frame", "")]
+
+
+class FakeRelay:
+    """Make an engagement, give clients `dial` and `token_for(user)`, and look at `streams` afterwards."""
+
+    def __init__(self, *, now: Callable[[], float], random: Callable[[int], bytes]) -> None:
+        self.now = now
+        self.random = random
+        self.lies = Lies()
+        self.peers: dict[DeviceId, Peer] = {}
+        self.streams: dict[EngagementId, Stream] = {}
+        self.rosters: dict[EngagementId, dict[UserId, Role]] = {}
+        self.ended: set[EngagementId] = set()
+        self.devices: dict[DeviceId, UserId] = {}
+        self.key_packages: dict[DeviceId, list[bytes]] = {}
+        self.last_resorts: dict[DeviceId, bytes] = {}
+        self.received: list[tuple[DeviceId, fr.DeviceFrame | fr.Unknown]] = []
+        """Every frame that came, with its sender."""
+        self.tokens_minted = 0
+
+    async def dial(self) -> FakeSocket:
+        """A connection (a `Dial` of the transport)."""
+        if self.lies.offline:
+            raise RelayUnreachable("offline")
+        return FakeSocket(Peer(self))
+
+    def token_for(self, user: str) -> Callable[[], Awaitable[str]]:
+        """The function by which a portal gives this user tokens."""
+
+        async def fetch() -> str:
+            self.tokens_minted += 1
+            claims = {"iss": PORTAL, "sub": user, "exp": int(self.now()) + TOKEN_SECONDS}
+            parts = ({"alg": "HS256"}, claims)
+            return (
+                ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
+                + ".c2ln"
+            )
+
+        return fetch
+
+    def claims(self, token: str) -> dict[str, Any]:
+        payload = token.split(".")[1]
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return claims
+
+    def create_engagement(self, **roster: str) -> EngagementId:
+        """A new engagement of these users in these roles (`anna="coach", ben="client"`)."""
+        stream = EngagementId(f"eng_{_base64url(self.random(16))}")
+        self.rosters[stream] = {UserId(user): Role(role) for user, role in roster.items()}
+        self.streams[stream] = Stream(stream, self.random(16))
+        self.announce(stream)
+        return stream
+
+    def set_roster(self, stream: EngagementId, **roster: str) -> None:
+        """What a portal does when somebody joins or leaves."""
+        self.rosters[stream] = {UserId(user): Role(role) for user, role in roster.items()}
+        self.announce(stream)
+
+    def end(self, stream: EngagementId) -> None:
+        """End an engagement."""
+        self.ended.add(stream)
+        self.announce(stream)
+
+    def enter(self, peer: Peer) -> None:
+        older = self.peers.get(peer.device)
+        if older is not None:
+            older.goodbye(ErrorCode.REPLACED)
+        self.peers[peer.device] = peer
+        new = peer.device not in self.devices
+        self.devices[peer.device] = peer.user
+        if new:
+            self.announce_user(peer.user)
+
+    def device_of(self, user: str) -> DeviceId:
+        """The one device of this user."""
+        (device,) = [device for device, owner in self.devices.items() if owner == user]
+        return device
+
+    def drop_connections(self) -> None:
+        """Break every connection."""
+        for peer in list(self.peers.values()):
+            peer.close()
+
+    def has_key_package(self, device: DeviceId) -> bool:
+        return bool(self.key_packages.get(device)) or device in self.last_resorts
+
+    def claim(self, device: DeviceId) -> fr.ClaimedKeyPackage:
+        waiting = self.key_packages.get(device, [])
+        if waiting:
+            return fr.ClaimedKeyPackage(device, waiting.pop(0), False)
+        last = self.last_resorts.get(device)
+        return fr.ClaimedKeyPackage(device, last, last is not None)
+
+    def roster_devices(self, stream: EngagementId) -> dict[DeviceId, UserId]:
+        return {device: user for device, user in self.devices.items() if user in self.rosters[stream]}
+
+    def engagement(self, stream: EngagementId, viewer: DeviceId | None = None) -> fr.Engagement:
+        """The engagement as this device is told it."""
+        log = self.streams[stream].log
+        devices = tuple(
+            fr.EngagementDevice(user, device, device in log.members, self.has_key_package(device))
+            for device, user in self.roster_devices(stream).items()
+        )
+        roster = tuple(fr.Participant(user, role) for user, role in self.rosters[stream].items())
+        status = "ended" if stream in self.ended else "active"
+        engagement = fr.Engagement(stream, status, 1_700_000_000, 720, roster, devices, log.last_commit)
+        lie = self.lies.engagement
+        return lie(viewer, engagement) if lie and viewer is not None else engagement
+
+    def announce(self, stream: EngagementId) -> None:
+        """Tell everyone on the roster how the engagement stands."""
+        for peer in list(self.peers.values()):
+            if peer.user in self.rosters[stream] and peer.automaton.state is State.READY:
+                peer.send([fr.EngagementChanged(self.engagement(stream, peer.device))])
+
+    def announce_user(self, user: UserId) -> None:
+        for stream, roster in self.rosters.items():
+            if user in roster:
+                self.announce(stream)
+
+    def push_all(self) -> None:
+        """Push to everyone what their windows admit."""
+        for peer in list(self.peers.values()):
+            peer.push()
+
+    def inject(
+        self, stream: EngagementId, kind: EntryKind, body: bytes, *, only: DeviceId | None = None
+    ) -> int:
+        """Put an entry of the relay's own making into the log (of one device alone)."""
+        log = self.streams[stream].log if only is None else self.streams[stream].log_of(only)
+        entry = Stored(
+            log.head + 1, kind, log.last_commit, int(self.now() * 1000), body, DeviceId(bytes(16)), 0
+        )
+        log.store(entry)
+        self.push_all()
+        return entry.seq
+
+    def bodies(self, stream: EngagementId) -> list[bytes]:
+        """Every entry's body in the true log."""
+        return [entry.body for entry in self.streams[stream].log.entries]
