@@ -1,4 +1,4 @@
-"""The body of a commit entry (PROTOCOL 5): commit, Welcome and GroupInfo in one, with the devices it adds and removes."""
+"""The body of a commit entry (PROTOCOL 5): commit, Welcome and GroupInfo in one: no crash separates them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _ice_text = f.text(lim.MAX_ICE_FIELD_CHARS)
 _code = f.text(lim.MAX_CODE_CHARS)
 _detail = f.text(lim.MAX_DETAIL_CHARS)
 
-_DEVICE_FIELDS: Final[dict[type[fr.DeviceFrame], tuple[f.Field, ...]]] = {
+_DEVICE_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.Hello: (f.many(f.uint, least=1, most=lim.MAX_VERSIONS), f.fixed(lim.NONCE_BYTES)),
     fr.Authenticate: (
         f.text(lim.MAX_TOKEN_CHARS),
@@ -77,7 +77,7 @@ _DEVICE_FIELDS: Final[dict[type[fr.DeviceFrame], tuple[f.Field, ...]]] = {
     fr.RequestBlobAccess: (_request, ids.parse_engagement_id),
     fr.RequestIceServers: (_request, ids.parse_engagement_id),
 }
-_RELAY_FIELDS: Final[dict[type[fr.RelayFrame], tuple[f.Field, ...]]] = {
+_RELAY_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.Challenge: (f.uint, f.fixed(lim.NONCE_BYTES)),
     fr.Ready: (
         ids.parse_device_id,
@@ -144,10 +144,10 @@ _RELAY_FIELDS: Final[dict[type[fr.RelayFrame], tuple[f.Field, ...]]] = {
 _FROM_DEVICE: Final[_Schema] = {
     fr.FRAME_TYPES[kind]: (kind, checks) for kind, checks in _DEVICE_FIELDS.items()
 }
-_FROM_RELAY: Final[_Schema] = {fr.FRAME_TYPES[kind]: (kind, checks) for kind, checks in _RELAY_FIELDS.items()}
+_FROM_RELAY: Final[_Schema] = {fr.FRAME_TYPES[kind]: (kind, spec) for kind, spec in _RELAY_FIELDS.items()}
 
-# A list costs 60 times the byte that announces it. Only messages above the first bound can hold enough of them to
-# matter, so only there they are counted while they are read. The second covers an Engagements frame of full size.
+# A list costs 60 times the byte that announces it. Only messages above the first bound can hold enough of
+# them to matter, so only there they are counted while read. The second covers a full Engagements frame.
 _COUNT_ARRAYS_ABOVE_BYTES: Final = 64 * lim.KIB
 _MOST_ARRAYS: Final = 128 * lim.KIB
 
@@ -254,8 +254,8 @@ def _read_ack(values: list[Any]) -> fr.Ack | None:
     return None
 
 
-# Nearly all frames are one of these two, and nearly all of those are plain: reading them in one expression takes a
-# third of the time of the table. What is not plain gets None here and the table's verdict.
+# Nearly all frames are one of these two, and nearly all of those are plain: reading them in one expression
+# takes a third of the time of the table. What is not plain gets None here, and the table's verdict.
 _SHORTCUTS: Final[dict[int, Callable[[list[Any]], fr.Frame | None]]] = {
     fr.FRAME_TYPES[fr.Append]: _read_append,
     fr.FRAME_TYPES[fr.Ack]: _read_ack,
@@ -271,7 +271,7 @@ def _read_unknown(values: list[Any], reverse: _Schema) -> fr.Unknown:
 
 
 def _check_depth(values: list[Any]) -> None:
-    """Raise `too_deep` if the frame with these fields nests beyond the bound; one level a round, no recursion."""
+    """Raise `too_deep` if the frame with these fields nests beyond the bound; one level a round."""
     level = [values]
     for _ in range(lim.MAX_NESTING):
         level = [value for array in level for value in array if type(value) is list]

@@ -1,4 +1,4 @@
-"""The connection automaton of PROTOCOL 2, sans I/O: which frame may pass in which state, in one table for both sides."""
+"""The connection automaton of PROTOCOL 2, sans I/O: which frame may pass in which state, in one table."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ class Connection:
         return self._row.max_message_bytes
 
     def check_size(self, message: bytes) -> None:
-        """Raise `WireError` (`too_big`) if a message is larger than this state takes; call it before decoding."""
+        """Raise `WireError` (`too_big`) if this state does not take a message so large; call it first."""
         if len(message) > self._row.max_message_bytes:
             raise WireError(ErrorCode.TOO_BIG, "a message beyond its bound")
 
     def received(self, frame: fr.Frame | fr.Unknown) -> bool:
-        """Take a frame of the peer; False means that this state ignores it. Raises `WireError` (`out_of_order`)."""
+        """Take a frame of the peer; False: this state ignores it. Raises `WireError` (`out_of_order`)."""
         if self._side is Side.RELAY:
             return self._from_device(type(frame))
         self._from_relay(type(frame))
@@ -117,7 +117,7 @@ class Connection:
             raise WireError(ErrorCode.OUT_OF_ORDER, "the relay no longer listens")
 
     def received_all(self, frames: Sequence[_F]) -> Sequence[_F]:
-        """`received` for a run of frames of which none leads to another state; returns those to be worked on."""
+        """`received` for a run of frames, none of which changes the state; returns those to work on."""
         if self._state is State.READY and self._side is Side.RELAY:
             allowed = self._row.from_device
             for frame in frames:

@@ -14,8 +14,8 @@ class ErrorCode(StrEnum):
     TOO_BIG = "too_big"
     TOO_DEEP = "too_deep"
     OUT_OF_ORDER = "out_of_order"
-    TOKEN_INVALID = "token_invalid"
-    TOKEN_EXPIRED = "token_expired"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105 - a code, no secret
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a code, no secret
     SIGNATURE_INVALID = "signature_invalid"
     DEVICE_LIMIT = "device_limit"
     DEVICE_FOREIGN = "device_foreign"
@@ -72,7 +72,7 @@ _ENDING: Final = frozenset(
 
 
 class WireError(ValueError):
-    """What a peer sent breaks the protocol. `detail` is a fixed sentence: it never repeats the peer's bytes."""
+    """What a peer sent breaks the protocol. `detail` is a fixed phrase: it never repeats what was sent."""
 
     def __init__(self, code: ErrorCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

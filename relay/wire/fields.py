@@ -1,4 +1,4 @@
-"""Validators of single fields: each takes what MessagePack gave and returns the typed value, or raises `WireError`."""
+"""Validators of single fields: each turns what MessagePack gave into a typed value; all raise `WireError`."""
 
 from __future__ import annotations
 

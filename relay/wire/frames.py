@@ -1,4 +1,4 @@
-"""The typed frames of PROTOCOL 2.2. A frame's encoding is the MessagePack array of its type and its fields."""
+"""The typed frames of PROTOCOL 2.2. A frame is encoded as the MessagePack array of its type and fields."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ class KeyPackagesLow(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A well-formed frame of a type that this version does not have: skipped, and answered with `unknown_frame`."""
+    """A well-formed frame of a type that this version lacks: skipped, and answered `unknown_frame`."""
 
     frame_type: int
 
@@ -293,7 +293,7 @@ RelayFrame = (
 )
 Frame = DeviceFrame | RelayFrame
 
-DEVICE_FRAME_TYPES: Final[dict[type[DeviceFrame], int]] = {
+DEVICE_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     Hello: 1,
     Authenticate: 2,
     Renew: 3,
@@ -307,7 +307,7 @@ DEVICE_FRAME_TYPES: Final[dict[type[DeviceFrame], int]] = {
     RequestBlobAccess: 33,
     RequestIceServers: 34,
 }
-RELAY_FRAME_TYPES: Final[dict[type[RelayFrame], int]] = {
+RELAY_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     Challenge: 64,
     Ready: 65,
     Renewed: 66,

@@ -1,4 +1,4 @@
-"""Identifiers of the protocol (PROTOCOL 1): their types, and parsers that raise `WireError` on anything else."""
+"""Identifiers of the protocol (PROTOCOL 1): their types, and parsers that raise `WireError`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
 
 
-# 22 characters carry 132 bits: the last one may only be one whose four low bits are zero, so an id has one spelling.
+# 22 characters carry 132 bits: the last has its four low bits zero, so that an id has one spelling.
 _RANDOM_128: Final = r"[A-Za-z0-9_-]{21}[AQgw]"
 _match_portal: Final = re.compile(r"[a-z][a-z0-9-]{0,31}").fullmatch
 _match_user: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@~-]{0,63}").fullmatch
@@ -81,7 +81,7 @@ _ROLES: Final[dict[str, Role]] = {role.value: role for role in Role}
 
 
 def label(name: str) -> bytes:
-    """The bytes that everything this protocol signs or hashes begins with: `coach-relay/1 NAME` and a zero byte."""
+    """What everything that this protocol signs or hashes begins with: `coach-relay/1 NAME`, a zero byte."""
     return b"coach-relay/1 " + name.encode("ascii") + b"\0"
 
 

@@ -1,4 +1,4 @@
-"""The protocol's bounds, each with its reason. Both sides enforce them; `Ready` repeats those an operator may lower."""
+"""The protocol's bounds, each with its reason. Both sides enforce them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ def connect_proof_bytes(
 ) -> bytes:
     """The bytes under the device's Ed25519 signature in `Authenticate`, its label included.
 
-    `origin` is the scheme, host and port that the device connected to (RFC 6454 6.2), with http or https as the scheme.
+    `origin` is the scheme, host and port that the device connected to (RFC 6454 6.2), http or https.
     """
     fields = [origin, portal, device, relay_nonce, client_nonce]
     packed: bytes = msgpack.packb(fields)

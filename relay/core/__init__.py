@@ -1,0 +1,1 @@
+"""The relay's rules, without I/O: streams, engagements, devices, key packages, retention, limits."""

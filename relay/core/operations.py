@@ -1,0 +1,106 @@
+"""What can be asked of a stream, as data: a store takes a batch of these and answers each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from relay.wire.errors import ErrorCode
+from relay.wire.frames import EntryKind
+from relay.wire.ids import DeviceId, EngagementId
+
+
+class CreateStream(NamedTuple):
+    """Make an empty stream; one that exists stays as it is. `incarnation` is 16 random bytes."""
+
+    stream: EngagementId
+    incarnation: bytes
+
+
+class AppendEntry(NamedTuple):
+    """Append one entry under the rules of PROTOCOL 4.
+
+    `digest` is `streams.entry_digest` of kind, after_commit and body. `adds` and `removes` are the bundle's.
+    `refusal` is what rules 6 and 7 say from records outside the stream (`not_on_roster`, `blob_not_found`):
+    it takes its turn after the rules before it, so that a retry of a stored entry is still recognised.
+    """
+
+    stream: EngagementId
+    device: DeviceId
+    counter: int
+    kind: EntryKind
+    after_commit: int
+    body: bytes
+    digest: bytes
+    now_ms: int
+    adds: tuple[DeviceId, ...] = ()
+    removes: tuple[DeviceId, ...] = ()
+    refusal: ErrorCode | None = None
+
+
+class AcknowledgeEntries(NamedTuple):
+    """A device has stored everything up to `seq`."""
+
+    stream: EngagementId
+    device: DeviceId
+    seq: int
+
+
+class ExpireEntries(NamedTuple):
+    """Erase what was appended before `before_ms`, and forget counters remembered since before `forget_ms`."""
+
+    stream: EngagementId
+    before_ms: int
+    forget_ms: int
+
+
+class EndStream(NamedTuple):
+    """Erase the stream with everything that it has."""
+
+    stream: EngagementId
+
+
+Operation = CreateStream | AppendEntry | AcknowledgeEntries | ExpireEntries | EndStream
+
+
+class Outcome(NamedTuple):
+    """What became of an operation. With a `code` nothing was done.
+
+    `fresh` is true if an entry was appended now, false if this is the first answer to it again; `seq` and
+    `time_ms` are the entry's; `last_commit` is the stream's after the operation. For acknowledgements and
+    erasures `seq` is the floor.
+    """
+
+    seq: int
+    time_ms: int
+    fresh: bool
+    code: ErrorCode | None
+    last_commit: int
+
+
+class StoredEntry(NamedTuple):
+    """An entry as a store holds it."""
+
+    seq: int
+    kind: EntryKind
+    after_commit: int
+    time_ms: int
+    device: DeviceId
+    counter: int
+    body: bytes
+
+
+class StreamView(NamedTuple):
+    """A stream's state as others see it. Entries up to `floor` are erased, the newest commit excepted."""
+
+    incarnation: bytes
+    head: int
+    last_commit: int
+    floor: int
+    members: dict[DeviceId, int]
+    joined: dict[DeviceId, int]
+    last_counters: dict[DeviceId, int]
+
+    @property
+    def first(self) -> int:
+        """The oldest seq still held; head + 1 if none is."""
+        return self.last_commit if 0 < self.last_commit <= self.floor else self.floor + 1

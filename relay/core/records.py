@@ -1,0 +1,35 @@
+"""Records kept outside streams, as opaque bytes: a version and fields in MessagePack. Damage fails closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgpack
+
+from relay.errors import StoreCorrupt
+from relay.wire.errors import WireError
+from relay.wire.fields import Field
+
+# A user has at most 8 devices, an engagement at most 32 people: no record comes near this.
+MAX_RECORD_BYTES: Final = 64 * 1024
+
+
+def pack_record(version: int, fields: Sequence[Any]) -> bytes:
+    """The fields as a record of this version."""
+    packed: bytes = msgpack.packb([version, *fields])
+    return packed
+
+
+def unpack_record(value: bytes, version: int, fields: Sequence[Field]) -> list[Any]:
+    """The validated fields of a record; raises `StoreCorrupt` on anything that `pack_record` did not make."""
+    try:
+        values = msgpack.unpackb(value, max_buffer_size=MAX_RECORD_BYTES)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StoreCorrupt("a record is not MessagePack") from error
+    if type(values) is not list or len(values) != len(fields) + 1 or values[0] != version:
+        raise StoreCorrupt("a record is of another shape or version")
+    try:
+        return [field(item) for field, item in zip(fields, values[1:], strict=True)]
+    except WireError as error:
+        raise StoreCorrupt("a record has a field out of range") from error

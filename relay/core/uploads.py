@@ -1,0 +1,105 @@
+"""Uploads: what the relay knows of a sealed attachment, and when it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from relay.core.records import pack_record, unpack_record
+from relay.core.retention import HOUR_MS, expires_before
+from relay.errors import InvalidRequest
+from relay.wire import fields as f
+from relay.wire.ids import BlobId, EngagementId, parse_blob_id, parse_engagement_id
+from relay.wire.limits import MAX_BLOB_BYTES, UNNAMED_BLOB_SECONDS
+
+_VERSION: Final = 1
+_FIELDS: Final[tuple[f.Field, ...]] = (
+    parse_blob_id,
+    parse_engagement_id,
+    f.uint,
+    f.uint,
+    f.boolean,
+    f.uint,
+    f.uint,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRecord:
+    """One blob. `created_ms` and `named_ms` (0: not yet) in Unix milliseconds.
+
+    `named_seq` is the newest entry that names it; 0 while that append is under way, or its answer was lost.
+    """
+
+    blob: BlobId
+    engagement: EngagementId
+    size: int
+    created_ms: int
+    finished: bool = False
+    named_ms: int = 0
+    named_seq: int = 0
+
+    def serialize(self) -> bytes:
+        """The record as bytes."""
+        return pack_record(
+            _VERSION,
+            (
+                self.blob,
+                self.engagement,
+                self.size,
+                self.created_ms,
+                self.finished,
+                self.named_ms,
+                self.named_seq,
+            ),
+        )
+
+    @classmethod
+    def parse(cls, value: bytes) -> UploadRecord:
+        """The record in these bytes; raises `StoreCorrupt`."""
+        blob, engagement, size, created, finished, named, seq = unpack_record(value, _VERSION, _FIELDS)
+        return cls(
+            blob=blob,
+            engagement=engagement,
+            size=size,
+            created_ms=created,
+            finished=finished,
+            named_ms=named,
+            named_seq=seq,
+        )
+
+
+def new_upload(blob: BlobId, engagement: EngagementId, size: int, now_ms: int) -> UploadRecord:
+    """An upload that has begun; raises `InvalidRequest` above 2 GiB."""
+    if not 0 < size <= MAX_BLOB_BYTES:
+        raise InvalidRequest("a blob has 1 byte to 2 GiB")
+    return UploadRecord(blob=blob, engagement=engagement, size=size, created_ms=now_ms)
+
+
+def finish_upload(record: UploadRecord) -> UploadRecord:
+    """The upload, complete."""
+    return replace(record, finished=True)
+
+
+def claim_upload(record: UploadRecord, now_ms: int) -> UploadRecord:
+    """The upload as an entry is about to name it: from now on it is kept as long as entries are.
+
+    This is stored before the entry, so that no crash leaves an entry whose blob is swept away as unnamed.
+    """
+    return replace(record, named_ms=max(record.named_ms, now_ms))
+
+
+def name_upload(record: UploadRecord, seq: int) -> UploadRecord:
+    """The upload, named by the entry at `seq`."""
+    return replace(record, named_seq=max(record.named_seq, seq))
+
+
+def is_due(record: UploadRecord, *, now_ms: int, floor: int | None, retention_hours: int) -> bool:
+    """Whether the blob goes. `floor`: entries up to it are erased; None: the engagement has ended."""
+    if floor is None:
+        return True
+    if not record.named_ms:
+        return record.created_ms + UNNAMED_BLOB_SECONDS * 1000 <= now_ms
+    if 0 < record.named_seq <= floor:
+        return True
+    return record.named_ms < expires_before(now_ms, retention_hours) - HOUR_MS
