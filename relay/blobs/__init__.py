@@ -1,0 +1,22 @@
+"""Sealed attachments: opaque bytes by random id, in a directory or in object storage."""
+
+from relay.blobs.directory import DirectoryBlobs
+from relay.blobs.errors import (
+    BlobCorrupt,
+    BlobOffsetConflict,
+    BlobStoreFull,
+    BlobStoreUnavailable,
+)
+from relay.blobs.interface import BlobStore
+from relay.blobs.objects import PART_BYTES, ObjectBlobs
+
+__all__ = [
+    "PART_BYTES",
+    "BlobCorrupt",
+    "BlobOffsetConflict",
+    "BlobStore",
+    "BlobStoreFull",
+    "BlobStoreUnavailable",
+    "DirectoryBlobs",
+    "ObjectBlobs",
+]

@@ -1,0 +1,122 @@
+"""Errors over HTTP: problem documents (RFC 9457) with a stable code and nothing of the relay's insides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+from aiohttp import web
+
+from relay.errors import RelayError
+from relay.wire.errors import ErrorCode, WireError
+
+CONTENT_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 5  # long enough for a restart, short enough for a person who waits
+
+_STATUS: Final = MappingProxyType(
+    {
+        "malformed": HTTPStatus.BAD_REQUEST,
+        "invalid_request": HTTPStatus.BAD_REQUEST,
+        "unauthorized": HTTPStatus.UNAUTHORIZED,
+        "token_invalid": HTTPStatus.UNAUTHORIZED,
+        "token_expired": HTTPStatus.UNAUTHORIZED,
+        "not_found": HTTPStatus.NOT_FOUND,
+        "ended": HTTPStatus.CONFLICT,
+        "record_conflict": HTTPStatus.CONFLICT,
+        "offset_conflict": HTTPStatus.CONFLICT,
+        "too_big": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+        "store_full": HTTPStatus.INSUFFICIENT_STORAGE,
+        "store_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+        "draining": HTTPStatus.SERVICE_UNAVAILABLE,
+    }
+)
+"""The status of each code that a handler lets through; any other is our fault: 500 `internal`."""
+
+_DETAIL: Final = MappingProxyType(
+    {
+        "not_found": "There is no such object, or it is not yours.",
+        "ended": "The engagement has ended.",
+        "record_conflict": "The object was changed by another request at the same time.",
+        "rate_limited": "Too many requests; try again later.",
+        "store_full": "The relay has no room left.",
+        "store_unavailable": "The relay's storage does not answer; try again later.",
+        "draining": "The relay is going down; try again in a moment.",
+        "internal": "The relay failed to do this; nothing was said about why on purpose.",
+    }
+)
+
+
+class Problem(Exception):  # noqa: N818  the name of RFC 9457
+    """What a handler raises to answer with a problem document; `detail` tells nobody's data."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+
+
+def not_found() -> Problem:
+    """The one answer for what does not exist and what is somebody else's."""
+    return Problem(HTTPStatus.NOT_FOUND, "not_found", _DETAIL["not_found"])
+
+
+def malformed(detail: str) -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, "malformed", detail)
+
+
+def unauthorized(detail: str) -> Problem:
+    """No credentials, or none that count: the two look the same."""
+    return Problem(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthorized",
+        detail,
+        headers={"WWW-Authenticate": 'Bearer realm="coach-relay"'},
+    )
+
+
+def problem_of(error: RelayError | WireError) -> Problem:
+    """The problem that stands for an error of the rooms below."""
+    code = str(error.code)
+    if code not in _STATUS:
+        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL, _DETAIL["internal"])
+    status = _STATUS[code]
+    detail = _DETAIL.get(code) or (error.detail if isinstance(error, WireError) else str(error))
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503, 507) else {}
+    return Problem(status, code, detail, headers=headers)
+
+
+def problem_of_http(error: web.HTTPException) -> Problem:
+    """The problem that stands for an answer of aiohttp's own: an unknown path, a method, a size."""
+    headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
+    code = {404: "not_found", 405: "method_not_allowed", 413: "too_big"}.get(error.status, "malformed")
+    detail = _DETAIL.get(code) or f"{error.reason}."
+    return Problem(error.status, code, detail, headers=headers)
+
+
+def problem_of_fault() -> Problem:
+    """The answer to a fault of ours: it says nothing about it."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", _DETAIL["internal"])
+
+
+def response(problem: Problem) -> web.Response:
+    body = {
+        "type": f"urn:coach-relay:problem:{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+    }
+    return web.Response(
+        status=problem.status,
+        body=json.dumps(body).encode(),
+        content_type=CONTENT_TYPE,
+        headers=problem.headers,
+    )
