@@ -35,7 +35,7 @@ from .key_package import check_key_package_now, own_leaf
 from .key_schedule import GroupContext, welcome_secret
 from .leaf_node import MLS_VERSION, Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
 from .proposal_list import AppliedProposals, ResolvedProposal, Rules, apply_proposals, path_required
-from .proposals import Add, Commit, Proposal, ProposalRef
+from .proposals import Add, Commit, Proposal, ProposalRef, ReceivedAdd
 from .protection import Padding, protect_private, sign_content
 from .psk import PskStore
 from .ratchet_tree import RatchetTree
@@ -198,7 +198,7 @@ def resolve_proposals(
 
 def _check_adds_now(entries: Sequence[ResolvedProposal], now: int) -> None:
     for entry in entries:
-        if isinstance(entry.proposal, Add):
+        if isinstance(entry.proposal, Add | ReceivedAdd):
             check_key_package_now(entry.proposal.key_package, now)
 
 

@@ -297,7 +297,7 @@ def _receive_proposal(
     if all(known.ref != ref for known in state.pending):
         if len(state.pending) >= MAX_PENDING_PROPOSALS:
             raise StateError("PENDING-LIMIT", "too many proposals wait in this epoch")
-        state = replace(state, pending=(*state.pending, PendingProposal(ref, sender, checked)))
+        state = replace(state, pending=(*state.pending, PendingProposal(ref, sender, proposal)))
     return ProposalReceived(state, sender, checked, ref, message.content.authenticated_data)
 
 

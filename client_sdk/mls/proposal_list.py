@@ -29,7 +29,7 @@ from .validation import check_external_senders, check_leaf
 
 _EXTERNAL_MAY_SEND = (Add, ReceivedAdd, Remove, PreSharedKey, ReInit, GroupContextExtensions)
 _EXTERNAL_COMMIT_MAY_HOLD = (ExternalInit, Remove, PreSharedKey)
-_PATH_NOT_NEEDED = (Add, PreSharedKey, ReInit)
+_PATH_NOT_NEEDED = (Add, ReceivedAdd, PreSharedKey, ReInit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from .errors import CryptoError, UsageError, ValidationError
 from .framing import (
     AuthData,
     AuthenticatedContent,
+    Body,
     ContentType,
     FramedContent,
     PrivateMessage,
@@ -31,7 +32,8 @@ _GUARD_LENGTH = 4
 _SENDER_DATA_LENGTH = 12
 
 Padding = Callable[[int], int]
-"""Maps the length of the encoded content (body and signature) to the length after padding."""
+"""Maps the length of the content (application data, or an encoded handshake body) to what content and padding
+together shall have; the signature and length headers come on top, of a size all messages share."""
 
 
 def sign_content(
@@ -97,13 +99,14 @@ def _guarded(nonce: bytes, guard: bytes) -> bytes:
     return head.to_bytes(_GUARD_LENGTH) + nonce[_GUARD_LENGTH:]
 
 
-def _pad(encoded: bytes, padding: Padding | None) -> bytes:
+def _pad(body: Body, encoded: bytes, padding: Padding | None) -> bytes:
     if padding is None:
-        return encoded
-    total = padding(len(encoded))
-    if total < len(encoded):
+        return b""
+    length = len(body) if isinstance(body, bytes) else len(encoded)
+    total = padding(length)
+    if total < length:
         raise UsageError(None, "padding makes the content shorter")
-    return encoded.ljust(total, b"\0")
+    return bytes(total - length)
 
 
 def protect_private(
@@ -122,7 +125,8 @@ def protect_private(
     ratchet = pair.of(kind)
     key, guard = ratchet.key(suite), draw(rng, _GUARD_LENGTH)
     head = PrivateMessage(content.group_id, content.epoch, kind, content.authenticated_data, b"", b"")
-    encoded = _pad(serialize_body(content.body) + auth.serialize(), padding)
+    body = serialize_body(content.body)
+    encoded = body + auth.serialize() + _pad(content.body, body, padding)
     ciphertext = aead.seal(key.key, _guarded(key.nonce, guard), head.content_aad(), encoded)
     data_key, data_nonce = sender_data_key(suite, sender_data_secret, ciphertext)
     sender_data = u32(leaf) + u32(ratchet.generation) + guard

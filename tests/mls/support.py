@@ -1,4 +1,4 @@
-"""Small tools for the MLS tests: a deterministic random source, an authentication service, groups of members."""
+"""Small tools for the MLS tests: a seeded random source, an authentication service, groups of members."""
 
 from __future__ import annotations
 
