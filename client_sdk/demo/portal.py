@@ -1,0 +1,68 @@
+"""A whole portal in forty lines: it says who its users are and opens engagements. It never touches a key.
+
+Started as `python -m client_sdk.demo.portal` with PORTAL_ID, PORTAL_API_KEY and PORTAL_TOKEN_SECRET, as
+`coach-relay portal add` prints them, and RELAY_URL; on PORTAL_PORT (8480; 0: any), which it prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from typing import Final
+
+import aiohttp
+import jwt
+from aiohttp import web
+
+USERS: Final = {"anna": "coach", "ben": "client"}  # yours are in your database
+TOKEN_SECONDS: Final = 600  # at most an hour; the SDK asks for the next one in time
+PATIENCE: Final = aiohttp.ClientTimeout(total=10)
+
+
+async def token(request: web.Request) -> web.Response:
+    """Answer with an access token. A real portal takes the user from its session, never from the query."""
+    user = request.query.get("user", "")
+    if user not in USERS:
+        raise web.HTTPForbidden(text="not logged in")
+    now = int(time.time())
+    times = {"iat": now, "nbf": now, "exp": now + TOKEN_SECONDS}
+    who = {"iss": os.environ["PORTAL_ID"], "sub": user, "aud": "coach-relay"}
+    claims = {**who, **times, "jti": secrets.token_urlsafe(16)}
+    signed = jwt.encode(claims, os.environ["PORTAL_TOKEN_SECRET"], algorithm="HS256")
+    return web.json_response({"token": signed}, headers={"Cache-Control": "no-store"})
+
+
+async def engagement(_request: web.Request) -> web.Response:
+    """Open an engagement at the relay. A real portal does this when coach and client have found each other."""
+    roster = [{"user": user, "role": role} for user, role in USERS.items()]
+    key = {"Authorization": f"Bearer {os.environ['PORTAL_API_KEY']}"}
+    try:
+        async with (
+            aiohttp.ClientSession(os.environ["RELAY_URL"], headers=key, timeout=PATIENCE) as relay,
+            relay.post("/v1/engagements", json={"participants": roster}) as answer,
+        ):
+            return web.json_response(await answer.json(content_type=None), status=answer.status)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise web.HTTPBadGateway(text="the relay does not answer") from error
+
+
+async def main() -> None:
+    app = web.Application()
+    app.add_routes([web.get("/token", token), web.post("/engagement", engagement)])
+    runner = web.AppRunner(app, handle_signals=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(os.environ.get("PORTAL_PORT", "8480"))).start()
+    print(f"portal: listening on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except (KeyboardInterrupt, web.GracefulExit):
+        raise SystemExit(0) from None
