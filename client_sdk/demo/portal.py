@@ -35,7 +35,7 @@ async def token(request: web.Request) -> web.Response:
 
 
 async def engagement(_request: web.Request) -> web.Response:
-    """Open an engagement at the relay. A real portal does this when coach and client have found each other."""
+    """Open an engagement at the relay. A real portal does this when coach and client begin."""
     roster = [{"user": user, "role": role} for user, role in USERS.items()]
     key = {"Authorization": f"Bearer {os.environ['PORTAL_API_KEY']}"}
     try:
