@@ -29,6 +29,7 @@ from .errors import (
     WrongGroup,
 )
 from .extensions import Extension, ExternalSender, RequiredCapabilities, find_extension
+from .external_commit import create_external_commit
 from .framing import (
     ContentType,
     FramedContent,
@@ -41,7 +42,7 @@ from .framing import (
 )
 from .group_state import GroupState, Member
 from .hpke import Rng
-from .joining import create_external_commit, join_from_welcome
+from .joining import join_from_welcome
 from .key_package import (
     KeyPackage,
     KeyPackageBundle,
@@ -51,17 +52,7 @@ from .key_package import (
 )
 from .key_schedule import GroupContext
 from .leaf_node import Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
-from .processing import (
-    ApplicationReceived,
-    CommitReceived,
-    Encrypted,
-    ProposalReceived,
-    Received,
-    RemovedFromGroup,
-    create_proposal,
-    encrypt,
-    process_message,
-)
+from .processing import create_proposal, encrypt, process_message
 from .proposal_list import UpdatedLeaf
 from .proposals import (
     Add,
@@ -76,6 +67,14 @@ from .proposals import (
 )
 from .protection import Padding
 from .psk import ExternalPsk, PreSharedKeyID, PskStore, ResumptionPsk, ResumptionUsage
+from .results import (
+    ApplicationReceived,
+    CommitReceived,
+    Encrypted,
+    ProposalReceived,
+    Received,
+    RemovedFromGroup,
+)
 from .suites import SUITE_1, SUITE_3, CipherSuite, cipher_suite
 from .validation import MAX_LEAF_LIFETIME
 from .welcome import GroupInfo, Welcome

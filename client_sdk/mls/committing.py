@@ -17,7 +17,6 @@ from .epoch_change import (
     provisional_context,
     start_epoch,
 )
-from .errors import UnknownProposal, ValidationError
 from .extensions import EXTERNAL_PUB, RATCHET_TREE, Extension, check_unique
 from .framing import (
     AuthData,
@@ -34,14 +33,21 @@ from .hpke import Rng, draw
 from .key_package import check_key_package_now, own_leaf
 from .key_schedule import GroupContext, welcome_secret
 from .leaf_node import MLS_VERSION, Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
-from .proposal_list import AppliedProposals, ResolvedProposal, Rules, apply_proposals, path_required
+from .proposal_list import (
+    AppliedProposals,
+    ResolvedProposal,
+    Rules,
+    apply_proposals,
+    path_required,
+    resolve_proposals,
+)
 from .proposals import Add, Commit, Proposal, ProposalRef, ReceivedAdd
 from .protection import Padding, protect_private, sign_content
 from .psk import PskStore
 from .ratchet_tree import RatchetTree
 from .suites import CipherSuite
 from .treekem import NewPath, encrypt_path, generate_path, surviving_keys
-from .update_path import HpkeCiphertext
+from .update_path import HpkeCiphertext, UpdatePath
 from .validation import MAX_LEAF_LIFETIME, check_leaf
 from .welcome import WELCOME_LABEL, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome, seal_group_info
 
@@ -115,55 +121,38 @@ def create_commit(
     Raises what the same commit would raise at a receiver, so nothing invalid is ever sent.
     """
     state.require_active()
-    epoch_state, suite, own = state.epoch_state, state.suite, state.own_leaf_index
-    sender = Sender(SenderType.MEMBER, own)
-    entries = resolve_proposals(state, proposals, sender)
+    sender = Sender(SenderType.MEMBER, state.own_leaf_index)
+    entries = resolve_proposals(state.pending, proposals, sender)
     _check_adds_now(entries, now)
-    rules = Rules(epoch_state.tree, state.group_context, auth, max_lifetime)
+    rules = Rules(state.epoch_state.tree, state.group_context, auth, max_lifetime)
     applied = apply_proposals(rules, entries, sender)
-    joined = [index for index, _ in applied.added]
-
     with_path = force_path or new_credential is not None or path_required(entries)
-    tree, path, update_path, commit_secret = applied.tree, None, None, bytes(suite.hash_length)
-    private_keys = surviving_keys(epoch_state.private_keys, epoch_state.tree, applied.tree)
-    if with_path:
-        path = _own_path(state, applied, new_credential, auth, rng)
-        tree, commit_secret = path.tree, path.commit_secret
-        private_keys = surviving_keys(private_keys, applied.tree, tree) | path.private_keys
-    check_new_tree(tree, applied.extensions)
-    provisional = provisional_context(state.group_context, tree, applied.extensions)
-    if path is not None:
-        update_path = encrypt_path(path, own, provisional.encoded, joined, rng)
-
+    path = _own_path(state, applied, new_credential, auth, rng) if with_path else None
+    change = _plan_change(state, applied, path, rng)
+    psk = gather_psks(state.suite, applied.psks, psks, state)
     content = FramedContent(
         group_id=state.group_id,
         epoch=state.epoch,
         sender=sender,
         authenticated_data=authenticated_data,
         content_type=ContentType.COMMIT,
-        body=Commit(tuple(proposals), update_path),
+        body=Commit(tuple(proposals), change.update_path),
     )
-    wire_format = WireFormat.PRIVATE_MESSAGE
-    signature = sign_content(suite, epoch_state.signer, wire_format, content, state.group_context.encoded)
-    unconfirmed = AuthenticatedContent(wire_format, content, AuthData(signature, None))
-    inputs = EpochInputs(
-        epoch_state.secrets.init_secret, commit_secret, gather_psks(suite, applied.psks, psks, state)
-    )
-    epoch = enter_epoch(suite, provisional, epoch_state.interim_transcript_hash, unconfirmed, inputs)
+    epoch, auth_data = _sign_and_enter(state, content, change, psk)
     message, used_up = protect_private(
-        suite,
-        epoch_state.secrets.sender_data_secret,
+        state.suite,
+        state.epoch_state.secrets.sender_data_secret,
         state.secret_tree,
         content,
-        AuthData(signature, epoch.confirmation_tag),
+        auth_data,
         rng=rng,
         padding=padding,
     )
     new_state = epoch.state(
-        tree=tree,
-        own_leaf_index=own,
-        signer=epoch_state.signer,
-        private_keys=private_keys,
+        tree=change.tree,
+        own_leaf_index=state.own_leaf_index,
+        signer=state.epoch_state.signer,
+        private_keys=change.private_keys,
         reinit=applied.reinit,
     )
     return CommitOutput(
@@ -175,25 +164,41 @@ def create_commit(
     )
 
 
-def resolve_proposals(
-    state: GroupState, listed: Sequence[Proposal | ProposalRef], committer: Sender
-) -> tuple[ResolvedProposal, ...]:
-    """Replace references by the proposals of this epoch they mean."""
-    known = {entry.ref: entry for entry in state.pending}
-    resolved = []
-    for item in listed:
-        if not isinstance(item, ProposalRef):
-            resolved.append(ResolvedProposal(item, committer, by_reference=False))
-            continue
-        found = known.get(item.ref)
-        if found is None:
-            raise UnknownProposal("COMMIT-REFERENCE", "a commit refers to a proposal that was not seen")
-        resolved.append(ResolvedProposal(found.proposal, found.sender, by_reference=True))
-    if len({item.ref for item in listed if isinstance(item, ProposalRef)}) != sum(
-        isinstance(item, ProposalRef) for item in listed
-    ):
-        raise ValidationError("COMMIT-REFERENCE-TWICE", "a commit refers to the same proposal twice")
-    return tuple(resolved)
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The next epoch's public state, and the secrets the committer has of it."""
+
+    tree: RatchetTree
+    provisional: GroupContext
+    update_path: UpdatePath | None
+    commit_secret: bytes = field(repr=False)
+    private_keys: dict[int, bytes] = field(repr=False)
+
+
+def _plan_change(state: GroupState, applied: AppliedProposals, path: NewPath | None, rng: Rng) -> _Change:
+    epoch = state.epoch_state
+    tree = applied.tree if path is None else path.tree
+    check_new_tree(tree, applied.extensions)
+    provisional = provisional_context(state.group_context, tree, applied.extensions)
+    private_keys = surviving_keys(epoch.private_keys, epoch.tree, tree)
+    if path is None:
+        return _Change(tree, provisional, None, bytes(state.suite.hash_length), private_keys)
+    joined = [index for index, _ in applied.added]
+    update_path = encrypt_path(path, epoch.own_leaf_index, provisional.encoded, joined, rng)
+    return _Change(tree, provisional, update_path, path.commit_secret, private_keys | path.private_keys)
+
+
+def _sign_and_enter(
+    state: GroupState, content: FramedContent, change: _Change, psk: bytes
+) -> tuple[NextEpoch, AuthData]:
+    epoch, wire_format = state.epoch_state, WireFormat.PRIVATE_MESSAGE
+    signature = sign_content(epoch.suite, epoch.signer, wire_format, content, epoch.context.encoded)
+    unconfirmed = AuthenticatedContent(wire_format, content, AuthData(signature, None))
+    inputs = EpochInputs(epoch.secrets.init_secret, change.commit_secret, psk)
+    following = enter_epoch(
+        epoch.suite, change.provisional, epoch.interim_transcript_hash, unconfirmed, inputs
+    )
+    return following, AuthData(signature, following.confirmation_tag)
 
 
 def _check_adds_now(entries: Sequence[ResolvedProposal], now: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from .credentials import SignatureKeyPair
-from .errors import CryptoError
+from .errors import CryptoError, StateError
 from .extensions import Extensions
 from .framing import AuthenticatedContent
 from .group_state import EpochState, GroupState
@@ -26,6 +26,8 @@ from .ratchet_tree import RatchetTree
 from .secret_tree import SecretTree
 from .suites import CipherSuite
 from .validation import check_members, check_unique_encryption_keys
+
+_MAX_EPOCH = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def check_new_tree(tree: RatchetTree, extensions: Extensions) -> None:
 
 def provisional_context(old: GroupContext, tree: RatchetTree, extensions: Extensions) -> GroupContext:
     """The context path secrets are encrypted under: new but for the transcript (section 12.4.1)."""
+    if old.epoch >= _MAX_EPOCH:
+        raise StateError("EPOCH-LIMIT", "the group has no epoch left")
     return replace(old, epoch=old.epoch + 1, tree_hash=tree.tree_hash(), extensions=extensions)
 
 

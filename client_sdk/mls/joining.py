@@ -1,50 +1,29 @@
-"""Joining a group: from a Welcome, or by external commit (RFC 9420 section 12.4.3.1, 12.4.3.2)."""
+"""Joining a group from a Welcome (RFC 9420 section 12.4.3.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from . import tree_math
-from .codec import Reader, parse_all
-from .committing import CommitOutput, export_group_info
-from .credentials import AuthenticationService, Credential, SignatureKeyPair
+from .credentials import AuthenticationService, SignatureKeyPair
 from .epoch_change import (
-    EpochInputs,
     begin_epoch,
-    check_new_tree,
-    enter_epoch,
     gather_psks,
-    provisional_context,
 )
 from .errors import CryptoError, DecodeError, UnknownKeyPackage, UsageError, ValidationError
-from .extensions import EXTERNAL_PUB, RATCHET_TREE, Extension, find_extension
 from .framing import (
-    AuthData,
-    AuthenticatedContent,
-    ContentType,
-    FramedContent,
     MLSMessage,
-    PublicMessage,
-    Sender,
-    SenderType,
-    WireFormat,
 )
+from .group_info_check import verify_group_info
 from .group_state import GroupState
-from .hpke import Rng
 from .key_package import KeyPackageBundle
-from .key_schedule import EXTERNAL_INIT_LABEL, next_interim_hash, welcome_secret
-from .leaf_node import MLS_VERSION, Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
-from .processing import place_joiner
-from .proposal_list import ResolvedProposal, Rules, apply_proposals
-from .proposals import Commit, ExternalInit, Proposal, Remove
-from .protection import protect_public, sign_content
+from .key_schedule import welcome_secret
+from .leaf_node import LeafNode
 from .psk import PreSharedKeyID, PskStore, ResumptionPsk, ResumptionUsage, check_psk_ids
 from .ratchet_tree import RatchetTree
 from .suites import CipherSuite, cipher_suite
-from .tree_validation import check_tree
-from .treekem import encrypt_path, generate_path, open_path_secret
-from .validation import MAX_LEAF_LIFETIME, check_external_senders, check_leaf
+from .treekem import open_path_secret
+from .validation import MAX_LEAF_LIFETIME
 from .welcome import WELCOME_LABEL, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome, open_group_info
 
 BundleLookup = (
@@ -110,6 +89,12 @@ def _check_bundle(bundle: KeyPackageBundle, suite: CipherSuite, signer: Signatur
         raise ValidationError("WELCOME-SUITE", "the Welcome's cipher suite is not the key package's")
     if bundle.key_package.leaf_node.signature_key != signer.public:
         raise UsageError(None, "the signer is not the one of the key package")
+    pairs = (
+        (bundle.init_private, bundle.key_package.init_key),
+        (bundle.encryption_private, bundle.key_package.leaf_node.encryption_key),
+    )
+    if any(suite.kem.public_key(private) != public for private, public in pairs):
+        raise UsageError(None, "the bundle's private keys are not those of its key package")
 
 
 def _open_secrets(
@@ -148,36 +133,6 @@ def _check_psk_epoch(psks: Sequence[PreSharedKeyID], info: GroupInfo) -> None:
         raise ValidationError("WELCOME-PSK-EPOCH", "a re-initialised or branched group is not at epoch 1")
 
 
-def verify_group_info(
-    info: GroupInfo,
-    *,
-    suite: CipherSuite,
-    auth: AuthenticationService,
-    ratchet_tree: bytes | None,
-    max_lifetime: int,
-) -> RatchetTree:
-    """Check a GroupInfo and its whole tree (section 12.4.3.1); returns the tree."""
-    context = info.group_context
-    if context.version != MLS_VERSION:
-        raise ValidationError("GROUPINFO-VERSION", "the GroupInfo is of another protocol version")
-    if context.cipher_suite != suite.id:
-        raise ValidationError("GROUPINFO-SUITE", "the GroupInfo is of another cipher suite")
-    tree_bytes = find_extension(info.extensions, RATCHET_TREE)
-    tree_bytes = ratchet_tree if tree_bytes is None else tree_bytes
-    if tree_bytes is None:
-        raise ValidationError("GROUPINFO-TREE", "there is no ratchet tree")
-    tree = RatchetTree.parse(suite, tree_bytes)
-    signer = tree.require_leaf(info.signer, "GROUPINFO-SIGNER")
-    info.verify_signature(suite, signer.signature_key)
-    if tree.tree_hash() != context.tree_hash:
-        raise ValidationError("GROUPINFO-TREE-HASH", "the tree is not the one of the GroupContext")
-    check_external_senders(context.extensions, auth)
-    check_tree(
-        tree, group_id=context.group_id, extensions=context.extensions, auth=auth, max_lifetime=max_lifetime
-    )
-    return tree
-
-
 def _find_own_leaf(tree: RatchetTree, leaf: LeafNode) -> int:
     for index, found in tree.leaves():
         if found.encoded == leaf.encoded:
@@ -194,114 +149,3 @@ def _shared_keys(tree: RatchetTree, own: int, signer: int, path_secret: bytes) -
     if not nodes or nodes[0] != shared:
         raise ValidationError("WELCOME-PATH-SECRET", "the node of the Welcome's path secret is blank")
     return open_path_secret(tree, path_secret, nodes).private_keys
-
-
-# ---- external commit ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Joiner:
-    """The new member's own part of an external commit."""
-
-    suite: CipherSuite
-    signer: SignatureKeyPair
-    credential: Credential
-    capabilities: Capabilities
-    extensions: tuple[Extension, ...]
-
-    def leaf(self, group_id: bytes, index: int, encryption_key: bytes, parent_hash: bytes) -> LeafNode:
-        unsigned = LeafNode(
-            encryption_key=encryption_key,
-            signature_key=self.signer.public,
-            credential=self.credential,
-            capabilities=self.capabilities,
-            source=LeafSource.COMMIT,
-            lifetime=None,
-            parent_hash=parent_hash,
-            extensions=self.extensions,
-            signature=b"",
-        )
-        return unsigned.signed_by(self.suite, self.signer, group_id, index)
-
-
-def parse_group_info_message(group_info: bytes | GroupInfo) -> GroupInfo:
-    """A GroupInfo from its MLSMessage; nothing is verified yet."""
-    if isinstance(group_info, GroupInfo):
-        return group_info
-    body = MLSMessage.parse(group_info).body
-    if not isinstance(body, GroupInfo):
-        raise DecodeError("FRAME-WIRE-FORMAT", "the message is not a GroupInfo")
-    return body
-
-
-def create_external_commit(
-    group_info: bytes | GroupInfo,
-    signer: SignatureKeyPair,
-    credential: Credential,
-    *,
-    remove: int | None,
-    auth: AuthenticationService,
-    now: int,  # noqa: ARG001  reserved, like ``lifetime``: a commit's leaf carries no lifetime
-    rng: Rng,
-    lifetime: Lifetime | None = None,  # noqa: ARG001
-    capabilities: Capabilities | None = None,
-    leaf_extensions: Iterable[Extension] = (),
-    authenticated_data: bytes = b"",
-    ratchet_tree: bytes | None = None,
-    max_lifetime: int = MAX_LEAF_LIFETIME,
-) -> CommitOutput:
-    """Join by external commit, replacing the old own leaf ``remove``; the commit is a PublicMessage."""
-    info = parse_group_info_message(group_info)
-    suite, context = cipher_suite(info.group_context.cipher_suite), info.group_context
-    tree = verify_group_info(
-        info, suite=suite, auth=auth, ratchet_tree=ratchet_tree, max_lifetime=max_lifetime
-    )
-    external_pub = find_extension(info.extensions, EXTERNAL_PUB)
-    if external_pub is None:
-        raise ValidationError("GROUPINFO-EXTERNAL-PUB", "the GroupInfo does not allow an external commit")
-    kem_output, init_secret = suite.hpke.send_export(
-        parse_all(external_pub, Reader.opaque), EXTERNAL_INIT_LABEL, suite.hash_length, rng
-    )
-    proposals: list[Proposal] = [ExternalInit(kem_output)]
-    if remove is not None:
-        proposals.append(Remove(remove))
-    sender = Sender(SenderType.NEW_MEMBER_COMMIT)
-    entries = [ResolvedProposal(proposal, sender, by_reference=False) for proposal in proposals]
-    applied = apply_proposals(Rules(tree, context, auth, max_lifetime), entries, sender)
-
-    own_extensions = tuple(leaf_extensions)
-    types = [extension.type for extension in (*context.extensions, *own_extensions)]
-    joiner = _Joiner(suite, signer, credential, capabilities or default_capabilities(types), own_extensions)
-    own = applied.tree.next_leaf_index()
-
-    def make_leaf(encryption_key: bytes, parent_hash: bytes) -> LeafNode:
-        return joiner.leaf(context.group_id, own, encryption_key, parent_hash)
-
-    room = place_joiner(applied.tree, make_leaf(b"", b""))
-    path = generate_path(room, own, make_leaf, rng)
-    check_leaf(path.leaf, suite=suite, auth=auth, group_id=context.group_id, leaf_index=own)
-    for _, old in applied.removed:
-        auth.verify_successor(old, path.leaf)
-    check_new_tree(path.tree, applied.extensions)
-    provisional = provisional_context(context, path.tree, applied.extensions)
-    update_path = encrypt_path(path, own, provisional.encoded, (), rng)
-    content = FramedContent(
-        group_id=context.group_id,
-        epoch=context.epoch,
-        sender=sender,
-        authenticated_data=authenticated_data,
-        content_type=ContentType.COMMIT,
-        body=Commit(tuple(proposals), update_path),
-    )
-    wire_format = WireFormat.PUBLIC_MESSAGE
-    signature = sign_content(suite, signer, wire_format, content, context.encoded)
-    interim = next_interim_hash(suite, context.confirmed_transcript_hash, info.confirmation_tag)
-    inputs = EpochInputs(init_secret, path.commit_secret, bytes(suite.hash_length))
-    unconfirmed = AuthenticatedContent(wire_format, content, AuthData(signature, None))
-    epoch = enter_epoch(suite, provisional, interim, unconfirmed, inputs)
-    auth_data = AuthData(signature, epoch.confirmation_tag)
-    public: PublicMessage = protect_public(suite, b"", content, auth_data, context.encoded)
-    state = epoch.state(tree=path.tree, own_leaf_index=own, signer=signer, private_keys=path.private_keys)
-    return CommitOutput(
-        state=state, commit=MLSMessage(public).serialize(), welcome=None, group_info=export_group_info(state)
-    )

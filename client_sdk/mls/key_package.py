@@ -13,6 +13,7 @@ from .extensions import (
     LAST_RESORT,
     Extension,
     Extensions,
+    check_unique,
     find_extension,
     parse_extensions,
     serialize_extensions,
@@ -145,6 +146,7 @@ def own_leaf(
 ) -> LeafNode:
     """A signed leaf node with source key_package."""
     extensions = tuple(leaf_extensions)
+    check_unique(extensions)
     leaf = LeafNode(
         encryption_key=encryption_key,
         signature_key=signer.public,
@@ -183,7 +185,9 @@ def generate_key_package(
         leaf_extensions=leaf_extensions,
     )
     marks = (Extension(LAST_RESORT, b""),) if last_resort else ()
-    unsigned = KeyPackage(MLS_VERSION, suite.id, init.public, leaf, (*extensions, *marks), b"")
+    own_extensions = (*extensions, *marks)
+    check_unique(own_extensions)
+    unsigned = KeyPackage(MLS_VERSION, suite.id, init.public, leaf, own_extensions, b"")
     package = replace(unsigned, signature=signer.sign(suite, _LABEL, unsigned.tbs))
     return KeyPackageBundle(package, init.private, encryption.private, package.ref(suite))
 

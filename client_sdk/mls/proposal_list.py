@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .credentials import AuthenticationService
-from .errors import ValidationError
+from .errors import UnknownProposal, ValidationError
 from .extensions import Extensions, check_unique
 from .framing import Sender, SenderType
+from .group_state import PendingProposal
 from .key_package import KeyPackage, VerifiedKeyPackage, check_key_package
 from .key_schedule import GroupContext
 from .leaf_node import LeafNode, LeafSource
@@ -18,6 +19,7 @@ from .proposals import (
     GroupContextExtensions,
     PreSharedKey,
     Proposal,
+    ProposalRef,
     ReceivedAdd,
     ReInit,
     Remove,
@@ -73,6 +75,26 @@ class AppliedProposals:
     psks: tuple[PreSharedKeyID, ...]
     reinit: ReInit | None
     external_init: ExternalInit | None
+
+
+def resolve_proposals(
+    pending: Sequence[PendingProposal], listed: Sequence[Proposal | ProposalRef], committer: Sender
+) -> tuple[ResolvedProposal, ...]:
+    """Replace a commit's references by the proposals of this epoch they mean."""
+    refs = [item.ref for item in listed if isinstance(item, ProposalRef)]
+    if len(set(refs)) != len(refs):
+        raise ValidationError("COMMIT-REFERENCE-TWICE", "a commit refers to the same proposal twice")
+    known = {entry.ref: entry for entry in pending}
+    resolved = []
+    for item in listed:
+        if not isinstance(item, ProposalRef):
+            resolved.append(ResolvedProposal(item, committer, by_reference=False))
+        elif item.ref in known:
+            found = known[item.ref]
+            resolved.append(ResolvedProposal(found.proposal, found.sender, by_reference=True))
+        else:
+            raise UnknownProposal("COMMIT-REFERENCE", "a commit refers to a proposal that was not seen")
+    return tuple(resolved)
 
 
 def check_proposal(rules: Rules, entry: ResolvedProposal) -> Proposal:

@@ -14,8 +14,8 @@ from .suites import CipherSuite
 _LEAF = 1
 _PARENT = 2
 
-MAX_LEAVES = 1 << 15
-"""More members than any message limit lets in; bounds what a sparse tree can make us allocate."""
+MAX_LEAVES = 1 << 10
+"""Far more members than a conversation has; bounds the work a hostile tree can cause before it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,7 @@ class RatchetTree:
 
     def add_leaf(self, leaf: LeafNode) -> tuple[RatchetTree, int]:
         """Put a leaf into the leftmost blank place, widening the tree if there is none (section 7.7)."""
-        tree, index = self, self.next_leaf_index()
-        if index >= self.leaf_width:
-            if 2 * self.leaf_width > MAX_LEAVES:
-                raise ValidationError("TREE-SIZE", "the tree has no room for another member")
-            blanks: tuple[Node, ...] = (None,) * (len(self.nodes) + 1)
-            tree = RatchetTree(self.suite, self.nodes + blanks, dict(self._hashes))
+        tree, index = self.with_room(), self.next_leaf_index()
         changes: dict[int, Node] = {2 * index: leaf}
         for node in tree.direct_path(index):
             parent = tree.parent_node(node)
@@ -137,6 +132,15 @@ class RatchetTree:
                 unmerged = tuple(sorted((*parent.unmerged_leaves, index)))
                 changes[node] = ParentNode(parent.encryption_key, parent.parent_hash, unmerged)
         return tree.with_nodes(changes), index
+
+    def with_room(self) -> RatchetTree:
+        """The tree, widened if it has no blank leaf."""
+        if self.next_leaf_index() < self.leaf_width:
+            return self
+        if 2 * self.leaf_width > MAX_LEAVES:
+            raise ValidationError("TREE-SIZE", "the tree has no room for another member")
+        blanks: tuple[Node, ...] = (None,) * (len(self.nodes) + 1)
+        return RatchetTree(self.suite, self.nodes + blanks, dict(self._hashes))
 
     def next_leaf_index(self) -> int:
         """Where the next added leaf goes."""

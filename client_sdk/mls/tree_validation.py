@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from . import tree_math
 from .credentials import AuthenticationService
 from .errors import ValidationError
@@ -34,12 +36,19 @@ def check_tree(
 
 def check_unmerged_leaves(tree: RatchetTree) -> None:
     """Each unmerged leaf exists below its node, and every non-blank node between lists it too."""
+    unmerged = {
+        index: frozenset(node.unmerged_leaves)
+        for index, node in enumerate(tree.nodes)
+        if isinstance(node, ParentNode)
+    }
     for index, node in enumerate(tree.nodes):
         if isinstance(node, ParentNode):
-            _check_unmerged_of(tree, index, node)
+            _check_unmerged_of(tree, index, node, unmerged)
 
 
-def _check_unmerged_of(tree: RatchetTree, index: int, node: ParentNode) -> None:
+def _check_unmerged_of(
+    tree: RatchetTree, index: int, node: ParentNode, unmerged: Mapping[int, frozenset[int]]
+) -> None:
     if list(node.unmerged_leaves) != sorted(set(node.unmerged_leaves)):
         raise ValidationError("TREE-UNMERGED-SORTED", "unmerged leaves are not in strictly increasing order")
     for leaf in node.unmerged_leaves:
@@ -48,8 +57,7 @@ def _check_unmerged_of(tree: RatchetTree, index: int, node: ParentNode) -> None:
         for between in tree.direct_path(leaf):
             if between == index:
                 break
-            parent = tree.parent_node(between)
-            if parent is not None and leaf not in parent.unmerged_leaves:
+            if between in unmerged and leaf not in unmerged[between]:
                 raise ValidationError(
                     "TREE-UNMERGED-BETWEEN", "a node in between does not list an unmerged leaf"
                 )
