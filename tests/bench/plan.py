@@ -1,0 +1,45 @@
+"""How much is measured: the whole, `--quick`, or as little as shows that the harness works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Counts and times of a run; times in seconds."""
+
+    rounds: int = 3
+    pairs: int = 100
+    in_flight: int = 32
+    payload_bytes: int = 512
+    warm_up: float = 1.0
+    seconds: float = 4.0
+    paced_seconds: float = 4.0
+    rate: int = 1000
+    stored: int = 10_000
+    idle: int = 5_000
+    mls_messages: int = 1_500
+    small_file: int = 10 * _MIB
+    large_file: int = 200 * _MIB
+
+
+WHOLE: Final = Plan()
+QUICK: Final = Plan(rounds=1, warm_up=0.5, seconds=2.0, paced_seconds=2.0, idle=1_000, mls_messages=500)
+TINY: Final = Plan(
+    rounds=1,
+    pairs=2,
+    in_flight=4,
+    warm_up=0.05,
+    seconds=0.1,
+    paced_seconds=0.1,
+    rate=200,
+    stored=20,
+    idle=5,
+    mls_messages=5,
+    small_file=_MIB // 16,
+    large_file=_MIB // 4,
+)
