@@ -1,7 +1,7 @@
 """The rules of a stream (PROTOCOL 4): who may append what, what an acknowledgement frees, what is kept.
 
-A decision reads the state of one stream and nothing else; `apply_*` then moves that state on. Every store runs
-exactly these, or is shown by the conformance suite to agree with them.
+A decision reads the state of one stream and nothing else; `apply_*` then moves that state on. Every store
+runs exactly these, or is shown by the conformance suite to agree with them.
 """
 
 from __future__ import annotations

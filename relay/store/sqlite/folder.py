@@ -1,0 +1,78 @@
+"""The data folder: one relay at a time, both databases, a clear refusal if something is wrong with them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from relay.errors import StoreInUse, StoreUnavailable
+from relay.store.sqlite.directory import SqliteDirectory
+from relay.store.sqlite.streams import SqliteStreamStore
+
+LOCK_FILE: Final = "relay.lock"
+_FOLDER_MODE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """An opened data folder; the lock is held until it is closed."""
+
+    path: Path
+    streams: SqliteStreamStore
+    directory: SqliteDirectory
+    _lock: int
+
+    @classmethod
+    def open(cls, path: Path) -> DataFolder:
+        """Open the folder, created if there is none, for the one relay that may have it.
+
+        Raises `StoreInUse`, `StoreCorrupt`, `StoreVersion` or `StoreUnavailable`, and then holds nothing
+        open.
+        """
+        prepare_folder(path)
+        lock = _take_lock(path / LOCK_FILE)
+        try:
+            # The directory's connection must not outlive a failure to open the streams: open those first.
+            streams = SqliteStreamStore.open(path)
+            try:
+                directory = SqliteDirectory.open(path)
+            except BaseException:
+                streams.abandon()
+                raise
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(path, streams, directory, lock)
+
+    async def close(self) -> None:
+        """Finish what was accepted, close both databases, give the lock back."""
+        try:
+            await self.streams.close()
+            await self.directory.close()
+        finally:
+            os.close(self._lock)
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the folder, for its owner only; raises `StoreUnavailable`."""
+    try:
+        path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"the data folder cannot be made: {error.strerror}") from error
+
+
+def _take_lock(path: Path) -> int:
+    """An exclusive lock that the system gives back when the process ends, however it ends."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"the lock file cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreInUse("another relay has this data folder open") from error
+    return lock
