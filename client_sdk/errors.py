@@ -18,12 +18,11 @@ CoachRelayError
 │   ├── UpdateRequired             the conversation needs a feature that this version lacks
 │   └── CallRevealFailed           the call words' commitment does not open: the call ends
 ├── TrustError                     sending stops until a person decides
-│   ├── ApprovalRequired           a further person waits to be admitted
-│   └── (IdentityChanged is a SecurityAlarm)
+│   └── ApprovalRequired           a further person waits to be admitted
 ├── SecurityAlarm                  client_sdk.delivery.alarms: sending stops until a person has looked
-│   ├── StreamRolledBack, StreamForked, StreamIncarnationChanged, StreamGap, StreamOrderBroken
-│   ├── MessageMissing, ClonedDevice, BundleMismatch, FalseAcknowledgement, EpochRolledBack
-│   └── IdentityChanged, ManifestRolledBack
+│   ├── StreamRolledBack, StreamReplaced, StreamForked, StreamSkipped, StreamGap
+│   ├── RelayContradiction, ClonedDevice, BundleMismatch, EpochRolledBack
+│   └── IdentityChanged, ManifestRolledBack, ManifestForked
 ├── VaultError                     the encrypted local store
 │   ├── VaultMissing, VaultExists, VaultInUse, VaultClosed
 │   ├── WrongPassphrase            also: the wrong raw key
@@ -32,6 +31,9 @@ CoachRelayError
 │   ├── VaultFull, VaultUnavailable
 │   ├── KeyringUnavailable, KeyMissing
 │   └── UnknownItem                no such item in the history
+├── DeliveryError                  what waits to be sent
+│   ├── OutboxFull
+│   └── RecordInvalid              a record that this device stored itself does not parse
 └── RelayError                     the connection and the relay's answers
     ├── RelayUnreachable
     ├── AccessRefused              the relay does not let this device in (token, signature, device limit)
@@ -249,6 +251,27 @@ class UnknownItem(VaultError):  # noqa: N818
     """The history has no such item."""
 
     code = "unknown_item"
+
+
+# What waits to be sent
+
+
+class DeliveryError(CoachRelayError):
+    """Root of the errors about what waits to be sent."""
+
+    code = "delivery"
+
+
+class OutboxFull(DeliveryError):  # noqa: N818
+    """Too many messages wait for the connection: this one was not taken."""
+
+    code = "outbox_full"
+
+
+class RecordInvalid(DeliveryError):  # noqa: N818
+    """A record that this device stored does not parse: fails closed, nothing in it is used."""
+
+    code = "record_invalid"
 
 
 # The connection and the relay's answers

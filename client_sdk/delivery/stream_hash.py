@@ -25,7 +25,7 @@ def _check(value: bytes, what: str) -> bytes:
 
 
 def entry_hash(*, seq: int, kind: int, after_commit: int, body_hash: bytes) -> bytes:
-    """entry(e), 32 bytes; ``body_hash`` is SHA-256 of the body, kept for own entries that come back without one."""
+    """entry(e), 32 bytes; ``body_hash`` is SHA-256 of the body: own entries come back without their body."""
     fixed = _u64(seq) + _u64(kind) + _u64(after_commit)
     return hashlib.sha256(label("entry") + fixed + _check(body_hash, "A body's hash")).digest()
 

@@ -1,0 +1,73 @@
+"""Who is who: identity keys, signed device lists, membership rules, trust, safety numbers and call words."""
+
+from .conversation import EXTENSION_TYPE, ConversationInfo, Participant, group_id
+from .credentials import CredentialPolicy, check_participant, manifest_of
+from .keys import IdentityKeys, KeyPair, Rng, SignatureInvalid, generate_key_pair, verify_signature
+from .manifest import (
+    DeviceFlags,
+    Manifest,
+    ManifestDevice,
+    Signer,
+    VerifiedManifest,
+    check_successor,
+    first_manifest,
+    next_manifest,
+    verify_manifest,
+)
+from .membership import (
+    BundleNamesDiffer,
+    ConversationView,
+    Leaf,
+    check_bundle,
+    check_commit,
+    check_joined,
+    check_view,
+    view_of,
+)
+from .safety import safety_number, shown_together
+from .trust import TrustRecord, TrustState, check_admission, check_not_older, observe
+from .words import CallBinding, call_commit, call_words, check_reveal
+
+__all__ = [
+    "EXTENSION_TYPE",
+    "BundleNamesDiffer",
+    "CallBinding",
+    "ConversationInfo",
+    "ConversationView",
+    "CredentialPolicy",
+    "DeviceFlags",
+    "IdentityKeys",
+    "KeyPair",
+    "Leaf",
+    "Manifest",
+    "ManifestDevice",
+    "Participant",
+    "Rng",
+    "SignatureInvalid",
+    "Signer",
+    "TrustRecord",
+    "TrustState",
+    "VerifiedManifest",
+    "call_commit",
+    "call_words",
+    "check_admission",
+    "check_bundle",
+    "check_commit",
+    "check_joined",
+    "check_not_older",
+    "check_participant",
+    "check_reveal",
+    "check_successor",
+    "check_view",
+    "first_manifest",
+    "generate_key_pair",
+    "group_id",
+    "manifest_of",
+    "next_manifest",
+    "observe",
+    "safety_number",
+    "shown_together",
+    "verify_manifest",
+    "verify_signature",
+    "view_of",
+]
