@@ -9,7 +9,7 @@ from typing import Final
 from tests.bench.figures import Bound, Figure
 from tests.bench.report import number, target_text
 
-_WIDTH: Final = 960
+_WIDTH: Final = 1060
 _LEFT: Final = 300
 _BAR_SPACE: Final = 400
 _BAR: Final = 14

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,10 @@ from typing import Final, Protocol, TypeVar
 
 import aiohttp
 
-from relay.wire.ids import EngagementId
+from relay.wire.ids import EngagementId, PortalId
 from tests.bench import device as dev
 from tests.bench.device import Device, Portal
-from tests.bench.processes import ProcessError, first_line, running
+from tests.bench.processes import ROOT, ProcessError, first_line, running
 from tests.bench.traffic import Pair
 from tests.bench.websocket import WebSocket
 
