@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
 from client_sdk import mls
+from client_sdk.mls import committing, external_commit, proposal_list, treekem
+from client_sdk.mls.proposal_list import ResolvedProposal
 
 NOW = 1_800_000_000
 DAY = 24 * 3600
@@ -109,7 +114,7 @@ class Group:
             self.add(names[0], name)
 
     def add(
-        self, adder: str, *names: str, bundle_options: dict[str, object] | None = None
+        self, adder: str, *names: str, bundle_options: Mapping[str, object] | None = None
     ) -> mls.CommitOutput:
         """One member adds clients, and they join."""
         committer, joining, adds = self.clients[adder], {}, []
@@ -131,6 +136,12 @@ class Group:
         output = self.clients[committer].commit(self.states[committer], tuple(proposals), **options)
         self.deliver(committer, output)
         return output
+
+    def commit_welcome(self, adder: str, package: mls.KeyPackage) -> bytes:
+        """Add a client whose joining the test does itself; returns the Welcome."""
+        output = self.commit(adder, [mls.Add(self.clients[adder].verified(package))])
+        assert output.welcome is not None
+        return output.welcome
 
     def deliver(self, committer: str, output: mls.CommitOutput) -> None:
         """Give a commit to all but its sender."""
@@ -194,4 +205,38 @@ class Group:
         assert len(views) == 1
 
 
-Corrupt = Callable[[bytes], bytes]
+@contextmanager
+def unchecked(**replacements: Callable[..., object]) -> Iterator[None]:
+    """Let a rogue member build what our own checks would stop; ``committing_x`` replaces ``committing.x``."""
+
+    def trust(_rules: object, entry: ResolvedProposal) -> mls.Proposal:
+        package = getattr(entry.proposal, "key_package", None)
+        return entry.proposal if package is None else mls.Add(mls.VerifiedKeyPackage(package))
+
+    def nothing(*_args: object, **_options: object) -> None:
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proposal_list, "check_list", nothing)
+        patch.setattr(proposal_list, "check_proposal", trust)
+        patch.setattr(proposal_list, "check_psk_ids", nothing)
+        for module in (committing, external_commit):
+            patch.setattr(module, "check_new_tree", nothing)
+            patch.setattr(module, "check_leaf", nothing)
+        patch.setattr(committing, "path_required", lambda entries: False)
+        for name, replacement in replacements.items():
+            module_name, _, attribute = name.partition("_")
+            modules = {"committing": committing, "external": external_commit, "treekem": treekem}
+            patch.setattr(modules[module_name], attribute, replacement)
+        yield
+
+
+def refused(
+    group: Group, name: str, message: bytes, rule: str, error: type[mls.MLSError] = mls.ValidationError
+) -> None:
+    """A member must refuse the message under that rule, and its state must stay good."""
+    before = group.states[name].serialize()
+    with pytest.raises(error) as caught:
+        group.clients[name].receive(group.states[name], message)
+    assert caught.value.rule == rule
+    assert group.states[name].serialize() == before

@@ -1,0 +1,102 @@
+"""Storing states: whole, or as an epoch's part and a message's part."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_sdk import mls
+
+from .support import Auth, Group
+
+
+@pytest.fixture
+def group() -> Group:
+    group = Group("anna", "ben", "cleo")
+    group.talk()
+    return group
+
+
+def test_a_state_comes_back_in_the_middle_of_an_epoch(group: Group) -> None:
+    early = [group.send("anna", b"one"), group.send("anna", b"two"), group.send("anna", b"three")]
+    group.read("ben", early[2])
+    for name, state in group.states.items():
+        data = state.serialize()
+        restored = mls.GroupState.parse(data)
+        assert restored == state
+        assert restored.serialize() == data
+        group.states[name] = restored
+    assert group.read("ben", early[0]).plaintext == b"one"
+    group.talk()
+    group.commit("cleo")
+    group.talk()
+    group.check_agreement()
+
+
+def test_only_the_small_part_changes_with_messages(group: Group) -> None:
+    before = group.states["anna"]
+    group.send("anna", b"x")
+    after = group.states["anna"]
+    assert after.epoch_part() == before.epoch_part()
+    assert after.ratchet_part() != before.ratchet_part()
+    assert len(after.ratchet_part()) < len(after.epoch_part())
+    assert mls.GroupState.assemble(before.epoch_part(), after.ratchet_part()) == after
+
+
+def test_parts_of_different_epochs_do_not_fit(group: Group) -> None:
+    before = group.states["anna"]
+    group.commit("anna")
+    after = group.states["anna"]
+    for parts in (
+        (before.epoch_part(), after.ratchet_part()),
+        (after.epoch_part(), before.ratchet_part()),
+    ):
+        with pytest.raises(mls.ValidationError) as caught:
+            mls.GroupState.assemble(*parts)
+        assert caught.value.rule == "STATE-PARTS"
+
+
+def test_waiting_proposals_are_stored(group: Group) -> None:
+    sent = mls.create_proposal(
+        group.states["anna"], mls.Remove(2), auth=Auth(), rng=group.clients["anna"].rng
+    )
+    assert mls.GroupState.parse(sent.state.serialize()) == sent.state
+
+
+def test_truncated_or_other_states_are_refused(group: Group) -> None:
+    data = group.states["anna"].serialize()
+    for length in range(0, len(data), 7):
+        with pytest.raises(mls.MLSError):
+            mls.GroupState.parse(data[:length])
+    with pytest.raises(mls.DecodeError) as caught:
+        mls.GroupState.parse(b"\xff" + data[1:])
+    assert caught.value.rule == "STATE-VERSION"
+    with pytest.raises(mls.DecodeError):
+        mls.GroupState.parse(data + b"\0")
+
+
+def test_a_bundle_of_another_version_is_refused(group: Group) -> None:
+    data = group.clients["anna"].bundle().serialize()
+    with pytest.raises(mls.DecodeError) as caught:
+        mls.KeyPackageBundle.parse(b"\xff" + data[1:])
+    assert caught.value.rule == "BUNDLE-VERSION"
+
+
+def test_secrets_of_a_past_epoch_are_gone(group: Group) -> None:
+    old = group.states["ben"]
+    group.commit("anna")
+    stored = group.states["ben"].serialize()
+    secrets = old.epoch_state.secrets
+    for name in secrets.__dataclass_fields__:
+        assert getattr(secrets, name) not in stored, name
+    for secret in old.secret_tree.secrets.values():
+        assert secret not in stored
+    replaced = set(old.epoch_state.private_keys) - {2 * old.own_leaf_index}
+    shared = replaced & set(group.states["ben"].epoch_state.tree.direct_path(0))
+    assert shared, "the committer's path replaces nodes this member has keys of"
+    for node in shared:
+        assert old.epoch_state.private_keys[node] not in stored
+
+
+def test_states_cannot_be_changed(group: Group) -> None:
+    with pytest.raises(AttributeError):
+        group.states["anna"].pending = ()  # type: ignore[misc]  # this is what must not work
