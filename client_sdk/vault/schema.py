@@ -1,0 +1,51 @@
+"""The vault's tables, and how an older vault becomes a current one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+
+from ..errors import VaultFormatUnknown
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE records (
+        space TEXT NOT NULL,
+        key BLOB NOT NULL,
+        value BLOB NOT NULL,
+        UNIQUE (space, key)
+    ) STRICT;
+    CREATE TABLE items (
+        row INTEGER PRIMARY KEY,
+        conversation TEXT NOT NULL,
+        id BLOB NOT NULL,
+        position INTEGER NOT NULL,  -- seq, or 2^63 - 1 while it has none: then it is the newest
+        sent_ms INTEGER NOT NULL,
+        sender_user TEXT NOT NULL,
+        sender_device BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        mine INTEGER NOT NULL,
+        UNIQUE (conversation, id)
+    ) STRICT;
+    CREATE INDEX items_in_order ON items (conversation, position, row);
+    CREATE INDEX items_by_age ON items (conversation, sent_ms);
+    """,
+)
+"""Applied in order, all in one transaction, each noted in ``migrations``; never changed, only added to."""
+
+
+def migrate(connection: apsw.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
+    """Bring the tables up to date; raises VaultFormatUnknown, changing nothing, for a newer vault."""
+    with connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY) STRICT")
+        applied = [row[0] for row in connection.execute("SELECT version FROM migrations ORDER BY version")]
+        if applied != list(range(1, len(applied) + 1)) or len(applied) > len(migrations):
+            raise VaultFormatUnknown(
+                "This vault was written by a newer version of the app. Update the app to open it."
+            )
+        for version, statements in enumerate(migrations[len(applied) :], len(applied) + 1):
+            connection.execute(statements)
+            connection.execute("INSERT INTO migrations VALUES (?)", (version,))
