@@ -1,0 +1,3 @@
+"""The `coach` command: a participant in a terminal."""
+
+__all__: list[str] = []

@@ -1,0 +1,65 @@
+"""What a command says when it cannot do what was asked, and the exit code it ends with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from client_sdk.errors import (
+    AccessRefused,
+    CoachRelayError,
+    RelayError,
+    RelayUnreachable,
+    VaultError,
+    WrongPassphrase,
+)
+
+
+class Exit(IntEnum):
+    """The exit codes of `coach`, for scripts."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    """The command line does not make sense; argparse uses the same code."""
+    VAULT = 3
+    """The vault is missing, in use, damaged, or the passphrase is wrong."""
+    RELAY = 4
+    """The relay cannot be reached, or refuses."""
+    WAITING = 5
+    """Kept safe on this device, and not yet sent: the next connected command sends it."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class CliError(CoachRelayError):
+    """A command cannot go on: what happened and why, and what to do next."""
+
+    code = "cli"
+
+    def __init__(self, what: str, *, do: str = "", exit_code: Exit = Exit.FAILED) -> None:
+        super().__init__(what)
+        self.do = do
+        self.exit_code = exit_code
+
+
+_NEXT: dict[type[CoachRelayError], str] = {
+    WrongPassphrase: "Try again; without the right passphrase nobody can open this vault.",
+    RelayUnreachable: "Check the address (--relay) and that the relay runs, then try again. Nothing is lost.",
+    AccessRefused: "Check where the token comes from (--token-url, --token-command or COACH_TOKEN).",
+}
+
+
+def exit_code_of(error: CoachRelayError) -> Exit:
+    """Return the exit code that fits the error."""
+    if isinstance(error, CliError):
+        return error.exit_code
+    if isinstance(error, VaultError):
+        return Exit.VAULT
+    return Exit.RELAY if isinstance(error, RelayError) else Exit.FAILED
+
+
+def next_step_of(error: CoachRelayError) -> str:
+    """Return what the person can do about the error; empty when its message says so itself."""
+    if isinstance(error, CliError):
+        return error.do
+    return next((step for kind, step in _NEXT.items() if isinstance(error, kind)), "")

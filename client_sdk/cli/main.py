@@ -1,0 +1,75 @@
+"""`coach`: finds the command, runs it, and turns errors into sentences and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from client_sdk.cli import call, checkin, demo, file, join, read, send, verify
+from client_sdk.cli.errors import Exit, exit_code_of, next_step_of
+from client_sdk.cli.printable import printable
+from client_sdk.errors import CoachRelayError
+
+COMMANDS: tuple[ModuleType, ...] = (join, send, read, checkin, file, call, verify, demo)
+
+EXAMPLES = """examples:
+  coach demo                                        see all of it at work, in about a minute
+  coach join --vault anna.vault --relay https://relay.example --token-url https://portal.example/token
+  coach send --vault anna.vault "How was the week?"
+  coach read --vault anna.vault --follow
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code (client_sdk.cli.errors.Exit); 2 for wrong usage."""
+    args = parser().parse_args(argv)
+    try:
+        return int(asyncio.run(args.run(args)))
+    except CoachRelayError as error:
+        complain(error)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+
+
+def complain(error: CoachRelayError) -> None:
+    """Say on standard error what happened and what to do next."""
+    print(f"coach: {printable(str(error))}", file=sys.stderr)
+    step = next_step_of(error)
+    if step:
+        print(f"       {printable(step)}", file=sys.stderr)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="coach",
+        description="A coach or a client in a terminal: what is said, only the two of you can read.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"coach {_installed_version()}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.register(commands)
+    return top
+
+
+def _installed_version() -> str:
+    try:
+        return version("coach-relay")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""How commands are described, and the options that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from client_sdk.cli.errors import Exit
+
+VAULT_VARIABLE: Final = "COACH_VAULT"
+
+# argparse has no public name for what add_subparsers returns.
+Commands = argparse._SubParsersAction
+Run = Callable[[argparse.Namespace], Awaitable[Exit]]
+
+
+def add_command(
+    commands: Commands[argparse.ArgumentParser], name: str, *, about: str, examples: str, run: Run | None
+) -> argparse.ArgumentParser:
+    """Add a command whose help ends with examples."""
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=about[0].upper() + about[1:] + ".",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def add_vault_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that works with a vault takes."""
+    given = os.environ.get(VAULT_VARIABLE)
+    parser.add_argument(
+        "--vault",
+        type=Path,
+        metavar="FILE",
+        default=Path(given) if given else None,
+        required=not given,
+        help=f"the encrypted file with your keys and history ({VAULT_VARIABLE} sets it too); its "
+        "passphrase is asked for, or taken from COACH_PASSPHRASE",
+    )
+    about = "`coach join` remembers these; given again, they count once"
+    where = parser.add_argument_group("where to connect", about)
+    where.add_argument("--relay", metavar="URL", help="the relay's address")
+    token = where.add_mutually_exclusive_group()
+    token.add_argument("--token-url", metavar="URL", help="where your portal gives you an access token")
+    token.add_argument("--token-command", metavar="COMMAND", help="a command that prints an access token")
+    where.add_argument("--engagement", metavar="ID", help="which engagement, if you have several")
+    where.add_argument("--keyring", action="store_true", help="the vault's key is in the system's keyring")
+    where.add_argument(
+        "--patience",
+        metavar="SECONDS",
+        type=_seconds,
+        default=20.0,
+        help="how long to wait for the relay (20)",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError("a number of seconds between 0 and 3600")
+    return value

@@ -1,0 +1,94 @@
+"""How items of a conversation look in a terminal: one line each, or a few."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from client_sdk.cli.printable import one_line, printable
+from client_sdk.cli.progress import megabytes
+from client_sdk.engine.items import (
+    Alarm,
+    AnyItem,
+    CallEndedItem,
+    CallInviteItem,
+    CheckInAnswerItem,
+    CheckInItem,
+    Delivery,
+    FileItem,
+    Gap,
+    ProfileItem,
+    TextItem,
+    UnknownItem,
+)
+
+SHORT_ID: Final = 8
+"""Characters of an item's id that are shown: enough to name one among thousands."""
+
+_OUTCOMES: Final = {
+    "answered": "a call of {seconds} s",
+    "declined": "a call, declined",
+    "missed": "a call, missed",
+    "cancelled": "a call, cancelled",
+    "failed": "a call that could not be connected",
+}
+
+
+def short_id(item: AnyItem) -> str:
+    """Return the few characters by which commands name an item."""
+    return item.id.hex()[:SHORT_ID]
+
+
+def shown(item: AnyItem) -> str:
+    """Return the item for a terminal, with nothing in it that could steer the terminal."""
+    match item:
+        case Gap():
+            return f"{_when(item)}  -- something is missing here: {one_line(item.reason)}"
+        case Alarm():
+            return f"{_when(item)}  !! SECURITY ALARM: {one_line(item.sentence)}"
+    who = "you" if item.mine else one_line(item.sender.name)
+    state = "  (waiting to be sent)" if item.delivery is Delivery.WAITING and item.mine else ""
+    first, *rest = _said(item)
+    head = f"{_when(item)}  {who}: "
+    return "\n".join([head + first + state, *(" " * 4 + line for line in rest)])
+
+
+def question_line(item: CheckInItem, index: int) -> str:
+    """Return a question of a check-in with the answers it takes."""
+    question = item.questions[index]
+    takes = {
+        "scale": f"{question.min} to {question.max}",
+        "choice": " / ".join(map(one_line, question.choices)),
+        "text": "in your words",
+    }
+    return f"{index + 1}. {one_line(question.text)}  [{takes[question.answer]}]"
+
+
+def _said(item: AnyItem) -> list[str]:
+    match item:
+        case TextItem():
+            return printable(item.text).split("\n")
+        case CheckInItem():
+            asked = [question_line(item, index) for index in range(len(item.questions))]
+            return [f"check-in {short_id(item)}: {one_line(item.prompt)}", *asked]
+        case CheckInAnswerItem():
+            answers = [f"{one_line(key)}: {one_line(str(value))}" for key, value in item.answers.items()]
+            return [f"answers to check-in {item.checkin.hex()[:SHORT_ID]}:", *answers]
+        case FileItem():
+            return [f"file {short_id(item)}: {one_line(item.name)} ({megabytes(item.size)})"]
+        case ProfileItem():
+            return [f"I am called {one_line(item.name)}."]
+        case CallInviteItem():
+            return ["called"]
+        case CallEndedItem():
+            return [_OUTCOMES[item.outcome].format(seconds=item.seconds)]
+        case UnknownItem():
+            return [
+                f"{one_line(item.fallback)} (this version of coach does not know “{one_line(item.kind)}”)"
+            ]
+    return ["something that this version of coach does not know"]
+
+
+def _when(item: AnyItem) -> str:
+    local: datetime = item.sent_at.astimezone()
+    return f"{local:%Y-%m-%d %H:%M}"

@@ -1,0 +1,108 @@
+"""What the relay's files hold, in plain words: read from a copy of them, with SQLite's own eyes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from client_sdk.cli.progress import megabytes
+
+_TABLES: Final = {
+    "streams": ("conversations", "the engagement's id; how far each device has read"),
+    "senders": ("counters", "each device's id and how many entries it has sent"),
+    "entries": (
+        "entries waiting for delivery",
+        "position, time, size, sending device; the rest is ciphertext",
+    ),
+    "versions": ("counter of changes", "a number"),
+}
+_SPACES: Final = {
+    "portal": ("portals", "the portal's name; its API key only as a hash"),
+    "device": ("devices", "which user has which device; the device's public key"),
+    "engagement": ("engagements", "which users take part, in which role, since when"),
+    "package": ("key packages", "public keys for adding a device; each is used once"),
+    "upload": ("uploads", "size, time and engagement of a file; neither its name nor what it is"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One kind of thing that the relay keeps."""
+
+    what: str
+    count: int
+    size: int
+    tells: str
+
+    def row(self) -> tuple[str, str, str, str]:
+        """Return it as a row of a table."""
+        return self.what, str(self.count), megabytes(self.size), self.tells
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a conversation as the relay has it."""
+
+    seq: int
+    body: bytes
+
+
+def list_holdings(data: Path) -> list[Holding]:
+    """Return all that is in the databases and blobs of a copy of the relay's data folder."""
+    found = [holding for database in sorted(data.glob("*.db")) for holding in _tables(database)]
+    return [*found, *_files(data)]
+
+
+def newest_entry(data: Path) -> Entry | None:
+    """Return the newest message that waits in the relay's database; None if none waits."""
+    with closing(_opened(data / "streams.db")) as database:
+        row = database.execute(
+            "SELECT position, body FROM entries WHERE kind = 0 ORDER BY position DESC LIMIT 1"
+        ).fetchone()
+    return None if row is None else Entry(seq=row[0] & (1 << 36) - 1, body=row[1])
+
+
+def _tables(path: Path) -> Iterator[Holding]:
+    with closing(_opened(path)) as database:
+        names = [
+            str(row[0])
+            for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")
+        ]
+        for name in names:
+            if name == "records":
+                yield from _records(database)
+            else:
+                yield _table(database, name)
+
+
+def _table(database: sqlite3.Connection, name: str) -> Holding:
+    what, tells = _TABLES.get(name, (f"table “{name}”", ""))
+    columns = [row[1] for row in database.execute(f'PRAGMA table_info("{name}")')]
+    size = " + ".join(f'coalesce(length(CAST("{column}" AS BLOB)), 0)' for column in columns)
+    # The names come from the database's own list of tables, and are quoted.
+    count, total = database.execute(f'SELECT count(*), coalesce(sum({size}), 0) FROM "{name}"').fetchone()  # noqa: S608
+    return Holding(what, count, total, tells)
+
+
+def _records(database: sqlite3.Connection) -> Iterator[Holding]:
+    query = (
+        "SELECT space, count(*), sum(length(key) + length(value)) FROM records GROUP BY space ORDER BY space"
+    )
+    for space, count, size in database.execute(query):
+        what, tells = next(
+            (words for part, words in _SPACES.items() if part in space), (f"records “{space}”", "")
+        )
+        yield Holding(what, count, size, tells)
+
+
+def _files(data: Path) -> Iterator[Holding]:
+    sizes = [file.stat().st_size for file in (data / "blobs").rglob("*") if file.is_file()]
+    yield Holding("pieces of sealed files", len(sizes), sum(sizes), "their size; the rest is ciphertext")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path)

@@ -1,0 +1,139 @@
+"""The relay and the make-believe portal, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from client_sdk.demo.errors import DemoError
+from client_sdk.demo.line import HOST
+from client_sdk.demo.processes import Child, python
+
+START_PATIENCE: Final = 20.0
+"""Seconds for a server to say where it listens; it usually takes one."""
+
+_ADDRESS: Final = re.compile(rb"http://127\.0\.0\.1:(\d+)")
+
+
+def free_port() -> int:
+    """Return a port that the system says is free."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server process: started, waited for until it listens, and able to outlive the demo."""
+
+    name = "Server"
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.port = 0
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._running().pid
+
+    async def kill(self) -> None:
+        """End it at once with SIGKILL."""
+        await self._running().kill()
+
+    async def end(self) -> None:
+        """Ask it to end, if it runs."""
+        if self._child is not None and self._child.running:
+            await self._child.end()
+
+    async def _launch(self, command: list[str], environment: Mapping[str, str]) -> None:
+        seen = self.log.stat().st_size if self.log.exists() else 0
+        self._child = await Child.start(
+            self.name, command, log=self.log, environment=environment, background=True
+        )
+        self.port = await self._address(seen)
+
+    async def _address(self, seen: int) -> int:
+        deadline = asyncio.get_running_loop().time() + START_PATIENCE
+        while asyncio.get_running_loop().time() < deadline and self._running().running:
+            found = _ADDRESS.search(self.log.read_bytes()[seen:])
+            if found:
+                return int(found[1])
+            await asyncio.sleep(0.02)
+        raise DemoError(f"{self.name} did not start", log=self.log)
+
+    def _running(self) -> Child:
+        if self._child is None:
+            raise DemoError(f"{self.name} has not been started", log=self.log)
+        return self._child
+
+
+class RelayServer(Server):
+    """The relay: `coach-relay serve` with its files in a folder of the demo."""
+
+    name = "The relay"
+
+    def __init__(self, folder: Path, *, port: int) -> None:
+        super().__init__(folder / "relay.log")
+        self.folder = folder
+        """Everything it writes: its log, and in `data` its database and the files it keeps."""
+        self.data = folder / "data"
+        self.port = port
+        self.origins = [self.url]
+
+    async def start(self) -> None:
+        """Start it, the first time or again, at the same address."""
+        await self._launch(
+            python("-m", "relay.cli.main", "serve", "--port", str(self.port), "--data", str(self.data)),
+            {"COACH_RELAY_PUBLIC_ORIGINS": ",".join(self.origins)},
+        )
+
+    async def add_portal(self, name: str) -> dict[str, str]:
+        """Register a portal; its API key and token secret."""
+        command = python("-m", "relay.cli.main", "portal", "add", name, "--data", str(self.data))
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _none = await process.communicate()
+        found = dict(re.findall(r"(PORTAL_[A-Z_]+)=(\S+)", output.decode()))
+        if process.returncode != 0 or not {"PORTAL_API_KEY", "PORTAL_TOKEN_SECRET"} <= found.keys():
+            raise DemoError(f"“coach-relay portal add” did not work: {output.decode().strip()}", log=self.log)
+        return found
+
+    def blob_bytes(self) -> int:
+        """Return how many bytes of files it keeps."""
+        return sum(file.stat().st_size for file in (self.data / "blobs").rglob("*") if file.is_file())
+
+
+class PortalServer(Server):
+    """The portal: `client_sdk/demo/portal.py`."""
+
+    name = "The portal"
+
+    async def start(self, *, relay: str, keys: Mapping[str, str]) -> None:
+        """Start it with the keys that the relay gave it."""
+        environment = {**keys, "PORTAL_ID": "demo", "RELAY_URL": relay, "PORTAL_PORT": "0"}
+        await self._launch(python("-m", "client_sdk.demo.portal"), environment)
+
+    async def open_engagement(self) -> dict[str, Any]:
+        """Have it open the engagement of its coach and its client, and return the relay's answer."""
+        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/engagement") as answer:
+            if answer.status != 201:
+                raise DemoError(f"the portal answered {answer.status}: {await answer.text()}", log=self.log)
+            engagement: dict[str, Any] = await answer.json()
+            return engagement
+
+    def token_url(self, user: str) -> str:
+        """Where this user's program gets its access token."""
+        return f"{self.url}/token?user={user}"

@@ -1,0 +1,67 @@
+"""The story's beginning: an engagement, two people who join it, and who they really are."""
+
+from __future__ import annotations
+
+import asyncio
+
+from client_sdk.demo.stage import Stage
+
+
+async def open_engagement(stage: Stage) -> None:
+    """The portal opens the engagement at the relay."""
+    engagement = await stage.portal.open_engagement()
+    stage.engagement = engagement["id"]
+    stage.screen.did("Portal", f"opened {stage.engagement} for the users anna (coach) and ben (client)")
+    roster = {entry["user"]: entry["role"] for entry in engagement["participants"]}
+    stage.check_equal(
+        "the relay lists exactly these two, with these roles",
+        expected={"anna": "coach", "ben": "client"},
+        found=roster,
+    )
+
+
+async def join(stage: Stage) -> None:
+    """Both join with a new vault each, and find each other."""
+    for actor in (stage.anna, stage.ben):
+        await actor.start()
+        await actor.ask("open", name=actor.full_name)
+        stage.screen.did(actor.name, f"made a vault and joined as “{actor.full_name}”")
+        stage.said.text("names", actor.full_name)
+    await asyncio.gather(
+        stage.anna.ask("join", engagement=stage.engagement),
+        stage.ben.ask("join", engagement=stage.engagement),
+    )
+    people = await stage.both("people", wait=2)
+    expected = {"anna": stage.anna.full_name, "ben": stage.ben.full_name}
+    for actor, seen in zip((stage.anna, stage.ben), people, strict=True):
+        stage.check_equal(
+            f"{actor.name} sees exactly two people: {' and '.join(sorted(expected.values()))}",
+            expected=expected,
+            found={person["user"]: person["name"] for person in seen},
+        )
+    for actor in (stage.anna, stage.ben):
+        start = actor.vault.read_bytes()[:16]
+        stage.check(
+            f"{actor.name}'s vault is encrypted on the disk",
+            not start.startswith(b"SQLite format 3"),
+            expected="a file that does not begin as a readable database",
+            found=start,
+        )
+
+
+async def compare_safety_numbers(stage: Stage) -> None:
+    """Both show both numbers; they must be the same, and then each marks the other as verified."""
+    anna, ben = await asyncio.gather(
+        stage.anna.ask("safety", person="ben"), stage.ben.ask("safety", person="anna")
+    )
+    stage.screen.did("Anna", f"sees for herself {anna['own']}")
+    stage.screen.did("", f"and for Ben     {anna['theirs']}")
+    stage.screen.did("Ben", f"sees for Anna   {ben['theirs']}")
+    stage.screen.did("", f"and for himself {ben['own']}")
+    stage.check_equal("Anna's number is the same on both screens", expected=anna["own"], found=ben["theirs"])
+    stage.check_equal("Ben's number is the same on both screens", expected=ben["own"], found=anna["theirs"])
+    verified = await asyncio.gather(
+        stage.anna.ask("verify", person="ben"), stage.ben.ask("verify", person="anna")
+    )
+    stage.check_equal("each now shows the other as verified", expected=["verified"] * 2, found=list(verified))
+    stage.said.text("safety numbers", anna["own"], anna["theirs"])
