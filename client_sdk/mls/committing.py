@@ -83,7 +83,7 @@ def create_group(
     group_extensions, own_extensions = tuple(extensions), tuple(leaf_extensions)
     check_unique(group_extensions)
     types = [extension.type for extension in (*group_extensions, *own_extensions)]
-    pair = suite.kem.generate(rng)
+    pair = suite.kem.generate_key_pair(rng)
     leaf = own_leaf(
         suite,
         signer,

@@ -101,7 +101,7 @@ def create_external_commit(
     applied = apply_proposals(Rules(tree, context, auth, max_lifetime), entries, sender)
 
     own_extensions = tuple(leaf_extensions)
-    types = [extension.type for extension in (*context.extensions, *own_extensions)]
+    types = [extension.type for extension in own_extensions]
     joiner = _Joiner(suite, signer, credential, capabilities or default_capabilities(types), own_extensions)
     own = applied.tree.next_leaf_index()
     path = generate_path(applied.tree.with_room(), own, joiner.leaf_maker(context.group_id, own), rng)

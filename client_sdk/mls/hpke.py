@@ -93,7 +93,7 @@ class Kem(Protocol):
 
     @property
     def id(self) -> int: ...
-    def generate(self, rng: Rng) -> KemKeyPair: ...
+    def generate_key_pair(self, rng: Rng) -> KemKeyPair: ...
     def derive_key_pair(self, seed: bytes) -> KemKeyPair: ...
     def public_key(self, private: bytes) -> bytes: ...
     def check_public(self, public: bytes) -> None: ...
@@ -107,7 +107,7 @@ class DhKemX25519:
 
     id: int = 0x0020
 
-    def generate(self, rng: Rng) -> KemKeyPair:
+    def generate_key_pair(self, rng: Rng) -> KemKeyPair:
         """A fresh key pair."""
         return self.derive_key_pair(draw(rng, 32))
 
@@ -130,7 +130,7 @@ class DhKemX25519:
 
     def encapsulate(self, public: bytes, rng: Rng) -> tuple[bytes, bytes]:
         """A fresh shared secret and its encapsulation for the holder of ``public``."""
-        ephemeral = self.generate(rng)
+        ephemeral = self.generate_key_pair(rng)
         secret = self._shared(ephemeral.private, public, ephemeral.public + public)
         return secret, ephemeral.public
 

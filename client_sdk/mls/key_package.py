@@ -174,7 +174,7 @@ def generate_key_package(
     last_resort: bool = False,
 ) -> KeyPackageBundle:
     """A fresh, signed key package with its private keys (section 10)."""
-    init, encryption = suite.kem.generate(rng), suite.kem.generate(rng)
+    init, encryption = suite.kem.generate_key_pair(rng), suite.kem.generate_key_pair(rng)
     leaf = own_leaf(
         suite,
         signer,

@@ -62,7 +62,7 @@ def propose_unchecked(group: Group, sender: str, proposal: mls.Proposal) -> byte
 def own_update(group: Group, name: str, **changes: object) -> tuple[mls.Update, bytes]:
     """An Update of a member's leaf, and the new private key."""
     state, client = group.states[name], group.clients[name]
-    pair = group.suite.kem.generate(client.rng)
+    pair = group.suite.kem.generate_key_pair(client.rng)
     fields = {
         "encryption_key": pair.public,
         "source": LeafSource.UPDATE,
