@@ -31,15 +31,6 @@ class Reader:
         """Whether the whole input has been consumed."""
         return self._pos == len(self._data)
 
-    @property
-    def position(self) -> int:
-        """Bytes consumed so far."""
-        return self._pos
-
-    def since(self, start: int) -> bytes:
-        """The bytes consumed since the position ``start``."""
-        return self._data[start : self._pos]
-
     def take(self, count: int) -> bytes:
         """Exactly ``count`` bytes."""
         end = self._pos + count
