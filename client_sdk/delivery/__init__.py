@@ -18,18 +18,34 @@ from .alarms import (
     StreamSkipped,
     alarm_from,
 )
+from .attest import AttestLog
+from .counters import MessageCounters
+from .cursor import Place, Resume, check_opened, place
+from .outbox import MOST_IN_FLIGHT, Action, Event, ItemState, Outbox, OutboxItem
+from .receipts import Receipts
 from .stream_hash import after_commit, after_entry, entry_hash
 
 __all__ = [
     "ALARMS",
+    "MOST_IN_FLIGHT",
+    "Action",
+    "AttestLog",
     "BundleMismatch",
     "ClonedDevice",
     "EpochRolledBack",
+    "Event",
     "Fact",
     "IdentityChanged",
+    "ItemState",
     "ManifestForked",
     "ManifestRolledBack",
+    "MessageCounters",
+    "Outbox",
+    "OutboxItem",
+    "Place",
+    "Receipts",
     "RelayContradiction",
+    "Resume",
     "SecurityAlarm",
     "StreamForked",
     "StreamGap",
@@ -39,5 +55,7 @@ __all__ = [
     "after_commit",
     "after_entry",
     "alarm_from",
+    "check_opened",
     "entry_hash",
+    "place",
 ]

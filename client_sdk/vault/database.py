@@ -83,7 +83,7 @@ def _run(connection: apsw.Connection, statement: str) -> list[tuple[object, ...]
 
 
 def folded(text: str) -> str:
-    """Text as it is compared when searching: without case, and without the difference of equal-looking forms."""
+    """Text as it is searched: without case, and without the difference of equal-looking forms."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
