@@ -7,7 +7,7 @@ anything passing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from relay.core.operations import Operation, Outcome, StoredEntry, StreamView
@@ -18,8 +18,8 @@ class StreamStore(Protocol):
     """Streams of entries under the rules of `relay.core.streams`. The state of one stream decides about
     it."""
 
-    async def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
-        """Do the operations in order and return when they are durable, one outcome each.
+    def commit(self, operations: Sequence[Operation]) -> Awaitable[list[Outcome]]:
+        """Do the operations in order; what to await returns when they are durable, with one outcome each.
 
         If it raises, nothing was done: the same operations may be tried again. Calls may overlap; a store
         makes one transaction of what has come together. A cancelled call's operations may have been done.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgpack
@@ -159,6 +159,25 @@ def encode_frame(frame: fr.Frame) -> bytes:
     """One frame as bytes; frames are joined to a websocket message by concatenation."""
     packed: bytes = _packer.pack((fr.FRAME_TYPES[type(frame)], *frame))
     return packed
+
+
+def encode_entry(entry: tuple[int, int, int, int, int, bytes | None]) -> bytes:
+    """One `Entry` as bytes: it is packed once, however many devices get it."""
+    packed: bytes = _packer.pack(entry)
+    return packed
+
+
+def entries_prefix(stream: ids.EngagementId) -> bytes:
+    """What every `Entries` frame of a stream begins with."""
+    packed: bytes = _packer.pack((fr.FRAME_TYPES[fr.Entries], stream))
+    return b"\x93" + packed[1:]
+
+
+def encode_entries(prefix: bytes, entries: Sequence[bytes]) -> bytes:
+    """An `Entries` frame of `entries_prefix` and packed entries: 1 to 256 of them."""
+    count = len(entries)
+    header = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join((prefix, header, *entries))
 
 
 def encode(frames: Iterable[fr.Frame]) -> bytes:

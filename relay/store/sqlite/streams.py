@@ -70,9 +70,8 @@ class SqliteStreamStore:
             raise
         return cls(path, connection, reader)
 
-    async def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
-        outcomes: list[Outcome] = await self._submit(operations, None)
-        return outcomes
+    def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[Outcome]]:
+        return self._submit(operations, None)
 
     async def view(self, stream: EngagementId) -> StreamView | None:
         view: StreamView | None = await self._submit((), lambda writer: writer.view(stream))

@@ -1,0 +1,19 @@
+"""The hub: live connections, delivery, the commit queue, and the services behind the portal API."""
+
+from relay.hub.hub import Hub, Statistics
+from relay.hub.portals import NewKeys, Portals
+from relay.hub.session import Session
+from relay.hub.settings import EraseBlob, HubSettings, IceServersFor, Sink, VerifyToken
+
+__all__ = [
+    "EraseBlob",
+    "Hub",
+    "HubSettings",
+    "IceServersFor",
+    "NewKeys",
+    "Portals",
+    "Session",
+    "Sink",
+    "Statistics",
+    "VerifyToken",
+]

@@ -1,0 +1,132 @@
+"""Delivery of one stream to one connection: in order, within a window, from memory when the device keeps
+up."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from relay.core.operations import StoredEntry
+from relay.wire.codec import encode_entries, encode_entry
+from relay.wire.limits import MIB
+
+if TYPE_CHECKING:
+    from relay.hub.rooms import Room
+    from relay.hub.session import Session
+
+_FRAME_ENTRIES: Final = 256
+_FRAME_BYTES: Final = MIB  # a larger entry has a frame of its own
+
+
+class Subscription:
+    """A stream that a connection has open. `sent`: everything up to it is out, or erased."""
+
+    __slots__ = (
+        "_in_flight",
+        "_in_flight_bytes",
+        "_packed",
+        "acknowledged",
+        "closed",
+        "reading",
+        "room",
+        "sent",
+        "session",
+    )
+
+    def __init__(self, session: Session, room: Room, after: int) -> None:
+        self.session = session
+        self.room = room
+        self.sent = after
+        self.acknowledged = 0
+        self.reading = False
+        self.closed = False
+        self._in_flight: deque[tuple[int, int]] = deque()
+        self._in_flight_bytes = 0
+        self._packed: list[bytes] = []
+
+    @property
+    def is_member(self) -> bool:
+        return self.session.device in self.room.joined
+
+    @property
+    def wants_reading(self) -> bool:
+        """Whether there is something that memory did not give and that may go out now."""
+        return (
+            self.sent < self.room.head
+            and not (self.reading or self.closed or self.session.congested)
+            and self.is_member
+            and self.takes(0)
+        )
+
+    @property
+    def room_left(self) -> tuple[int, int]:
+        """How many entries and bytes may still be on their way; one entry always may."""
+        settings = self.session.hub.settings
+        entries = settings.window_entries - len(self._in_flight)
+        return max(1, entries), max(0, settings.window_bytes - self._in_flight_bytes)
+
+    def takes(self, size: int) -> bool:
+        """Whether an entry of this size fits into the window."""
+        in_flight = self._in_flight
+        if not in_flight:
+            return True
+        settings = self.session.hub.settings
+        return (
+            len(in_flight) < settings.window_entries and self._in_flight_bytes + size <= settings.window_bytes
+        )
+
+    def push(self, seq: int, packed: bytes) -> None:
+        """Let an entry go out with this turn's flush."""
+        size = len(packed)
+        self.sent = seq
+        self._in_flight.append((seq, size))
+        self._in_flight_bytes += size
+        self._packed.append(packed)
+        self.session.queue_entries(self, size)
+
+    def push_read(self, entries: list[StoredEntry]) -> None:
+        """Let entries from the store go out, as far as the window reaches."""
+        device = self.session.device
+        for entry in entries:
+            if entry.seq <= self.sent:
+                continue  # memory gave it while the store was being read
+            packed = pack_entry(entry, own=entry.device == device)
+            if self.session.congested or not self.takes(len(packed)):
+                return
+            self.push(entry.seq, packed)
+
+    def acknowledge(self, seq: int) -> None:
+        """Free the window of what the device has stored."""
+        in_flight = self._in_flight
+        while in_flight and in_flight[0][0] <= seq:
+            self._in_flight_bytes -= in_flight.popleft()[1]
+
+    def start_at(self, seq: int) -> None:
+        """Begin with the entry at `seq`, which adds the device."""
+        self.sent = max(self.sent, seq - 1)
+
+    def take_frames(self) -> list[bytes]:
+        """The `Entries` frames of what is to go out."""
+        packed, self._packed = self._packed, []
+        if len(packed) <= _FRAME_ENTRIES and sum(map(len, packed)) <= _FRAME_BYTES:
+            return [encode_entries(self.room.entries_prefix, packed)]
+        return [encode_entries(self.room.entries_prefix, run) for run in _runs(packed)]
+
+
+def pack_entry(entry: StoredEntry, *, own: bool) -> bytes:
+    """An entry for its own device, without the body it has already, or for another, without its counter."""
+    if own:
+        return encode_entry((entry.seq, entry.kind, entry.after_commit, entry.time_ms, entry.counter, None))
+    return encode_entry((entry.seq, entry.kind, entry.after_commit, entry.time_ms, 0, entry.body))
+
+
+def _runs(packed: list[bytes]) -> list[list[bytes]]:
+    runs: list[list[bytes]] = [[]]
+    size = 0
+    for entry in packed:
+        if runs[-1] and (len(runs[-1]) == _FRAME_ENTRIES or size + len(entry) > _FRAME_BYTES):
+            runs.append([])
+            size = 0
+        runs[-1].append(entry)
+        size += len(entry)
+    return runs

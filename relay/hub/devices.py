@@ -1,0 +1,97 @@
+"""Devices in the Directory: bound to the user that first proved them, at most 8 a user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from relay.core.devices import DeviceBinding, UserDevices, note_device
+from relay.errors import AccessRefused, RecordConflict, StoreUnavailable
+from relay.hub import spaces
+from relay.hub.cache import Cache
+from relay.store.interface import ABSENT, Directory
+from relay.wire.errors import ErrorCode
+from relay.wire.ids import DeviceId, PortalId, UserId
+
+_CACHED: Final = 16_384
+_ATTEMPTS: Final = 16  # more devices than a user may have cannot be in each other's way longer
+
+
+class Devices:
+    """Admits devices and knows whose they are."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._bindings: Cache[DeviceId, DeviceBinding] = Cache(_CACHED)
+        self._users: Cache[tuple[PortalId, UserId], UserDevices] = Cache(_CACHED)
+
+    async def binding(self, device: DeviceId) -> DeviceBinding | None:
+        """Whose a device is; None if nobody has proved it."""
+        known = self._bindings.get(device)
+        if known is None:
+            record = await self._directory.get(spaces.BINDINGS, spaces.device_key(device))
+            if record is None:
+                return None
+            known = DeviceBinding.parse(record.value)
+            self._bindings.put(device, known)
+        return known
+
+    async def of_user(self, portal: PortalId, user: UserId) -> Iterable[DeviceId]:
+        """The devices of a user."""
+        known = self._users.get((portal, user))
+        if known is None:
+            record = await self._directory.get(spaces.USERS, spaces.user_key(portal, user))
+            known = UserDevices.parse(record.value) if record else UserDevices()
+            self._users.put((portal, user), known)
+        return known.seen
+
+    async def admit(self, portal: PortalId, user: UserId, device: DeviceId, *, now: int) -> bool:
+        """Note that a device of this user is here; whether it is new.
+
+        Raises `AccessRefused`: `device_foreign` if another user proved it first, `device_limit` if there
+        are 8.
+        """
+        mine = DeviceBinding(portal, user)
+        bound = await self.binding(device)
+        if bound is not None and bound != mine:
+            raise AccessRefused(ErrorCode.DEVICE_FOREIGN)
+        is_new = await self._note(portal, user, device, now)
+        if bound is None:
+            await self._bind(device, mine)
+        return is_new
+
+    async def _bind(self, device: DeviceId, mine: DeviceBinding) -> None:
+        try:
+            await self._directory.put(
+                spaces.BINDINGS, spaces.device_key(device), mine.serialize(), expect=ABSENT
+            )
+        except RecordConflict:
+            # Another connection was a moment faster. If it is the same user's, the same has been written.
+            if await self.binding(device) != mine:
+                raise AccessRefused(ErrorCode.DEVICE_FOREIGN) from None
+
+    async def _note(self, portal: PortalId, user: UserId, device: DeviceId, now: int) -> bool:
+        key = spaces.user_key(portal, user)
+        for _ in range(_ATTEMPTS):
+            record = await self._directory.get(spaces.USERS, key)
+            before = UserDevices.parse(record.value) if record else UserDevices()
+            after, forgotten = note_device(before, device, now)
+            if after == before:
+                return False
+            try:
+                version = record.version if record else ABSENT
+                await self._directory.put(spaces.USERS, key, after.serialize(), expect=version)
+            except RecordConflict:
+                continue
+            self._users.put((portal, user), after)
+            for old in forgotten:
+                await self._forget(old)
+            return device not in before.seen
+        raise StoreUnavailable("too many devices of one user at once")
+
+    async def _forget(self, device: DeviceId) -> None:
+        """The binding stays: a device never becomes another user's."""
+        key = spaces.device_key(device)
+        await self._directory.delete(spaces.LAST_RESORT, key)
+        while await self._directory.take(spaces.KEY_PACKAGES, key + "/"):
+            continue

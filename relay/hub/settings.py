@@ -1,0 +1,79 @@
+"""What an operator may set of the hub, and what the hub bounds by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from relay.core.access import AccessToken
+from relay.core.limits import Rate, RateLimits
+from relay.wire.frames import IceServer
+from relay.wire.ids import BlobId
+from relay.wire.limits import KIB, MIB, WINDOW_BYTES, WINDOW_ENTRIES
+
+# Operations that wait for the store. Beyond it, devices wait: their next message is not read.
+MAX_QUEUED_OPERATIONS: Final = 8_192
+MAX_QUEUED_BYTES: Final = 64 * MIB
+# One transaction: larger ones gain nothing and make the first of them wait.
+MAX_BATCH_OPERATIONS: Final = 1_024
+MAX_BATCH_BYTES: Final = 16 * MIB
+# Acknowledgements ride in the next batch; without one they wait this long for company.
+ACKNOWLEDGE_SECONDS: Final = 0.05
+RETRY_SECONDS: Final = 1.0  # until a store that failed is tried again with what must not be lost
+# What a connection has been sent and not taken: above the first no entries are added, above the second it
+# is cut.
+CONGESTED_BYTES: Final = 2 * MIB
+SLOW_READER_BYTES: Final = 8 * MIB
+CONCURRENT_READS: Final = 16  # each holds at most a window in memory
+CACHED_ROOMS: Final = 8_192
+TICK_SECONDS: Final = 1.0  # how exactly token expiry and the handshake's time-out are kept
+CLAIM_RATE: Final = Rate(per_second=2, burst=128)  # key packages that one connection may claim
+MESSAGE_OVERHEAD_BYTES: Final = 4 * KIB
+
+
+class Sink(Protocol):
+    """The sending end of a connection. None of these waits."""
+
+    def send(self, message: bytes, /) -> None:
+        """Send one websocket message."""
+        ...
+
+    def close(self) -> None:
+        """Close once everything has been sent, or at once if the peer does not take it."""
+        ...
+
+    def pending(self) -> int:
+        """How many bytes the peer has not taken yet."""
+        ...
+
+
+VerifyToken = Callable[[str, int], AccessToken | Awaitable[AccessToken]]
+"""The grant in an access token at a time (Unix seconds); raises `AccessRefused`."""
+IceServersFor = Callable[[int], tuple[Sequence[IceServer], int]]
+"""The ICE servers to use from a time on, and until when their credentials are good (Unix seconds)."""
+EraseBlob = Callable[[BlobId], Awaitable[None]]
+"""Erase a blob's bytes; one that is not there is erased already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """`origins` are all those that devices may reach this relay under (RFC 6454 form)."""
+
+    origins: tuple[str, ...]
+    window_entries: int = WINDOW_ENTRIES
+    window_bytes: int = WINDOW_BYTES
+    rates: RateLimits = field(default_factory=RateLimits)
+    reconnect_within_ms: int = 10_000  # over which devices are spread when the relay goes down
+    sweep_seconds: float = 600
+
+    def __post_init__(self) -> None:
+        if not self.origins:
+            raise ValueError("the hub needs the origins that devices connect to")
+        if not (1 <= self.window_entries <= WINDOW_ENTRIES and 1 <= self.window_bytes <= WINDOW_BYTES):
+            raise ValueError("the delivery window may be lowered, not raised")
+
+
+def no_ice_servers(now: int) -> tuple[Sequence[IceServer], int]:
+    """No STUN and no TURN: calls work within one network."""
+    return (), now + 24 * 3600

@@ -1,0 +1,37 @@
+"""The spaces of the Directory and how their keys are written. No part of a key contains a slash."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from relay.wire.ids import BlobId, DeviceId, EngagementId, PortalId, UserId
+
+PORTALS: Final = "portals"  # portal -> PortalRecord
+ENGAGEMENTS: Final = "engagements"  # engagement -> EngagementRecord
+ROSTERS: Final = "rosters"  # portal/user/engagement -> nothing: which engagements a user is in
+BINDINGS: Final = "bindings"  # device -> DeviceBinding
+USERS: Final = "users"  # portal/user -> UserDevices
+KEY_PACKAGES: Final = "keypackages"  # device/time and number -> one key package for single use
+LAST_RESORT: Final = "lastresort"  # device -> its key package of last resort
+UPLOADS: Final = "uploads"  # engagement/blob -> UploadRecord
+SECRETS: Final = "secrets"  # name -> a secret of this relay
+
+
+def roster_key(portal: PortalId, user: UserId, engagement: EngagementId | None = None) -> str:
+    """The key of a user's engagement, or what all of the user's begin with."""
+    return f"{portal}/{user}/{engagement or ''}"
+
+
+def user_key(portal: PortalId, user: UserId) -> str:
+    """The key of a user's devices."""
+    return f"{portal}/{user}"
+
+
+def device_key(device: DeviceId) -> str:
+    """The key of what belongs to a device."""
+    return device.hex()
+
+
+def upload_key(engagement: EngagementId, blob: BlobId | None = None) -> str:
+    """The key of an upload, or what all of an engagement's begin with."""
+    return f"{engagement}/{blob or ''}"

@@ -1,0 +1,121 @@
+"""Uploads in the Directory: begun, finished, named by an entry, due to go."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from relay.core import uploads as rules
+from relay.core.operations import AppendEntry
+from relay.core.uploads import UploadRecord
+from relay.errors import NotFound, RateLimited, RecordConflict, StoreUnavailable
+from relay.hub import spaces
+from relay.store.interface import ABSENT, Directory
+from relay.wire.ids import BlobId, DeviceId, EngagementId
+
+_ATTEMPTS: Final = 16
+_ID_BYTES: Final = 16
+_PAGE: Final = 256
+# One conversation's attachments at the relay at one time.
+MAX_UPLOADS: Final = 4_096
+
+_Key = tuple[EngagementId, DeviceId, int]
+
+
+class Uploads:
+    """The records of blobs; their bytes are the blob store's."""
+
+    def __init__(
+        self, directory: Directory, *, clock: Callable[[], float], rng: Callable[[int], bytes]
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._rng = rng
+        self.expected: dict[_Key, Sequence[BlobId]] = {}
+        """Blobs of appends that are under way."""
+
+    # For the HTTP side
+
+    async def begin(self, engagement: EngagementId, size: int) -> UploadRecord:
+        """A new upload; raises `InvalidRequest` or `RateLimited`."""
+        if await self._directory.count(spaces.UPLOADS, spaces.upload_key(engagement)) >= MAX_UPLOADS:
+            raise RateLimited("too many attachments are held")
+        blob = BlobId(base64.urlsafe_b64encode(self._rng(_ID_BYTES)).rstrip(b"=").decode("ascii"))
+        record = rules.new_upload(blob, engagement, size, int(self._clock() * 1000))
+        key = spaces.upload_key(engagement, blob)
+        await self._directory.put(spaces.UPLOADS, key, record.serialize(), expect=ABSENT)
+        return record
+
+    async def read(self, engagement: EngagementId, blob: BlobId) -> UploadRecord:
+        """An upload of this engagement; raises `NotFound`."""
+        record = await self._directory.get(spaces.UPLOADS, spaces.upload_key(engagement, blob))
+        if record is None:
+            raise NotFound("no such blob")
+        return UploadRecord.parse(record.value)
+
+    async def finish(self, engagement: EngagementId, blob: BlobId) -> UploadRecord:
+        """Note that all bytes are stored; raises `NotFound`."""
+        return await self._change(engagement, blob, rules.finish_upload)
+
+    async def forget(self, engagement: EngagementId, blob: BlobId) -> None:
+        """Remove the record of a blob whose bytes are erased."""
+        await self._directory.delete(spaces.UPLOADS, spaces.upload_key(engagement, blob))
+
+    # For appends
+
+    async def claim(self, engagement: EngagementId, blobs: Sequence[BlobId], now_ms: int) -> bool:
+        """Whether all are finished uploads of this engagement; then they are kept from now on."""
+        try:
+            for blob in blobs:
+                if not (await self.read(engagement, blob)).finished:
+                    return False
+            for blob in blobs:
+                await self._change(engagement, blob, lambda record: rules.claim_upload(record, now_ms))
+        except NotFound:
+            return False
+        return True
+
+    def expect(self, append: AppendEntry, blobs: Sequence[BlobId]) -> None:
+        """Remember what an append that is under way names."""
+        self.expected[append.stream, append.device, append.counter] = blobs
+
+    def settled(self, append: AppendEntry) -> Sequence[BlobId]:
+        """What an append named, now that its outcome is known."""
+        return self.expected.pop((append.stream, append.device, append.counter), ())
+
+    async def name(self, engagement: EngagementId, blobs: Sequence[BlobId], seq: int) -> None:
+        """Note which entry names the blobs: when it goes, they go."""
+        for blob in blobs:
+            try:
+                await self._change(engagement, blob, lambda record: rules.name_upload(record, seq))
+            except NotFound:
+                return  # the engagement has ended meanwhile
+
+    # For the sweep
+
+    async def of_engagement(self, engagement: EngagementId, after: str = "") -> list[UploadRecord]:
+        """The uploads of an engagement, some at a time: `after` is the last blob id of those before."""
+        prefix = spaces.upload_key(engagement)
+        start = prefix + after if after else ""
+        records = await self._directory.scan(spaces.UPLOADS, prefix, after=start, limit=_PAGE)
+        return [UploadRecord.parse(value) for _, value in records]
+
+    async def _change(
+        self, engagement: EngagementId, blob: BlobId, change: Callable[[UploadRecord], UploadRecord]
+    ) -> UploadRecord:
+        key = spaces.upload_key(engagement, blob)
+        for _ in range(_ATTEMPTS):
+            stored = await self._directory.get(spaces.UPLOADS, key)
+            if stored is None:
+                raise NotFound("no such blob")
+            before = UploadRecord.parse(stored.value)
+            after = change(before)
+            if after == before:
+                return after
+            try:
+                await self._directory.put(spaces.UPLOADS, key, after.serialize(), expect=stored.version)
+            except RecordConflict:
+                continue
+            return after
+        raise StoreUnavailable("too many changes of one upload at once")
