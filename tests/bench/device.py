@@ -21,11 +21,13 @@ from relay.wire.frames import (
     Challenge,
     Entries,
     EntryKind,
+    Error,
     Frame,
+    Goodbye,
     Hello,
     Open,
-    Opened,
     Ready,
+    Refused,
 )
 from relay.wire.ids import DeviceId, EngagementId, PortalId, device_id
 from relay.wire.limits import NONCE_BYTES, PROTOCOL_VERSION
@@ -95,12 +97,14 @@ async def connect(port: int, portal: Portal, device: Device, token: str) -> WebS
 
 
 async def expect(socket: WebSocket, kind: type[_F]) -> _F:
-    """The frame of this kind in the next message; raises `DeviceError` if it has none."""
-    frames = decode_from_relay(await socket.receive())
-    for frame in frames:
-        if isinstance(frame, kind):
-            return frame
-    raise DeviceError(f"{kind.__name__} was due, but the relay said {str(frames)[:300]}")
+    """The next frame of this kind, news skipped; raises `DeviceError` if the relay refuses instead."""
+    while True:
+        frames = decode_from_relay(await socket.receive())
+        for frame in frames:
+            if isinstance(frame, kind):
+                return frame
+            if isinstance(frame, Error | Goodbye | Refused):
+                raise DeviceError(f"{kind.__name__} was due, but the relay said {str(frame)[:300]}")
 
 
 async def create_group(socket: WebSocket, stream: EngagementId, adds: tuple[DeviceId, ...]) -> None:
@@ -112,18 +116,8 @@ async def create_group(socket: WebSocket, stream: EngagementId, adds: tuple[Devi
         raise DeviceError(f"the first bundle got {appended.results}")
 
 
-async def open_stream(socket: WebSocket, stream: EngagementId, *, after: int) -> Opened:
-    """Open the stream; what follows `after` arrives then."""
-    socket.send(encode([Open(1, stream, after)]))
-    return await expect(socket, Opened)
-
-
 async def open_new_stream(socket: WebSocket, stream: EngagementId) -> None:
     """Open a stream that holds nothing but its first bundle, take that, and acknowledge it."""
     socket.send(encode([Open(1, stream, 0)]))
-    frames = decode_from_relay(await socket.receive())
-    while not any(isinstance(frame, Entries) for frame in frames):
-        if not any(isinstance(frame, Opened) for frame in frames):
-            raise DeviceError(f"Opened and the bundle were due, but the relay said {str(frames)[:300]}")
-        frames = decode_from_relay(await socket.receive())
+    await expect(socket, Entries)
     socket.send(encode([Ack(stream, 1)]))
