@@ -62,12 +62,6 @@ class Settings:
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()
     turn_secret: str = field(default="", repr=False)
-    turn_credential_seconds: int = 3600
-
-    @property
-    def database(self) -> Path:
-        """The file that holds everything but the blobs."""
-        return self.data_dir / "relay.db"
 
     @property
     def blob_dir(self) -> Path:
@@ -225,7 +219,6 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "stun_urls": _list_of(_url_of("stun", "stuns"), MAX_ICE_SERVERS),
     "turn_urls": _list_of(_url_of("turn", "turns"), MAX_ICE_SERVERS),
     "turn_secret": _text,
-    "turn_credential_seconds": _whole(60, 86_400),
 }
 
 

@@ -39,7 +39,10 @@ class BlobStore(Protocol):
         """Erase the blob; erasing what is not there is no error."""
 
     def list(self) -> AsyncIterator[BlobId]:
-        """Yield the id of every blob that holds bytes, for the sweep of what no record names."""
+        """Yield the id of every blob that holds bytes, for the sweep of what no record names.
+
+        One may come twice. Blobs may be erased meanwhile.
+        """
 
     async def check(self) -> None:
         """Write, read and erase a probe; raises `BlobStoreUnavailable` or `BlobStoreFull`."""

@@ -76,11 +76,13 @@ class ObjectBlobs:
                     await self._delete_object(meta["path"])
 
     async def list(self) -> AsyncIterator[BlobId]:
+        last = ""
         with translated():
-            found = await obstore.list_with_delimiter_async(self._store)
-        for prefix in found["common_prefixes"]:
-            if not prefix.startswith("."):
-                yield BlobId(prefix)
+            async for batch in obstore.list(self._store):
+                for blob in (meta["path"].partition("/")[0] for meta in batch):
+                    if blob != last and not blob.startswith("."):
+                        yield BlobId(blob)
+                    last = blob
 
     async def check(self) -> None:
         await self._put(_key(_PROBE, 0), b"probe")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-logger: Final = logging.getLogger("coach_relay")
+logger: Final = logging.getLogger("relay")
 
 FIELDS: Final = frozenset(
     {
@@ -28,6 +28,7 @@ FIELDS: Final = frozenset(
         "bytes",
         "signal",
         "seconds",
+        "operations",
         "version",
         "connections",
     }
@@ -41,14 +42,14 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: `time`, `level`, `event` and the fields that may be told."""
 
     def format(self, record: logging.LogRecord) -> str:
-        ours = record.name == logger.name
+        ours = f"{record.name}.".startswith("relay.")
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.msg if ours else f"library {record.name}",
         }
-        fields = getattr(record, "fields", {}) if ours else {}
-        entry |= {name: value for name, value in fields.items() if name in FIELDS}
+        if ours:
+            entry |= {name: value for name, value in vars(record).items() if name in FIELDS}
         if record.exc_info and record.exc_info[1]:
             entry["error"], entry["trace"] = type(record.exc_info[1]).__name__, _places(record.exc_info[1])
         return json.dumps(entry, default=lambda value: type(value).__name__)
@@ -56,7 +57,7 @@ class JsonFormatter(logging.Formatter):
 
 def log(level: int, event: str, *, error: BaseException | None = None, **fields: object) -> None:
     """Write an event; `event` is a fixed text and `fields` are of `FIELDS`."""
-    logger.log(level, event, exc_info=error, extra={"fields": fields})
+    logger.log(level, event, exc_info=error, extra=fields)
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:

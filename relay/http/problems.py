@@ -72,11 +72,11 @@ def malformed(detail: str) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, "malformed", detail)
 
 
-def unauthorized(detail: str) -> Problem:
-    """No credentials, or none that count: the two look the same."""
+def unauthorized(detail: str, *, code: str = "unauthorized") -> Problem:
+    """No credentials, or none that count."""
     return Problem(
         HTTPStatus.UNAUTHORIZED,
-        "unauthorized",
+        code,
         detail,
         headers={"WWW-Authenticate": 'Bearer realm="coach-relay"'},
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import base64
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -12,6 +11,7 @@ from jwt.exceptions import PyJWTError
 
 from relay.core.access import AccessToken
 from relay.errors import AccessRefused
+from relay.http import strict_json
 from relay.wire.errors import ErrorCode, WireError
 from relay.wire.ids import PortalId, parse_portal_id, parse_user_id
 from relay.wire.limits import MAX_TOKEN_CHARS
@@ -37,11 +37,19 @@ class TokenKey:
     algorithm: Literal["HS256"] = "HS256"
 
 
+def token_key(secret: bytes, /) -> TokenKey:
+    """Return the key of a portal whose record holds these random bytes."""
+    return TokenKey(secret_text(secret).encode("ascii"))
+
+
+def secret_text(secret: bytes, /) -> str:
+    """Return a token secret as the portal is shown it: HS256's key is this very text, in ASCII."""
+    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
+
+
 NO_KEY: Final = TokenKey(
     b"no portal signs with this key: it only makes an unknown issuer take as long as a known one"
 )
-
-KeyOf = Callable[[PortalId], TokenKey | None]
 
 
 def unverified_issuer(token: str, /) -> PortalId:
@@ -72,15 +80,6 @@ def verify_token(token: str, /, *, key: TokenKey, now: int) -> AccessToken:
     return _grant(_claims(payload), now)
 
 
-def token_verifier(key_of: KeyOf, /) -> Callable[[str, int], AccessToken]:
-    """Return a function of (token, now) that verifies with the key registered for the token's issuer."""
-
-    def verify(token: str, now: int) -> AccessToken:
-        return verify_token(token, key=key_of(unverified_issuer(token)) or NO_KEY, now=now)
-
-    return verify
-
-
 def _invalid(detail: str) -> AccessRefused:
     return AccessRefused(ErrorCode.TOKEN_INVALID, detail)
 
@@ -95,22 +94,12 @@ def _check_header(header: dict[str, Any]) -> None:
 
 def _claims(payload: bytes) -> dict[str, Any]:
     try:
-        claims = json.loads(payload, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        claims = strict_json.loads(payload)
+    except ValueError as error:
         raise _invalid("the access token's claims are not JSON") from error
     if not isinstance(claims, dict):
         raise _invalid("the access token's claims are not a JSON object")
     return claims
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object in which a name stands once (RFC 8725 section 2.4: readers differ in which one they
-    take).
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
-    return found
 
 
 def _issuer(claims: dict[str, Any]) -> PortalId:

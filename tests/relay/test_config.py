@@ -124,7 +124,6 @@ def test_an_unknown_setting_is_named_with_the_nearest_one_and_where_it_stands(tm
         'turn_urls = ["https://turn.example"]',
         'stun_urls = ["stun:"]',
         'data_dir = "a\\nb"',
-        "turn_credential_seconds = 59",
     ],
 )
 def test_a_value_of_the_wrong_kind_or_range_is_named(tmp_path: Path, line: str) -> None:

@@ -140,6 +140,18 @@ async def test_blobs_do_not_touch_each_other(store: BlobStore) -> None:
     assert await joined(store.read(B, start=0, end=6)) == b"second"
 
 
+async def test_blobs_may_be_erased_while_they_are_listed(store: BlobStore) -> None:
+    names = {BlobId(f"{index:021d}A") for index in range(120)}
+    for name in names:
+        await store.append(name, b"x", offset=0)
+    seen = set()
+    async for blob in store.list():
+        seen.add(blob)
+        await store.delete(blob)
+    assert seen == names
+    assert await listed(store) == set()
+
+
 async def test_erasing_is_whole_and_may_be_repeated(store: BlobStore) -> None:
     await store.append(A, bytes(PART_BYTES + 1), offset=0)
     await store.delete(A)

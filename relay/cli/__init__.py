@@ -1,0 +1,1 @@
+"""The `coach-relay` command: one file a command."""

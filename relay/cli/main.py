@@ -1,0 +1,61 @@
+"""`coach-relay`: finds the command, runs it, and turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from relay.cli import doctor, portal, serve
+from relay.errors import RelayError
+
+COMMANDS: tuple[ModuleType, ...] = (serve, portal, doctor)
+
+EXAMPLES = """examples:
+  coach-relay serve                     run the relay on this machine: http://127.0.0.1:8470
+  coach-relay portal add growth         register a portal, and print its keys once
+  coach-relay doctor                    check this installation, and say what to do
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0, or 1 with a sentence on standard error (2 for wrong usage, as argparse has
+    it).
+    """
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except RelayError as error:
+        print(f"coach-relay: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130  # what a shell expects after Ctrl-C
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="coach-relay",
+        description="A relay for coaching conversations that it cannot read.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"coach-relay {installed_version()}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.register(commands)
+    return top
+
+
+def installed_version() -> str:
+    """The version of this installation, or "unknown" when it runs from a bare source tree."""
+    try:
+        return version("coach-relay")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

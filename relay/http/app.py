@@ -1,0 +1,60 @@
+"""The relay's HTTP application: every route, over the hub, the blob store and the portals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from relay.blobs import BlobStore
+from relay.config import Settings
+from relay.http.blob_requests import BlobRequests
+from relay.http.connect import Connect
+from relay.http.downloads import Downloads
+from relay.http.health import Health
+from relay.http.json_body import MAX_BODY_BYTES
+from relay.http.middleware import TLS, answer_errors, harden
+from relay.http.portal_api import PortalApi
+from relay.http.uploads import Uploads
+from relay.hub import Hub
+from relay.store import StreamStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """A relay's parts, joined by `create_app`. The hub must be started."""
+
+    hub: Hub
+    streams: StreamStore
+    blobs: BlobStore
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayApp:
+    """The application, and what its owner needs to end it in order."""
+
+    app: web.Application
+    health: Health
+    connect: Connect
+    uploads: Uploads
+
+
+def create_app(relay: Relay) -> RelayApp:
+    """Join the relay's parts to an application; nothing is opened or started here."""
+    settings = relay.settings
+    requests = BlobRequests(relay.hub)
+    health = Health(relay.streams.check, relay.blobs.check)
+    connect = Connect(relay.hub, max_connections=settings.max_connections)
+    uploads = Uploads(
+        requests, relay.blobs, max_bytes=settings.max_upload_bytes, max_at_once=settings.max_uploads
+    )
+    portal_api = PortalApi(relay.hub, default_retention_hours=settings.default_retention_days * 24)
+    app = web.Application(middlewares=[answer_errors], client_max_size=MAX_BODY_BYTES)
+    app[TLS] = any(origin.startswith("https:") for origin in settings.public_origins) or bool(
+        settings.tls_cert
+    )
+    app.on_response_prepare.append(harden)
+    for part in (health, connect, portal_api, uploads, Downloads(requests, relay.blobs)):
+        app.add_routes(part.routes())
+    return RelayApp(app=app, health=health, connect=connect, uploads=uploads)

@@ -1,0 +1,95 @@
+"""What uploads and downloads share: who asks, for which blob, and how many may at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from aiohttp import web
+
+from relay.core.blob_access import BlobGrant
+from relay.core.uploads import UploadRecord
+from relay.errors import AccessRefused
+from relay.http.bearer import bearer
+from relay.http.problems import RETRY_AFTER_SECONDS, Problem, not_found, unauthorized
+from relay.hub import Hub
+from relay.wire.errors import WireError
+from relay.wire.ids import BlobId, DeviceId, parse_blob_id
+
+
+class BlobRequests:
+    """The records behind blob requests, as far as a grant reaches."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def grant(self, request: web.Request) -> BlobGrant:
+        """Return what the request's blob token allows now; raises `Problem`, `NotFound` or `StoreError`."""
+        token = bearer(request, "a token from BlobAccess")
+        try:
+            return await self._hub.blob_access.verify(token)
+        except AccessRefused as error:
+            raise unauthorized("The blob token is not good, or no longer.", code=str(error.code)) from None
+
+    async def create(self, grant: BlobGrant, size: int) -> UploadRecord:
+        """Begin an upload; raises `InvalidRequest`, `RateLimited` or `StoreError`."""
+        return await self._hub.uploads.begin(grant.engagement, size)
+
+    async def record(self, grant: BlobGrant, blob: BlobId) -> UploadRecord:
+        """Return an upload of the grant's engagement; raises `NotFound`, for another engagement's too."""
+        return await self._hub.uploads.read(grant.engagement, blob)
+
+    async def reread(self, record: UploadRecord) -> UploadRecord:
+        """Return an upload as it is now; raises `NotFound` if it was erased meanwhile."""
+        return await self._hub.uploads.read(record.engagement, record.blob)
+
+    async def finish(self, record: UploadRecord) -> None:
+        """Note that all of it is durable; raises `NotFound` if it was erased meanwhile."""
+        await self._hub.uploads.finish(record.engagement, record.blob)
+
+
+def blob_id(request: web.Request) -> BlobId:
+    """Return the blob that the path names; what is no id at all is not found either."""
+    try:
+        return parse_blob_id(request.match_info["id"])
+    except WireError:
+        raise not_found() from None
+
+
+class Places:
+    """So many requests at once, and so many of one device."""
+
+    def __init__(self, most: int, *, per_device: int) -> None:
+        self._most = most
+        self._per_device = per_device
+        self._taken: Counter[DeviceId] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until no place is taken."""
+        await self._idle.wait()
+
+    @contextmanager
+    def take(self, grant: BlobGrant) -> Iterator[None]:
+        """Take a place while the context lasts; raises `Problem` (`rate_limited`) if there is none."""
+        if self._taken.total() >= self._most or self._taken[grant.device] >= self._per_device:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many transfers at once.",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        self._taken[grant.device] += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._taken[grant.device] -= 1
+            if not self._taken[grant.device]:
+                del self._taken[grant.device]
+            if not self._taken:
+                self._idle.set()

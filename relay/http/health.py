@@ -1,0 +1,65 @@
+"""Health: /livez says that the process turns its loop, /readyz that it can serve."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from relay.errors import RelayError
+from relay.http.problems import Problem
+
+CHECK_SECONDS: Final = 3.0  # a store that takes longer does not serve
+REMEMBER_SECONDS: Final = 1.0  # anyone may ask: no more than one look at the disk a second comes of it
+
+
+class Health:
+    """The two handlers. `checks` raise `RelayError` when their part cannot serve now."""
+
+    def __init__(self, *checks: Callable[[], Awaitable[None]]) -> None:
+        self._checks = checks
+        self._draining = False
+        self._lock = asyncio.Lock()
+        self._checked_at = -REMEMBER_SECONDS
+        self._fault = ""
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/livez", self.livez), web.get("/readyz", self.readyz)]
+
+    def drain(self) -> None:
+        """From now on the relay is not ready: whoever spreads connections sends no more."""
+        self._draining = True
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    async def livez(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        if self._draining:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "The relay is going down.")
+        async with self._lock:
+            if time.monotonic() - self._checked_at >= REMEMBER_SECONDS:
+                self._fault = await self._look()
+                self._checked_at = time.monotonic()
+        if self._fault:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, self._fault, "The relay cannot store anything now.")
+        return web.json_response({"status": "ok"})
+
+    async def _look(self) -> str:
+        """The code of what is wrong, or nothing."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                for check in self._checks:
+                    await check()
+        except RelayError as error:
+            return str(error.code)
+        except TimeoutError:
+            return "store_unavailable"
+        return ""

@@ -1,0 +1,77 @@
+"""Around every request: errors become problem documents, headers are hardened, a line is logged about it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from relay.errors import RelayError
+from relay.http import problems
+from relay.http.logs import log
+from relay.http.problems import Problem
+from relay.wire.errors import WireError
+
+_HEADERS: Final = {
+    "Server": "coach-relay",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-site",
+}
+_TRANSPORT_SECURITY: Final = "max-age=31536000"  # a year, as ASVS 5.0 V3.4.1 asks
+
+TLS: Final = web.AppKey("tls", bool)
+"""Whether devices reach the relay by TLS, ended here or by a proxy."""
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer with a problem document for whatever a handler raises, and log what happened."""
+    began = time.perf_counter()
+    fault: BaseException | None = None
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        response = problems.response(problem)
+    except (RelayError, WireError) as error:
+        response = problems.response(problems.problem_of(error))
+        fault = error
+    except web.HTTPException as error:
+        response = problems.response(problems.problem_of_http(error))
+    except ConnectionError:
+        raise  # the peer is gone: there is nobody to answer
+    except Exception as error:  # the one place where any fault of ours becomes an answer
+        response = problems.response(problems.problem_of_fault())
+        fault = error
+    _log(request, response.status, time.perf_counter() - began, fault)
+    return response
+
+
+def _log(request: web.Request, status: int, seconds: float, fault: BaseException | None) -> None:
+    resource = request.match_info.route.resource
+    log(
+        logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
+        "request",
+        error=fault if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
+        method=request.method if request.method in _METHODS else "other",
+        route=resource.canonical if resource else "none",
+        status=status,
+        ms=round(seconds * 1000, 1),
+    )
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+async def harden(request: web.Request, response: web.StreamResponse) -> None:
+    """Add the security headers; a signal, so that no answer goes without."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.app[TLS]:
+        response.headers.setdefault("Strict-Transport-Security", _TRANSPORT_SECURITY)

@@ -1,0 +1,170 @@
+"""The relay as a process: everything opened in order, signals, draining, everything closed in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from relay.blobs import DirectoryBlobs
+from relay.config import ConfigError, Settings
+from relay.http.access import TokenAccess
+from relay.http.app import Relay, RelayApp, create_app
+from relay.http.ice import ice_servers
+from relay.http.logs import log
+from relay.http.sweep import sweep_forever
+from relay.hub import Hub, HubSettings, Portals
+from relay.store.sqlite import DataFolder
+
+BACKLOG: Final = 1024  # connections that wait to be accepted: a crowd that comes back after a restart
+HEADER_SECONDS: Final = 15  # for a request's head, and for the next request on a connection
+LINGER_SECONDS: Final = 5.0  # for the rest of a body that nobody wants
+CLOSE_SECONDS: Final = 2.0  # for what is still open when draining is over
+MAX_HEADER_BYTES: Final = 8190  # for one line of a request's head: an access token has 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A relay that serves; `url` is where."""
+
+    relay: Relay
+    app: RelayApp
+    url: str
+
+
+async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> int:
+    """Run the relay until SIGTERM or SIGINT. `announce` gets the line that says where it listens."""
+    stopping = _stop_on_signals()
+    async with serving(settings) as running:
+        announce(f"coach-relay: listening on {running.url}, data in {settings.data_dir}")
+        log(logging.INFO, "started")
+        await stopping.wait()
+        log(logging.INFO, "draining", connections=running.app.connect.count)
+        await drain(running)
+    log(logging.INFO, "stopped")
+    return 0
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Serving]:
+    """Open everything and serve; close everything in the opposite order."""
+    tls = _tls_context(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(_listen(settings))
+        port = listener.getsockname()[1]
+        folder = DataFolder.open(settings.data_dir)
+        stack.push_async_callback(folder.close)
+        relay = _join(settings, folder, port)
+        await relay.hub.start()
+        stack.push_async_callback(relay.hub.close)
+        app = create_app(relay)
+        sweeping = asyncio.create_task(sweep_forever(relay.hub, relay.blobs))
+        stack.callback(sweeping.cancel)
+        runner = _runner(app.app)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
+        yield Serving(relay=relay, app=app, url=_url(settings, port))
+
+
+async def drain(running: Serving) -> None:
+    """Let everyone leave in order, within `drain_seconds`; then end what is left.
+
+    /readyz says no from the first moment on, and the relay goes on answering until the end.
+    """
+    running.app.health.drain()
+    running.app.connect.drain()
+    try:
+        async with asyncio.timeout(running.relay.settings.drain_seconds):
+            await running.relay.hub.drain()
+            await running.app.connect.wait_empty()
+            await running.app.uploads.wait_idle()
+    except TimeoutError:
+        log(logging.WARNING, "cut what did not leave", connections=running.app.connect.count)
+    running.app.connect.abort_all()
+
+
+def _join(settings: Settings, folder: DataFolder, port: int) -> Relay:
+    blobs = DirectoryBlobs(settings.blob_dir, reserved_bytes=settings.reserved_disk_bytes)
+    tokens = TokenAccess(Portals(folder.directory, clock=time.time, rng=secrets.token_bytes))
+    hub = Hub(
+        folder.streams,
+        folder.directory,
+        settings=HubSettings(origins=settings.origins(port)),
+        verify_token=tokens.verify,
+        ice_servers=ice_servers(settings),
+        erase_blob=blobs.delete,
+        clock=time.time,
+        rng=secrets.token_bytes,
+    )
+    return Relay(hub=hub, streams=folder.streams, blobs=blobs, settings=settings)
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=HEADER_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=CLOSE_SECONDS,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; stop what listens "
+            "there, or choose another host or port"
+        ) from None
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"tls_cert and tls_key cannot be used ({error}); they are PEM files, of one key"
+        ) from None
+    return context
+
+
+def _url(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets. A second one ends it all: what was acknowledged is stored."""
+    stopping = asyncio.Event()
+
+    def stop(signum: int) -> None:
+        if stopping.is_set():
+            log(logging.WARNING, "ended at once", signal=signum)
+            os._exit(128 + signum)
+        stopping.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop, signum)
+    return stopping
