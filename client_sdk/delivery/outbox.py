@@ -171,13 +171,16 @@ class Outbox:
 
     ``last_counter`` is the highest counter known to be stored at the relay, ``highest_counter`` the
     highest ever used, ``last_message_counter`` that of the last stored message (the counter *inside*
-    messages).
+    messages). ``late`` are counters sent on this connection whose answer is still to come although it is
+    clear by now: nothing is encrypted before it has come, so that no counter stands for two entries at
+    once.
     """
 
     items: tuple[OutboxItem, ...] = ()
     last_counter: int = 0
     highest_counter: int = 0
     last_message_counter: int = 0
+    late: frozenset[int] = frozenset()
 
     # Taking in
 
@@ -214,6 +217,8 @@ class Outbox:
         While a commit is in flight nothing is: the epoch that follows is not settled yet.
         """
         in_flight = self.in_flight
+        if self.late:
+            return None
         if len(in_flight) >= MOST_IN_FLIGHT or any(item.kind is EntryKind.COMMIT for item in in_flight):
             return None
         return next((item for item in self.items if not item.in_flight), None)
@@ -256,7 +261,7 @@ class Outbox:
 
     def disconnected(self) -> Self:
         """The connection ended: what was not answered is sent again, the identical bytes."""
-        return self._all(Event.DISCONNECT, self.items)
+        return replace(self._all(Event.DISCONNECT, self.items), late=frozenset())
 
     # Answers
 
@@ -264,7 +269,7 @@ class Outbox:
         """The relay stored this counter's entry at ``seq``; raises ClonedDevice or RelayContradiction."""
         item = self._by_counter(counter)
         if item is None:
-            if counter <= self.last_counter:
+            if counter <= self.last_counter and counter not in self.late:
                 return self  # it came back in the stream before this answer
             raise self._unknown(counter, seq)
         if item.seq not in (0, seq):
@@ -279,8 +284,10 @@ class Outbox:
         is kept.
         """
         item = self._by_counter(counter)
+        if counter in self.late:
+            return replace(self, late=self.late - {counter}), Action.NONE
         if item is None:
-            return self, Action.NONE  # queued again since, by an answer to an earlier one
+            return self, Action.NONE  # it came back in the stream before this answer to a second sending
         event = REFUSALS.get(code, Event.RETRY_LATER)
         if event is Event.STALE and item.kind is EntryKind.COMMIT:
             event = Event.RACE_LOST
@@ -360,9 +367,10 @@ class Outbox:
         )
 
     def _requeued_from(self, counter: int) -> Self:
-        """An entry was refused for good: neither it nor what follows in flight was stored; queue all again."""
+        """An entry was refused for good, so what is in flight behind it is, too: all are queued again."""
         items = (_queued(i) if i.in_flight and i.counter >= counter else i for i in self.items)
-        return replace(self, items=tuple(items))
+        late = {i.counter for i in self.items if i.state is ItemState.SENT and i.counter > counter}
+        return replace(self, items=tuple(items), late=self.late | late)
 
     def _all(self, event: Event, items: tuple[OutboxItem, ...]) -> Self:
         box = self
@@ -400,11 +408,11 @@ class Outbox:
     def parse(cls, data: bytes) -> Self:
         """Decode from the vault; raises RecordInvalid."""
         try:
-            version, *numbers, items = cast(list[object], unpack(data))
-            if version != _FORMAT or not all(type(n) is int for n in numbers) or len(numbers) != 3:
+            version, last, highest, last_message, items = cast(list[object], unpack(data))
+            if version != _FORMAT or not all(type(n) is int for n in (last, highest, last_message)):
                 raise ValueError("a field of another form")
             parsed = tuple(_parse_item(item) for item in cast(list[object], items))
-            return cls(parsed, *cast(list[int], numbers))
+            return cls(parsed, cast(int, last), cast(int, highest), cast(int, last_message))
         except (ValueError, TypeError) as error:
             raise RecordInvalid("A stored outbox is damaged. Restore the vault from a backup.") from error
 
