@@ -1,0 +1,224 @@
+"""What this device believes about people, and whom it adds."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_sdk.delivery import IdentityChanged, ManifestForked, ManifestRolledBack
+from client_sdk.errors import ApprovalRequired, RecordInvalid, UsageError
+from client_sdk.identity import (
+    TrustRecord,
+    TrustState,
+    check_admission,
+    check_not_older,
+    next_manifest,
+    observe,
+)
+from relay.wire.ids import UserId
+
+from .people import Person
+
+
+def met(person: Person) -> TrustRecord:
+    return observe(None, person.manifest, now_ms=1000)
+
+
+# Records
+
+
+def test_a_first_identity_is_taken_on_trust_and_not_more() -> None:
+    ben = Person("ben")
+    record = met(ben)
+    assert (record.user, record.state, record.first_seen_ms) == ("ben", TrustState.UNVERIFIED, 1000)
+    assert record.identity_key == ben.keys.identity.public
+    record.check_may_send()
+
+
+def test_comparing_verifies_the_key_that_was_compared() -> None:
+    ben, eve = Person("ben"), Person("eve")
+    with pytest.raises(UsageError):
+        met(ben).verified(eve.keys.identity.public, now_ms=2000)
+    record = met(ben).verified(ben.keys.identity.public, now_ms=2000)
+    assert (record.state, record.decided_ms) == (TrustState.VERIFIED, 2000)
+    assert observe(record, ben.link(), now_ms=3000).state is TrustState.VERIFIED
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_changed_identity_stops_sending_until_a_person_decides(verified: bool) -> None:
+    ben = Person("ben")
+    record = met(ben)
+    old = ben.keys.identity.public
+    if verified:
+        record = record.verified(old, now_ms=2000)
+    record = observe(record, ben.recovered(ben.devices), now_ms=3000)
+    assert (record.state, record.identity_key) == (TrustState.CHANGED, old)
+    with pytest.raises(IdentityChanged):
+        record.check_may_send()
+    with pytest.raises(UsageError):
+        record.verified(old, now_ms=4000)
+    record = observe(record, ben.link(), now_ms=4000)
+    assert record.state is TrustState.CHANGED
+    accepted = record.change_accepted(now_ms=5000)
+    compared = record.verified(ben.keys.identity.public, now_ms=5000)
+    for decided, state in ((accepted, TrustState.UNVERIFIED), (compared, TrustState.VERIFIED)):
+        decided.check_may_send()
+        assert (decided.state, decided.identity_key) == (state, ben.keys.identity.public)
+
+
+def test_there_is_nothing_to_accept_without_a_change() -> None:
+    with pytest.raises(UsageError):
+        met(Person("ben")).change_accepted(now_ms=2000)
+
+
+def test_one_persons_list_does_not_touch_anothers_record() -> None:
+    with pytest.raises(UsageError):
+        observe(met(Person("ben")), Person("eve").manifest, now_ms=2000)
+
+
+def test_an_older_list_is_an_alarm_and_changes_nothing() -> None:
+    ben = Person("ben")
+    first = ben.manifest
+    record = met(ben)
+    record = observe(record, ben.link(), now_ms=2000)
+    assert observe(record, first, now_ms=3000) == record
+    check_not_older(None, first)
+    check_not_older(record, ben.manifest)
+    check_not_older(record, ben.link())
+    with pytest.raises(ManifestRolledBack) as caught:
+        check_not_older(record, first)
+    assert caught.value.evidence == {"user": "ben", "seen": 2, "offered": 1}
+
+
+def test_two_lists_of_one_version_are_an_alarm() -> None:
+    ben = Person("ben")
+    first = ben.manifest
+    record = observe(met(ben), ben.link(), now_ms=2000)
+    with pytest.raises(ManifestForked):
+        check_not_older(record, next_manifest(first, key=ben.keys.identity))
+
+
+def test_a_record_survives_being_stored_and_a_damaged_one_is_refused() -> None:
+    ben = Person("ben")
+    record = observe(met(ben), ben.recovered(ben.devices), now_ms=2000)
+    data = record.serialize()
+    assert TrustRecord.parse(data) == record
+    for wrong in (b"", data[:-1], data + b"\0", b"\x96\x02" + data[2:], data.replace(b"changed", b"verifix")):
+        with pytest.raises(RecordInvalid):
+            TrustRecord.parse(wrong)
+    assert "identity" not in repr(record)
+
+
+# Admission
+
+
+class Meeting:
+    """Anna's view of who waits."""
+
+    def __init__(self) -> None:
+        self.anna, self.ben, self.eve = Person("anna", count=2), Person("ben", count=2), Person("eve")
+        self.roster = {self.anna.user, self.ben.user}
+        self.met: set[UserId] = set()
+        self.record: TrustRecord | None = None
+
+    def admit(self, person: Person, device: int = 0, *, approved: bool = False) -> None:
+        check_admission(
+            person.manifest,
+            person.devices[device].public,
+            own=self.anna.manifest,
+            record=self.record,
+            roster=self.roster,
+            met=self.met,
+            approved=approved,
+        )
+
+
+def test_the_other_of_two_is_taken_on_trust_at_first_contact() -> None:
+    Meeting().admit(Person("ben"))
+
+
+def test_a_further_person_needs_approval() -> None:
+    meeting = Meeting()
+    meeting.roster.add(meeting.eve.user)
+    for person in (meeting.ben, meeting.eve):  # with three on the roster nobody is "the other one"
+        with pytest.raises(ApprovalRequired):
+            meeting.admit(person)
+        meeting.admit(person, approved=True)
+
+
+def test_a_roster_that_swaps_the_other_one_needs_approval() -> None:
+    meeting = Meeting()
+    meeting.met = {meeting.ben.user}
+    meeting.roster = {meeting.anna.user, meeting.eve.user}
+    with pytest.raises(ApprovalRequired):
+        meeting.admit(meeting.eve)
+
+
+def test_somebody_off_the_roster_is_not_added_even_if_approved() -> None:
+    meeting = Meeting()
+    with pytest.raises(ApprovalRequired):
+        meeting.admit(meeting.eve, approved=True)
+
+
+def test_a_new_device_of_somebody_who_takes_part_needs_only_their_list() -> None:
+    meeting = Meeting()
+    meeting.record = met(meeting.ben)
+    meeting.met = {meeting.ben.user}
+    meeting.ben.link()
+    meeting.admit(meeting.ben, 2)
+
+
+def test_known_from_elsewhere_is_not_admitted_here() -> None:
+    meeting = Meeting()
+    meeting.roster.add(meeting.eve.user)
+    meeting.record = met(meeting.ben).verified(meeting.ben.keys.identity.public, now_ms=2000)
+    with pytest.raises(ApprovalRequired):
+        meeting.admit(meeting.ben)
+
+
+def test_another_identity_is_an_alarm_also_with_approval() -> None:
+    meeting = Meeting()
+    meeting.record = met(meeting.ben)
+    impostor = Person("ben")
+    impostor.recovered(impostor.devices)
+    for others in (set[UserId](), {meeting.ben.user}):
+        meeting.met = others
+        with pytest.raises(IdentityChanged):
+            meeting.admit(impostor, approved=True)
+    meeting.record = observe(meeting.record, meeting.ben.recovered(meeting.ben.devices), now_ms=2000)
+    with pytest.raises(IdentityChanged):
+        meeting.admit(meeting.ben, approved=True)
+
+
+def test_a_key_package_with_an_older_list_is_fine_while_the_device_is_listed() -> None:
+    meeting = Meeting()
+    ben = meeting.ben
+    first = ben.manifest
+    meeting.record = observe(met(ben), ben.signed(ben.devices[:1]), now_ms=2000)
+    ben.manifest = first
+    meeting.admit(ben, 0)
+    with pytest.raises(ManifestRolledBack):
+        meeting.admit(ben, 1)
+
+
+def test_a_forked_list_is_an_alarm() -> None:
+    meeting = Meeting()
+    ben = meeting.ben
+    first = ben.manifest
+    meeting.record = observe(met(ben), ben.signed(ben.devices), now_ms=2000)
+    ben.manifest = next_manifest(first, key=ben.keys.identity, suites=[1])
+    with pytest.raises(ManifestForked):
+        meeting.admit(ben)
+
+
+def test_own_devices_stand_in_the_own_list() -> None:
+    meeting = Meeting()
+    meeting.admit(meeting.anna, 1)
+    old = Person("anna", count=2)
+    meeting.anna.signed(meeting.anna.devices[:1])
+    meeting.admit(old, 0)
+    with pytest.raises(ManifestRolledBack):
+        meeting.admit(old, 1)
+    impostor = Person("anna")
+    impostor.recovered(impostor.devices)
+    with pytest.raises(IdentityChanged):
+        meeting.admit(impostor)
