@@ -38,6 +38,7 @@ class RelayApp:
     health: Health
     connect: Connect
     uploads: Uploads
+    downloads: Downloads
 
 
 def create_app(relay: Relay) -> RelayApp:
@@ -49,12 +50,13 @@ def create_app(relay: Relay) -> RelayApp:
     uploads = Uploads(
         requests, relay.blobs, max_bytes=settings.max_upload_bytes, max_at_once=settings.max_uploads
     )
+    downloads = Downloads(requests, relay.blobs)
     portal_api = PortalApi(relay.hub, default_retention_hours=settings.default_retention_days * 24)
     app = web.Application(middlewares=[answer_errors], client_max_size=MAX_BODY_BYTES)
     app[TLS] = any(origin.startswith("https:") for origin in settings.public_origins) or bool(
         settings.tls_cert
     )
     app.on_response_prepare.append(harden)
-    for part in (health, connect, portal_api, uploads, Downloads(requests, relay.blobs)):
+    for part in (health, connect, portal_api, uploads, downloads):
         app.add_routes(part.routes())
-    return RelayApp(app=app, health=health, connect=connect, uploads=uploads)
+    return RelayApp(app=app, health=health, connect=connect, uploads=uploads, downloads=downloads)

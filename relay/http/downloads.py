@@ -33,6 +33,10 @@ class Downloads:
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/v1/blobs/{id}", self.get, allow_head=False)]
 
+    async def wait_idle(self) -> None:
+        """Wait until no request is reading."""
+        await self._places.wait_idle()
+
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a finished blob, or the range of it that is asked for."""
         grant = await self._requests.grant(request)

@@ -71,7 +71,6 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers; a signal, so that no answer goes without."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.update(_HEADERS)
     if request.app[TLS]:
-        response.headers.setdefault("Strict-Transport-Security", _TRANSPORT_SECURITY)
+        response.headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY

@@ -91,6 +91,7 @@ async def drain(running: Serving) -> None:
             await running.relay.hub.drain()
             await running.app.connect.wait_empty()
             await running.app.uploads.wait_idle()
+            await running.app.downloads.wait_idle()
     except TimeoutError:
         log(logging.WARNING, "cut what did not leave", connections=running.app.connect.count)
     running.app.connect.abort_all()
