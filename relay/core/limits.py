@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from relay.wire.limits import MIB
+# How much of an append counts as one: so one bucket bounds their number and, at 100 MB/s, their bytes.
+BYTES_EACH: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class RateLimits:
     """What one connection may do. Generous: they stop a runaway or hostile device, not a busy one."""
 
     appends: Rate = Rate(per_second=25_000, burst=50_000)
-    append_bytes: Rate = Rate(per_second=64 * MIB, burst=128 * MIB)
+    """An append of up to `BYTES_EACH` counts once, a larger one once more for each."""
     ephemeral: Rate = Rate(per_second=200, burst=1_000)  # a call's negotiation with trickled candidates
     requests: Rate = Rate(per_second=50, burst=1_000)  # opening 256 conversations at once is usual
 

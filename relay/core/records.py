@@ -23,8 +23,10 @@ def pack_record(version: int, fields: Sequence[Any]) -> bytes:
 
 def unpack_record(value: bytes, version: int, fields: Sequence[Field]) -> list[Any]:
     """The validated fields of a record; raises `StoreCorrupt` on anything that `pack_record` did not make."""
+    if len(value) > MAX_RECORD_BYTES:
+        raise StoreCorrupt("a record is too large to be one")
     try:
-        values = msgpack.unpackb(value, max_buffer_size=MAX_RECORD_BYTES)
+        values = msgpack.unpackb(value)
     except (ValueError, msgpack.UnpackException) as error:
         raise StoreCorrupt("a record is not MessagePack") from error
     if type(values) is not list or len(values) != len(fields) + 1 or values[0] != version:

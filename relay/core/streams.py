@@ -24,6 +24,8 @@ DIGEST_BYTES: Final = 16
 MAX_HELD_ENTRIES: Final = 1_000_000
 
 _COMMIT: Final = EntryKind.COMMIT
+_DIGEST_PREFIX: Final = {kind: bytes((kind,)) for kind in EntryKind}
+_sha256: Final = hashlib.sha256
 _new: Final = tuple.__new__
 
 
@@ -62,7 +64,7 @@ class StreamState:
 
 def entry_digest(kind: EntryKind, after_commit: int, body: bytes) -> bytes:
     """What the relay remembers of an entry's content to tell a retry from a conflict."""
-    return hashlib.sha256(b"%d %d " % (kind, after_commit) + body).digest()[:DIGEST_BYTES]
+    return _sha256(_DIGEST_PREFIX[kind] + after_commit.to_bytes(8, "big") + body).digest()[:DIGEST_BYTES]
 
 
 def check_body(kind: EntryKind, after_commit: int, body: bytes) -> Bundle | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.core import streams
+from relay.core.limits import BYTES_EACH
 from relay.core.operations import AppendEntry, Outcome
+from relay.core.streams import check_body, entry_digest
 from relay.errors import RelayError, RequestError, StoreError
 from relay.hub.session import Session, protocol_code
 from relay.wire import frames as fr
@@ -35,35 +36,19 @@ class Appends:
         stream, counter, kind, after_commit, body, blobs = frame
         limits = session.limits
         now = hub.clock()
-        if limits is None or not (limits.appends.take(now) and limits.append_bytes.take(now, len(body))):
+        if limits is None or not limits.appends.take(now, 1 + len(body) // BYTES_EACH):
             session.refuse(stream, counter, ErrorCode.RATE_LIMITED)
             return None
-        room = hub.rooms.get(stream)
-        if (
-            room is None
-            or kind is not _MESSAGE
-            or blobs
-            or session.user not in room.users
-            or session.portal != room.record.portal
-            or len(body) > MAX_MESSAGE_BODY_BYTES
-        ):
+        # A stream is open only to who is on the roster of an active engagement: rule 1 is kept.
+        is_open = stream in session.subscriptions
+        if not is_open or kind is not _MESSAGE or blobs or len(body) > MAX_MESSAGE_BODY_BYTES:
             return self._append_carefully(session, frame)
-        digest = streams.entry_digest(kind, after_commit, body)
+        digest = entry_digest(kind, after_commit, body)
+        now_ms = int(now * 1000)
+        device = session.device
         append = _new(
             AppendEntry,
-            (
-                stream,
-                session.device,
-                counter,
-                kind,
-                after_commit,
-                body,
-                digest,
-                int(now * 1000),
-                (),
-                (),
-                None,
-            ),
+            (stream, device, counter, kind, after_commit, body, digest, now_ms, (), (), None),
         )
         hub.commits.append(append, session)
         return None
@@ -85,7 +70,7 @@ class Appends:
 
     async def _checked(self, room: Room, device: DeviceId, frame: fr.Append) -> AppendEntry:
         """The append as the store takes it; raises `WireError` with the refusal of rule 2."""
-        bundle = streams.check_body(frame.kind, frame.after_commit, frame.body)
+        bundle = check_body(frame.kind, frame.after_commit, frame.body)
         adds, removes = (bundle.adds, bundle.removes) if bundle else ((), ())
         now_ms = int(self._hub.clock() * 1000)
         return AppendEntry(
@@ -95,7 +80,7 @@ class Appends:
             frame.kind,
             frame.after_commit,
             frame.body,
-            streams.entry_digest(frame.kind, frame.after_commit, frame.body),
+            entry_digest(frame.kind, frame.after_commit, frame.body),
             now_ms,
             adds,
             removes,
@@ -143,7 +128,10 @@ class Appends:
     def committed(self, append: AppendEntry, outcome: Outcome, session: Session) -> None:
         """Answer an append, and let a fresh entry go to who has the stream open."""
         hub = self._hub
-        session.appended(append, outcome)
+        if outcome.code is None:
+            session.appended(append.stream, append.counter, outcome.seq)
+        else:
+            session.refuse(append.stream, append.counter, outcome.code, outcome.last_commit)
         if outcome.fresh:
             hub.rooms.committed(append, outcome)
             if append.kind is not _MESSAGE:

@@ -80,12 +80,22 @@ class CommitQueue:
 
     def append(self, append: AppendEntry, session: Session) -> None:
         """Queue an append; its session is told."""
-        self._queue(append, session, len(append.body))
+        operations = self._operations
+        if not operations or self._closing:
+            self._begin()
+        operations.append(append)
+        self._answers.append(session)
+        self._bytes += len(append.body) + _BYTES_EACH
+        if len(operations) >= MAX_QUEUED_OPERATIONS or self._bytes >= MAX_QUEUED_BYTES:
+            self._has_room.clear()
 
     def submit(self, operation: Operation) -> asyncio.Future[Outcome]:
         """Queue an operation; the future has its outcome, or `StoreError`."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._queue(operation, future, 0)
+        self._begin()
+        self._operations.append(operation)
+        self._answers.append(future)
+        self._bytes += _BYTES_EACH
         return future
 
     def acknowledge(self, stream: EngagementId, device: DeviceId, seq: int) -> None:
@@ -104,17 +114,11 @@ class CommitQueue:
         """Wait until more may be queued."""
         await self._has_room.wait()
 
-    def _queue(self, operation: Operation, answer: Session | asyncio.Future[Outcome], size: int) -> None:
+    def _begin(self) -> None:
         if self._closing:
             raise StoreUnavailable("the relay is going down")
-        self._operations.append(operation)
-        self._answers.append(answer)
-        self._bytes += size + _BYTES_EACH
-        if len(self._operations) == 1:
-            self._idle.clear()
-            self._wake.set()
-        if len(self._operations) >= MAX_QUEUED_OPERATIONS or self._bytes >= MAX_QUEUED_BYTES:
-            self._has_room.clear()
+        self._idle.clear()
+        self._wake.set()
 
     def _wake_in(self, seconds: float) -> None:
         def wake() -> None:

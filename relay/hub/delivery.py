@@ -24,9 +24,13 @@ class Subscription:
     __slots__ = (
         "_in_flight",
         "_in_flight_bytes",
+        "_max_bytes",
+        "_max_entries",
         "_packed",
         "acknowledged",
         "closed",
+        "device",
+        "is_member",
         "reading",
         "room",
         "sent",
@@ -34,19 +38,20 @@ class Subscription:
     )
 
     def __init__(self, session: Session, room: Room, after: int) -> None:
+        settings = session.hub.settings
         self.session = session
+        self.device = session.device
         self.room = room
         self.sent = after
         self.acknowledged = 0
+        self.is_member = session.device in room.joined
         self.reading = False
         self.closed = False
+        self._max_entries = settings.window_entries
+        self._max_bytes = settings.window_bytes
         self._in_flight: deque[tuple[int, int]] = deque()
         self._in_flight_bytes = 0
         self._packed: list[bytes] = []
-
-    @property
-    def is_member(self) -> bool:
-        return self.session.device in self.room.joined
 
     @property
     def wants_reading(self) -> bool:
@@ -61,28 +66,31 @@ class Subscription:
     @property
     def room_left(self) -> tuple[int, int]:
         """How many entries and bytes may still be on their way; one entry always may."""
-        settings = self.session.hub.settings
-        entries = settings.window_entries - len(self._in_flight)
-        return max(1, entries), max(0, settings.window_bytes - self._in_flight_bytes)
+        entries = self._max_entries - len(self._in_flight)
+        return max(1, entries), max(0, self._max_bytes - self._in_flight_bytes)
 
     def takes(self, size: int) -> bool:
         """Whether an entry of this size fits into the window."""
-        in_flight = self._in_flight
-        if not in_flight:
-            return True
-        settings = self.session.hub.settings
-        return (
-            len(in_flight) < settings.window_entries and self._in_flight_bytes + size <= settings.window_bytes
+        return not self._in_flight or (
+            len(self._in_flight) < self._max_entries and self._in_flight_bytes + size <= self._max_bytes
         )
 
     def push(self, seq: int, packed: bytes) -> None:
-        """Let an entry go out with this turn's flush."""
+        """Let an entry that follows on what was sent go out with this turn's flush, if the window takes it.
+
+        What it does not take is read from the store when the device has acknowledged enough.
+        """
         size = len(packed)
+        in_flight = self._in_flight
+        in_flight_bytes = self._in_flight_bytes + size
+        if in_flight and (len(in_flight) >= self._max_entries or in_flight_bytes > self._max_bytes):
+            return
         self.sent = seq
-        self._in_flight.append((seq, size))
-        self._in_flight_bytes += size
+        in_flight.append((seq, size))
+        self._in_flight_bytes = in_flight_bytes
+        if not self._packed:
+            self.session.queue_entries(self)
         self._packed.append(packed)
-        self.session.queue_entries(self, size)
 
     def push_read(self, entries: list[StoredEntry]) -> None:
         """Let entries from the store go out, as far as the window reaches."""
@@ -94,6 +102,7 @@ class Subscription:
             if self.session.congested or not self.takes(len(packed)):
                 return
             self.push(entry.seq, packed)
+            self.session.count_entry(len(packed))
 
     def acknowledge(self, seq: int) -> None:
         """Free the window of what the device has stored."""
@@ -103,6 +112,7 @@ class Subscription:
 
     def start_at(self, seq: int) -> None:
         """Begin with the entry at `seq`, which adds the device."""
+        self.is_member = True
         self.sent = max(self.sent, seq - 1)
 
     def take_frames(self) -> list[bytes]:

@@ -59,21 +59,18 @@ class Room:
         kind = append.kind
         if kind is _COMMIT:
             self._follow_bundle(append, seq)
-        sender = append.device
-        previous = seq - 1
+        after_commit, time_ms, sender = append.after_commit, outcome.time_ms, append.device
         packed: bytes | None = None
         for session, subscription in self.subscriptions.items():
-            if subscription.sent != previous or session.congested:
+            if subscription.sent != seq - 1 or session.congested or not subscription.is_member:
                 continue
-            if session.device == sender:
-                mine = encode_entry((seq, kind, append.after_commit, outcome.time_ms, append.counter, None))
-                if subscription.takes(len(mine)) and sender in self.joined:
-                    subscription.push(seq, mine)
+            if subscription.device == sender:
+                mine = encode_entry((seq, kind, after_commit, time_ms, append.counter, None))
+                subscription.push(seq, mine)
                 continue
             if packed is None:
-                packed = encode_entry((seq, kind, append.after_commit, outcome.time_ms, 0, append.body))
-            if subscription.takes(len(packed)) and session.device in self.joined:
-                subscription.push(seq, packed)
+                packed = encode_entry((seq, kind, after_commit, time_ms, 0, append.body))
+            subscription.push(seq, packed)
 
     def _follow_bundle(self, append: AppendEntry, seq: int) -> None:
         creator = () if self.last_commit else (append.device,)
@@ -84,9 +81,11 @@ class Room:
             self.joined[device] = seq
         self.last_commit = seq
         added = {*creator, *append.adds}
-        for session, subscription in self.subscriptions.items():
-            if session.device in added:
+        for subscription in self.subscriptions.values():
+            if subscription.device in added:
                 subscription.start_at(seq)
+            elif subscription.device not in self.joined:
+                subscription.is_member = False
 
 
 class Rooms:
@@ -117,12 +116,11 @@ class Rooms:
 
     def committed(self, append: AppendEntry, outcome: Outcome) -> None:
         """Follow a fresh append."""
-        stream = append.stream
-        if stream in self._loading:
-            self._loading[stream] = True
-        room = self._rooms.get(stream)
+        room = self._rooms.get(append.stream)
         if room is not None:
             room.committed(append, outcome)
+        elif append.stream in self._loading:
+            self._loading[append.stream] = True
 
     def drop(self, stream: EngagementId) -> Room | None:
         """Forget a room, because its engagement has ended."""

@@ -8,12 +8,11 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.limits import TokenBucket
-from relay.core.operations import AppendEntry, Outcome
 from relay.errors import RelayError, RequestError, StoreError
 from relay.hub.delivery import Subscription
 from relay.hub.settings import CLAIM_RATE, CONGESTED_BYTES, SLOW_READER_BYTES, Sink
 from relay.wire import frames as fr
-from relay.wire.codec import decode_from_device, encode_frame
+from relay.wire.codec import decode_from_device, encode_appended, encode_frame
 from relay.wire.connection import Connection, Side, State
 from relay.wire.errors import ErrorCode, WireError
 from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
@@ -67,7 +66,7 @@ class Session:
         self._sink = sink
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._appended: dict[EngagementId, list[fr.AppendResult]] = {}
+        self._appended: dict[EngagementId, list[tuple[int, int]]] = {}
         self._ready_subscriptions: dict[Subscription, None] = {}
 
     @property
@@ -92,6 +91,10 @@ class Session:
                         return
         except WireError as error:
             self.end(error.code, error.detail)
+            return
+        except Exception:
+            _log.exception("a frame could not be worked on")
+            self.end(ErrorCode.INTERNAL)
             return
         if self.hub.commits.is_full:
             await self.hub.commits.wait_room()
@@ -123,30 +126,31 @@ class Session:
         if self.is_ready and not self.congested:
             self._put(frame)
 
-    def appended(self, append: AppendEntry, outcome: Outcome) -> None:
-        """Tell what became of an append."""
-        if self.closed:
-            return
-        if outcome.code is not None:
-            self.refuse(append.stream, append.counter, outcome.code, outcome.last_commit)
-            return
-        results = self._appended.get(append.stream)
+    def appended(self, stream: EngagementId, counter: int, seq: int) -> None:
+        """Tell where an entry is."""
+        results = self._appended.get(stream)
         if results is None:
-            results = self._appended[append.stream] = []
+            if self.closed:
+                return
+            results = self._appended[stream] = []
             self._mark()
-        results.append(_new(fr.AppendResult, (append.counter, outcome.seq)))
+        results.append((counter, seq))
 
     def refuse(self, stream: EngagementId, counter: int, code: str, last_commit: int = 0) -> None:
         """Refuse an append."""
         self.send(fr.Refused(stream, counter, code, last_commit))
 
-    def queue_entries(self, subscription: Subscription, size: int) -> None:
+    def queue_entries(self, subscription: Subscription) -> None:
         """Note that a subscription has entries to go out."""
         self._ready_subscriptions[subscription] = None
+        if not self.dirty:
+            self._mark()
+
+    def count_entry(self, size: int) -> None:
+        """Note the size of an entry from the store: many streams at once must not fill the memory."""
         self._out_bytes += size
         if self._out_bytes > CONGESTED_BYTES:
             self.congested = True
-        self._mark()
 
     def end(self, code: ErrorCode, detail: str = "", *, reconnect_after_ms: int = 0) -> None:
         """Say goodbye and close."""
@@ -179,8 +183,7 @@ class Session:
             out += subscription.take_frames()
         for stream, results in self._appended.items():
             for start in range(0, len(results), MAX_FRAMES_PER_MESSAGE):
-                run = tuple(results[start : start + MAX_FRAMES_PER_MESSAGE])
-                out.append(encode_frame(fr.Appended(stream, run)))
+                out.append(encode_appended(stream, results[start : start + MAX_FRAMES_PER_MESSAGE]))
         self._out, self._out_bytes, self._appended = [], 0, {}
         self._ready_subscriptions.clear()
         if out:
@@ -254,18 +257,14 @@ class Session:
 class Limits:
     """A ready connection's token buckets."""
 
-    __slots__ = ("append_bytes", "appends", "claims", "ephemeral", "requests")
+    __slots__ = ("appends", "claims", "ephemeral", "requests")
 
     def __init__(self, hub: Hub, now: float) -> None:
         rates = hub.settings.rates
         self.appends = TokenBucket(rates.appends, now)
-        self.append_bytes = TokenBucket(rates.append_bytes, now)
         self.ephemeral = TokenBucket(rates.ephemeral, now)
         self.requests = TokenBucket(rates.requests, now)
         self.claims = TokenBucket(CLAIM_RATE, now)
-
-
-_new: Final = tuple.__new__
 
 
 def protocol_code(error: RelayError) -> str:

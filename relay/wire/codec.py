@@ -151,6 +151,7 @@ _FROM_RELAY: Final[_Schema] = {fr.FRAME_TYPES[kind]: (kind, spec) for kind, spec
 _COUNT_ARRAYS_ABOVE_BYTES: Final = 64 * lim.KIB
 _MOST_ARRAYS: Final = 128 * lim.KIB
 
+_APPENDED: Final = fr.FRAME_TYPES[fr.Appended]
 _packer: Final = msgpack.Packer()
 _new: Final = tuple.__new__  # a named tuple's own constructor takes three times as long
 
@@ -164,6 +165,12 @@ def encode_frame(frame: fr.Frame) -> bytes:
 def encode_entry(entry: tuple[int, int, int, int, int, bytes | None]) -> bytes:
     """One `Entry` as bytes: it is packed once, however many devices get it."""
     packed: bytes = _packer.pack(entry)
+    return packed
+
+
+def encode_appended(stream: ids.EngagementId, results: list[tuple[int, int]]) -> bytes:
+    """An `Appended` frame of pairs of counter and seq."""
+    packed: bytes = _packer.pack((_APPENDED, stream, results))
     return packed
 
 

@@ -111,11 +111,9 @@ class Writer:
         if not outcome.fresh:
             return outcome
         streams.apply_append(cached.state, append, outcome)
-        stream, device, counter, kind, after_commit, body = append[:6]
-        del stream
-        self._inserts.append(
-            (cached.base + outcome.seq, int(kind), after_commit, outcome.time_ms, device, counter, body)
-        )
+        _, device, counter, kind, after_commit, body, *_ = append
+        position = cached.base + outcome.seq
+        self._inserts.append((position, kind, after_commit, outcome.time_ms, device, counter, body))
         cached.unsaved.add(device)
         if kind is EntryKind.COMMIT:
             cached.state.floor = streams.acknowledged_floor(cached.state)
