@@ -52,7 +52,7 @@ from .key_package import (
 )
 from .key_schedule import GroupContext
 from .leaf_node import Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
-from .processing import create_proposal, encrypt, process_message
+from .processing import process_message
 from .proposal_list import UpdatedLeaf
 from .proposals import (
     Add,
@@ -75,7 +75,9 @@ from .results import (
     Received,
     RemovedFromGroup,
 )
-from .suites import SUITE_1, SUITE_3, CipherSuite, cipher_suite
+from .resumption import Identify, branch_group, identify_by_credential, reinit_group
+from .sending import create_proposal, create_update, encrypt
+from .suites import SUITE_1, SUITE_3, SUITE_XWING, CipherSuite, cipher_suite
 from .validation import MAX_LEAF_LIFETIME
 from .welcome import GroupInfo, Welcome
 
@@ -83,6 +85,7 @@ __all__ = [
     "MAX_LEAF_LIFETIME",
     "SUITE_1",
     "SUITE_3",
+    "SUITE_XWING",
     "Add",
     "ApplicationReceived",
     "AuthenticationService",
@@ -105,6 +108,7 @@ __all__ = [
     "GroupContextExtensions",
     "GroupInfo",
     "GroupState",
+    "Identify",
     "KeyPackage",
     "KeyPackageBundle",
     "LeafNode",
@@ -150,18 +154,22 @@ __all__ = [
     "WireFormat",
     "WrongEpoch",
     "WrongGroup",
+    "branch_group",
     "cipher_suite",
     "create_commit",
     "create_external_commit",
     "create_group",
     "create_proposal",
+    "create_update",
     "default_capabilities",
     "encrypt",
     "export_group_info",
     "find_extension",
     "generate_key_package",
     "generate_signature_key",
+    "identify_by_credential",
     "join_from_welcome",
     "process_message",
+    "reinit_group",
     "verify_key_package",
 ]

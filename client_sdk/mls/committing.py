@@ -17,6 +17,7 @@ from .epoch_change import (
     provisional_context,
     start_epoch,
 )
+from .errors import UsageError
 from .extensions import EXTERNAL_PUB, RATCHET_TREE, Extension, check_unique
 from .framing import (
     AuthData,
@@ -43,7 +44,7 @@ from .proposal_list import (
 )
 from .proposals import Add, Commit, Proposal, ProposalRef, ReceivedAdd
 from .protection import Padding, protect_private, sign_content
-from .psk import PskStore
+from .psk import PskStore, ResumptionUsage
 from .ratchet_tree import RatchetTree
 from .suites import CipherSuite
 from .treekem import NewPath, encrypt_path, generate_path, surviving_keys
@@ -115,16 +116,21 @@ def create_commit(
     psks: PskStore | None = None,
     tree_in_welcome: bool = True,
     max_lifetime: int = MAX_LEAF_LIFETIME,
+    founding: ResumptionUsage | None = None,
 ) -> CommitOutput:
     """Commit proposals, by value or (`ProposalRef`) received before, as a PrivateMessage.
+
+    ``founding`` is for `reinit_group` and `branch_group`: what a first commit may use a resumption PSK for.
 
     Raises what the same commit would raise at a receiver, so nothing invalid is ever sent.
     """
     state.require_active()
+    if founding is not None and state.epoch > 0:
+        raise UsageError(None, "only a group's first commit founds it")
     sender = Sender(SenderType.MEMBER, state.own_leaf_index)
     entries = resolve_proposals(state.pending, proposals, sender)
     _check_adds_now(entries, now)
-    rules = Rules(state.epoch_state.tree, state.group_context, auth, max_lifetime)
+    rules = Rules(state.epoch_state.tree, state.group_context, auth, max_lifetime, founding)
     applied = apply_proposals(rules, entries, sender)
     with_path = force_path or new_credential is not None or path_required(entries)
     path = _own_path(state, applied, new_credential, auth, rng) if with_path else None

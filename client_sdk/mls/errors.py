@@ -42,7 +42,7 @@ class CryptoError(MLSError):
     code = "crypto"
 
 
-class WrongGroup(MLSError):  # noqa: N818  the names are the public contract
+class WrongGroup(MLSError):
     """The message belongs to another group."""
 
     code = "wrong_group"
@@ -51,7 +51,7 @@ class WrongGroup(MLSError):  # noqa: N818  the names are the public contract
         super().__init__("FRAME-GROUP", "the message names another group")
 
 
-class WrongEpoch(MLSError):  # noqa: N818
+class WrongEpoch(MLSError):
     """The message belongs to another epoch: ``seen`` in the message, ``current`` in the state."""
 
     code = "wrong_epoch"
@@ -62,31 +62,31 @@ class WrongEpoch(MLSError):  # noqa: N818
         self.current = current
 
 
-class SecretReuse(MLSError):  # noqa: N818
+class SecretReuse(MLSError):
     """The generation's key was consumed already, or lies outside the window."""
 
     code = "secret_reuse"
 
 
-class UnknownProposal(MLSError):  # noqa: N818
+class UnknownProposal(MLSError):
     """A commit refers to a proposal this state has not seen."""
 
     code = "unknown_proposal"
 
 
-class MissingPsk(MLSError):  # noqa: N818
+class MissingPsk(MLSError):
     """A pre-shared key is needed that the caller did not give."""
 
     code = "missing_psk"
 
 
-class UnknownKeyPackage(MLSError):  # noqa: N818
+class UnknownKeyPackage(MLSError):
     """No key package at hand matches the Welcome."""
 
     code = "unknown_key_package"
 
 
-class OwnMessage(MLSError):  # noqa: N818
+class OwnMessage(MLSError):
     """The message was sent by this member, who cannot and need not decrypt it."""
 
     code = "own_message"

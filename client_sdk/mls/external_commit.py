@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .codec import Reader, parse_all
@@ -13,6 +13,7 @@ from .epoch_change import (
     NextEpoch,
     check_new_tree,
     enter_epoch,
+    gather_psks,
     provisional_context,
 )
 from .errors import ValidationError
@@ -33,8 +34,9 @@ from .hpke import Rng
 from .key_schedule import EXTERNAL_INIT_LABEL, GroupContext, next_interim_hash
 from .leaf_node import Capabilities, LeafNode, LeafSource, Lifetime, default_capabilities
 from .proposal_list import ResolvedProposal, Rules, apply_proposals
-from .proposals import Commit, ExternalInit, Proposal, Remove
+from .proposals import Commit, ExternalInit, PreSharedKey, Proposal, Remove
 from .protection import sign_content
+from .psk import PreSharedKeyID, PskStore
 from .suites import CipherSuite, cipher_suite
 from .treekem import encrypt_path, generate_path
 from .validation import MAX_LEAF_LIFETIME, check_leaf
@@ -86,8 +88,13 @@ def create_external_commit(
     authenticated_data: bytes = b"",
     ratchet_tree: bytes | None = None,
     max_lifetime: int = MAX_LEAF_LIFETIME,
+    psk_ids: Sequence[PreSharedKeyID] = (),
+    psks: PskStore | None = None,
 ) -> CommitOutput:
-    """Join by external commit, replacing the old own leaf ``remove``; the commit is a PublicMessage."""
+    """Join by external commit, replacing the old own leaf ``remove``; the commit is a PublicMessage.
+
+    ``psk_ids`` are mixed in, their keys taken from ``psks``.
+    """
     info = parse_group_info_message(group_info)
     suite, context = cipher_suite(info.group_context.cipher_suite), info.group_context
     tree = verify_group_info(
@@ -95,7 +102,7 @@ def create_external_commit(
     )
     kem_output, init_secret = _external_init(suite, info, rng)
     removal = () if remove is None else (Remove(remove),)
-    proposals: tuple[Proposal, ...] = (ExternalInit(kem_output), *removal)
+    proposals: tuple[Proposal, ...] = (ExternalInit(kem_output), *removal, *map(PreSharedKey, psk_ids))
     sender = Sender(SenderType.NEW_MEMBER_COMMIT)
     entries = [ResolvedProposal(proposal, sender, by_reference=False) for proposal in proposals]
     applied = apply_proposals(Rules(tree, context, auth, max_lifetime), entries, sender)
@@ -118,7 +125,7 @@ def create_external_commit(
         content_type=ContentType.COMMIT,
         body=Commit(proposals, encrypt_path(path, own, provisional.encoded, (), rng)),
     )
-    inputs = EpochInputs(init_secret, path.commit_secret, bytes(suite.hash_length))
+    inputs = EpochInputs(init_secret, path.commit_secret, gather_psks(suite, applied.psks, psks, None))
     epoch, message = _sign_and_enter(info, signer, content, provisional, inputs)
     state = epoch.state(tree=path.tree, own_leaf_index=own, signer=signer, private_keys=path.private_keys)
     commit, group_info_out = MLSMessage(message).serialize(), export_group_info(state)

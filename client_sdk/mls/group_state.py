@@ -20,6 +20,7 @@ from .secret_tree import SecretTree, parse_secret_tree
 from .suites import CipherSuite, cipher_suite
 
 _STATE_VERSION = 1
+_RATCHET_VERSIONS = (1, 2)  # 2 added own_updates; what is written is the last
 _SECRET_FIELDS = (
     "sender_data_secret",
     "exporter_secret",
@@ -54,6 +55,22 @@ class PendingProposal:
 
 def _parse_pending(reader: Reader) -> PendingProposal:
     return PendingProposal(reader.opaque(), parse_sender(reader), parse_proposal(reader))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnUpdate:
+    """The key pair of an Update this member has proposed and nobody has committed yet."""
+
+    encryption_key: bytes
+    private: bytes = field(repr=False)
+
+    def serialize(self) -> bytes:
+        """Encode for the vault."""
+        return opaque(self.encryption_key) + opaque(self.private)
+
+
+def _parse_own_update(reader: Reader) -> OwnUpdate:
+    return OwnUpdate(reader.opaque(), reader.opaque())
 
 
 @dataclass(frozen=True)  # not slotted: the stored form and the member list are cached
@@ -99,9 +116,11 @@ class EpochState:
         )
 
 
-def _check_version(reader: Reader) -> None:
-    if reader.u8() != _STATE_VERSION:
+def _read_version(reader: Reader, *known: int) -> int:
+    version = reader.u8()
+    if version not in known:
         raise DecodeError("STATE-VERSION", "a stored state is of an unknown version")
+    return version
 
 
 def _parse_reinit(reader: Reader) -> ReInit:
@@ -112,7 +131,7 @@ def _parse_reinit(reader: Reader) -> ReInit:
 
 
 def _parse_epoch(reader: Reader) -> EpochState:
-    _check_version(reader)
+    _read_version(reader, _STATE_VERSION)
     suite = cipher_suite(reader.u16())
     return EpochState(
         suite=suite,
@@ -135,6 +154,7 @@ class GroupState:
     epoch_state: EpochState
     secret_tree: SecretTree = field(repr=False)
     pending: tuple[PendingProposal, ...] = ()
+    own_updates: tuple[OwnUpdate, ...] = field(default=(), repr=False)
 
     @property
     def group_id(self) -> bytes:
@@ -186,6 +206,11 @@ class GroupState:
         """All members in the order of their leaves."""
         return self.epoch_state.members
 
+    @property
+    def reinit(self) -> ReInit | None:
+        """The ReInit that ended the group, if one did: `reinit_group` and its Welcome go on from it."""
+        return self.epoch_state.reinit
+
     def member(self, leaf_index: int) -> LeafNode | None:
         """The leaf at an index, None if there is no member."""
         return self.epoch_state.tree.leaf(leaf_index)
@@ -218,11 +243,12 @@ class GroupState:
         """The part that each message changes (small, secret): write it with every message."""
         return b"".join(
             (
-                u8(_STATE_VERSION),
+                u8(_RATCHET_VERSIONS[-1]),
                 u64(self.epoch),
                 opaque(self.epoch_authenticator),
                 self.secret_tree.serialize(),
                 vector(entry.serialize() for entry in self.pending),
+                vector(entry.serialize() for entry in self.own_updates),
             )
         )
 
@@ -230,7 +256,7 @@ class GroupState:
     def assemble(epoch_part: bytes, ratchet_part: bytes) -> GroupState:
         """Put the two stored parts together again; parts of different epochs are refused."""
         epoch_state, reader = parse_all(epoch_part, _parse_epoch), Reader(ratchet_part)
-        _check_version(reader)
+        version = _read_version(reader, *_RATCHET_VERSIONS)
         same_epoch = reader.u64() == epoch_state.context.epoch
         if (
             not hmac.compare_digest(reader.opaque(), epoch_state.secrets.epoch_authenticator)
@@ -238,10 +264,11 @@ class GroupState:
         ):
             raise ValidationError("STATE-PARTS", "the two stored parts belong to different epochs")
         secret_tree, pending = parse_secret_tree(reader), reader.vector(_parse_pending)
+        own_updates = reader.vector(_parse_own_update) if version > 1 else ()
         reader.finish()
         if secret_tree.leaf_width != epoch_state.tree.leaf_width:
             raise ValidationError("STATE-PARTS", "the two stored parts are of different width")
-        return GroupState(epoch_state, secret_tree, pending)
+        return GroupState(epoch_state, secret_tree, pending, own_updates)
 
     def serialize(self) -> bytes:
         """The whole state (secret: signature key included)."""
@@ -251,7 +278,7 @@ class GroupState:
     def parse(data: bytes) -> GroupState:
         """Decode what `serialize` wrote."""
         reader = Reader(data)
-        _check_version(reader)
+        _read_version(reader, _STATE_VERSION)
         state = GroupState.assemble(reader.opaque(), reader.opaque())
         reader.finish()
         return state

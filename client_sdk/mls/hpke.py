@@ -162,11 +162,13 @@ class HpkeContext:
 
 @dataclass(frozen=True, slots=True)
 class Hpke:
-    """HPKE base mode for one KEM and AEAD, with HKDF-SHA256."""
+    """HPKE base mode for one KEM, AEAD and HKDF (0x0001 is HKDF-SHA256, 0x0003 HKDF-SHA512)."""
 
     kem: Kem
     aead: Aead
     kdf_id: int = 0x0001
+    hash_name: str = _HASH
+    hash_length: int = _HASH_LENGTH
 
     def seal(self, public: bytes, info: bytes, plaintext: bytes, rng: Rng) -> tuple[bytes, bytes]:
         """Single-shot encryption: (kem_output, ciphertext)."""
@@ -189,28 +191,32 @@ class Hpke:
         return self._export(self.kem.decapsulate(private, encapsulated), label, length)
 
     def _export(self, secret: bytes, label: bytes, length: int) -> bytes:
-        context = self._schedule(secret, b"")
-        return _labeled_expand(self._suite_id(), context.exporter_secret, b"sec", label, length)
+        return self._expand(self._schedule(secret, b"").exporter_secret, b"sec", label, length)
 
     def _suite_id(self) -> bytes:
         return b"HPKE" + self.kem.id.to_bytes(2) + self.kdf_id.to_bytes(2) + self.aead.id.to_bytes(2)
 
+    def _extract(self, salt: bytes, label: bytes, ikm: bytes) -> bytes:
+        return _labeled_extract(self._suite_id(), salt, label, ikm, self.hash_name)
+
+    def _expand(self, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
+        return _labeled_expand(self._suite_id(), prk, label, info, length, self.hash_name)
+
     def _schedule(self, shared_secret: bytes, info: bytes) -> HpkeContext:
-        suite = self._suite_id()
-        psk_id_hash = _labeled_extract(suite, b"", b"psk_id_hash", b"")
-        info_hash = _labeled_extract(suite, b"", b"info_hash", info)
-        context = b"\0" + psk_id_hash + info_hash
-        secret = _labeled_extract(suite, shared_secret, b"secret", b"")
+        context = b"\0" + self._extract(b"", b"psk_id_hash", b"") + self._extract(b"", b"info_hash", info)
+        secret = self._extract(shared_secret, b"secret", b"")
         return HpkeContext(
-            key=_labeled_expand(suite, secret, b"key", context, self.aead.key_length),
-            nonce=_labeled_expand(suite, secret, b"base_nonce", context, self.aead.nonce_length),
-            exporter_secret=_labeled_expand(suite, secret, b"exp", context, _HASH_LENGTH),
+            key=self._expand(secret, b"key", context, self.aead.key_length),
+            nonce=self._expand(secret, b"base_nonce", context, self.aead.nonce_length),
+            exporter_secret=self._expand(secret, b"exp", context, self.hash_length),
         )
 
 
-def _labeled_extract(suite_id: bytes, salt: bytes, label: bytes, ikm: bytes) -> bytes:
-    return hkdf_extract(salt, b"HPKE-v1" + suite_id + label + ikm)
+def _labeled_extract(suite_id: bytes, salt: bytes, label: bytes, ikm: bytes, hash_name: str = _HASH) -> bytes:
+    return hkdf_extract(salt, b"HPKE-v1" + suite_id + label + ikm, hash_name)
 
 
-def _labeled_expand(suite_id: bytes, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
-    return hkdf_expand(prk, length.to_bytes(2) + b"HPKE-v1" + suite_id + label + info, length)
+def _labeled_expand(
+    suite_id: bytes, prk: bytes, label: bytes, info: bytes, length: int, hash_name: str = _HASH
+) -> bytes:
+    return hkdf_expand(prk, length.to_bytes(2) + b"HPKE-v1" + suite_id + label + info, length, hash_name)

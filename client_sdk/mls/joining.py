@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from . import tree_math
 from .credentials import AuthenticationService, SignatureKeyPair
@@ -21,6 +21,7 @@ from .key_schedule import welcome_secret
 from .leaf_node import LeafNode
 from .psk import PreSharedKeyID, PskStore, ResumptionPsk, ResumptionUsage, check_psk_ids
 from .ratchet_tree import RatchetTree
+from .resumption import Identify, check_resumption, identify_by_credential
 from .suites import CipherSuite, cipher_suite
 from .treekem import open_path_secret
 from .validation import MAX_LEAF_LIFETIME
@@ -42,9 +43,14 @@ def join_from_welcome(
     ratchet_tree: bytes | None = None,
     psks: PskStore | None = None,
     max_lifetime: int = MAX_LEAF_LIFETIME,
+    known_groups: Collection[bytes] = (),
+    resumes: GroupState | None = None,
+    identify: Identify = identify_by_credential,
 ) -> GroupState:
-    """Join from a Welcome; the caller then deletes the bundle, and refuses a group id it knows already.
+    """Join from a Welcome; the caller then deletes the bundle.
 
+    ``known_groups`` are ids of groups one is in: no Welcome may name them. ``resumes`` is the group that was
+    re-initialised or branched, without which no such Welcome is accepted; ``identify`` says who is who there.
     Raises `UnknownKeyPackage` if no bundle matches.
     """
     message = MLSMessage.parse(welcome).body
@@ -55,13 +61,16 @@ def join_from_welcome(
     _check_bundle(mine, suite, signer)
     secrets = _open_secrets(suite, message, entry, mine)
     _check_welcome_psks(suite, secrets.psks)
-    psk = gather_psks(suite, secrets.psks, psks, None)
+    psk = gather_psks(suite, secrets.psks, psks, resumes)
     secret = welcome_secret(suite, secrets.joiner_secret, psk)
     info = open_group_info(suite, secret, message.encrypted_group_info)
+    if info.group_context.group_id in known_groups:
+        raise ValidationError("WELCOME-GROUP-KNOWN", "the Welcome is to a group one is in already")
     _check_psk_epoch(secrets.psks, info)
     tree = verify_group_info(
         info, suite=suite, auth=auth, ratchet_tree=ratchet_tree, max_lifetime=max_lifetime
     )
+    check_resumption(resumes, _reinit_or_branch(secrets.psks), info.group_context, tree, identify)
     own = _find_own_leaf(tree, mine.key_package.leaf_node)
     private_keys = {2 * own: mine.encryption_private}
     if secrets.path_secret is not None:
@@ -117,14 +126,14 @@ def _open_secrets(
     return secrets
 
 
-def _reinit_or_branch(psks: Sequence[PreSharedKeyID]) -> int:
-    usages = [entry.psk.usage for entry in psks if isinstance(entry.psk, ResumptionPsk)]
-    return sum(usage is not ResumptionUsage.APPLICATION for usage in usages)
+def _reinit_or_branch(psks: Sequence[PreSharedKeyID]) -> tuple[ResumptionPsk, ...]:
+    resumption = (entry.psk for entry in psks if isinstance(entry.psk, ResumptionPsk))
+    return tuple(psk for psk in resumption if psk.usage is not ResumptionUsage.APPLICATION)
 
 
 def _check_welcome_psks(suite: CipherSuite, psks: Sequence[PreSharedKeyID]) -> None:
     check_psk_ids(suite, psks)
-    if _reinit_or_branch(psks) > 1:
+    if len(_reinit_or_branch(psks)) > 1:
         raise ValidationError("WELCOME-PSK-USAGE", "a Welcome names two re-initialised or branched groups")
 
 

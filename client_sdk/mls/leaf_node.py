@@ -16,7 +16,7 @@ from .credentials import (
     serialize_credential,
 )
 from .errors import DecodeError, UsageError
-from .extensions import LAST_RESORT, Extensions, parse_extensions, serialize_extensions
+from .extensions import DEFAULT_EXTENSIONS, LAST_RESORT, Extensions, parse_extensions, serialize_extensions
 from .suites import CipherSuite, supported_suites
 
 MLS_VERSION = 1
@@ -74,11 +74,14 @@ class Capabilities:
 
 
 def default_capabilities(extensions: Iterable[int] = ()) -> Capabilities:
-    """This package's capabilities, with further extension types the application understands."""
+    """This package's capabilities, with further extension types the application understands (section 7.2).
+
+    Types that every client supports are left out, for they must not be listed.
+    """
     return Capabilities(
         versions=(MLS_VERSION,),
         cipher_suites=supported_suites(),
-        extensions=tuple(sorted({LAST_RESORT, *extensions})),
+        extensions=tuple(sorted({LAST_RESORT, *extensions} - DEFAULT_EXTENSIONS)),
         proposals=(),
         credentials=(CREDENTIAL_BASIC,),
     )

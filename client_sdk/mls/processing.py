@@ -1,133 +1,48 @@
-"""Messages in and out: application data, proposals; commits go to `receiving_commits` (section 6, 12)."""
+"""Messages in: application data, proposals; commits go to `receiving_commits` (RFC 9420 section 6, 12)."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from .credentials import AuthenticationService
 from .errors import (
     DecodeError,
     OwnCommit,
     OwnMessage,
-    StateError,
-    UsageError,
     ValidationError,
     WrongEpoch,
     WrongGroup,
 )
 from .extensions import ExternalSender
 from .framing import (
-    AuthData,
     AuthenticatedContent,
     ContentType,
     FramedContent,
     MLSMessage,
     PrivateMessage,
     PublicMessage,
-    Sender,
     SenderType,
-    WireFormat,
 )
-from .group_state import GroupState, PendingProposal
-from .hpke import Rng
+from .group_state import GroupState
 from .proposal_list import (
     ResolvedProposal,
-    Rules,
     check_proposal,
 )
-from .proposals import Add, Commit, Proposal, ReceivedAdd, Update
+from .proposals import Add, Commit, Proposal, ReceivedAdd
 from .protection import (
-    Padding,
     open_private,
     open_public,
     open_sender_data,
     proposal_ref,
-    protect_private,
-    sign_content,
     verify_content,
 )
 from .psk import PskStore
 from .receiving_commits import Judge, receive_commit
 from .results import (
     ApplicationReceived,
-    Encrypted,
     ProposalReceived,
     Received,
 )
+from .sending import remember_proposal
 from .validation import MAX_LEAF_LIFETIME
-
-MAX_PENDING_PROPOSALS = 256
-"""Proposals remembered in one epoch: more than an honest group sends, and a bound on what peers can store."""
-
-
-def encrypt(
-    state: GroupState,
-    plaintext: bytes,
-    *,
-    authenticated_data: bytes = b"",
-    rng: Rng,
-    padding: Padding | None = None,
-) -> Encrypted:
-    """Encrypt application data as a PrivateMessage; keep the returned state before sending.
-
-    Raises `StateError` while valid proposals wait for a commit (section 12.4).
-    """
-    if state.pending:
-        raise StateError("PENDING-PROPOSALS", "proposals wait for a commit; no application data before it")
-    return _send_private(state, ContentType.APPLICATION, plaintext, authenticated_data, rng, padding)[0]
-
-
-def create_proposal(
-    state: GroupState,
-    proposal: Proposal,
-    *,
-    auth: AuthenticationService,
-    rng: Rng,
-    authenticated_data: bytes = b"",
-    max_lifetime: int = MAX_LEAF_LIFETIME,
-) -> Encrypted:
-    """Send a proposal by itself; the returned state remembers it, so that a commit may refer to it.
-
-    An own Update is not offered: a commit with a path does the same at once.
-    """
-    if isinstance(proposal, Update):
-        raise UsageError(None, "this member updates by committing, not by proposal")
-    sender = Sender(SenderType.MEMBER, state.own_leaf_index)
-    entry = ResolvedProposal(proposal, sender, by_reference=True)
-    check_proposal(Rules(state.epoch_state.tree, state.group_context, auth, max_lifetime), entry)
-    sent, content = _send_private(state, ContentType.PROPOSAL, proposal, authenticated_data, rng, None)
-    return Encrypted(
-        _remember(sent.state, proposal_ref(state.suite, content), sender, proposal), sent.message
-    )
-
-
-def _send_private(
-    state: GroupState,
-    content_type: ContentType,
-    body: bytes | Proposal,
-    authenticated_data: bytes,
-    rng: Rng,
-    padding: Padding | None,
-) -> tuple[Encrypted, AuthenticatedContent]:
-    state.require_active()
-    epoch, wire_format = state.epoch_state, WireFormat.PRIVATE_MESSAGE
-    sender = Sender(SenderType.MEMBER, epoch.own_leaf_index)
-    content = FramedContent(
-        epoch.context.group_id, epoch.context.epoch, sender, authenticated_data, content_type, body
-    )
-    signature = sign_content(epoch.suite, epoch.signer, wire_format, content, epoch.context.encoded)
-    auth_data = AuthData(signature, None)
-    message, secret_tree = protect_private(
-        epoch.suite,
-        epoch.secrets.sender_data_secret,
-        state.secret_tree,
-        content,
-        auth_data,
-        rng=rng,
-        padding=padding,
-    )
-    sent = Encrypted(state.with_secret_tree(secret_tree), MLSMessage(message).serialize())
-    return sent, AuthenticatedContent(wire_format, content, auth_data)
 
 
 def process_message(
@@ -239,13 +154,5 @@ def _receive_proposal(
     entry = ResolvedProposal(proposal, sender, by_reference=True)
     checked = check_proposal(judge.rules(state), entry)
     ref = proposal_ref(state.suite, message)
-    state = _remember(state, ref, sender, proposal)
+    state = remember_proposal(state, ref, sender, proposal)
     return ProposalReceived(state, sender, checked, ref, message.content.authenticated_data)
-
-
-def _remember(state: GroupState, ref: bytes, sender: Sender, proposal: Proposal) -> GroupState:
-    if any(known.ref == ref for known in state.pending):
-        return state
-    if len(state.pending) >= MAX_PENDING_PROPOSALS:
-        raise StateError("PENDING-LIMIT", "too many proposals wait in this epoch")
-    return replace(state, pending=(*state.pending, PendingProposal(ref, sender, proposal)))

@@ -60,6 +60,7 @@ class Rules:
     context: GroupContext
     auth: AuthenticationService
     max_lifetime: int
+    founding: ResumptionUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,8 @@ def _check_update(rules: Rules, leaf_index: int, leaf: LeafNode) -> None:
 
 def _check_psk(rules: Rules, entry: PreSharedKeyID) -> None:
     check_psk_ids(rules.tree.suite, [entry])
-    if isinstance(entry.psk, ResumptionPsk) and entry.psk.usage is not ResumptionUsage.APPLICATION:
+    allowed = (ResumptionUsage.APPLICATION, rules.founding)
+    if isinstance(entry.psk, ResumptionPsk) and entry.psk.usage not in allowed:
         raise ValidationError("PROP-PSK-USAGE", "a commit may use resumption PSKs for the application only")
 
 

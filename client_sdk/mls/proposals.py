@@ -48,7 +48,7 @@ class ReceivedAdd:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The sender's own leaf, renewed (only ever received: this package updates by committing)."""
+    """The sender's own leaf, renewed; `create_update` makes it."""
 
     leaf_node: LeafNode
 

@@ -85,7 +85,7 @@ def _parse_usage(reader: Reader) -> ResumptionUsage:
 
 def check_psk_ids(suite: CipherSuite, ids: Sequence[PreSharedKeyID]) -> None:
     """Refuse repeated PSKs and nonces of the wrong length (section 12.1.4, 12.2)."""
-    if len({entry.psk for entry in ids}) != len(ids):
+    if len(set(ids)) != len(ids):
         raise ValidationError("PSK-DUPLICATE", "the same PSK is used twice")
     if any(len(entry.nonce) != suite.hash_length for entry in ids):
         raise ValidationError("PSK-NONCE", "a PSK nonce has the wrong length")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .credentials import AuthenticationService
 from .epoch_change import EpochInputs, check_new_tree, enter_epoch, gather_psks, provisional_context
-from .errors import ValidationError
+from .errors import StateError, ValidationError
 from .framing import AuthenticatedContent, Sender, SenderType
 from .group_state import GroupState
 from .key_schedule import EXTERNAL_INIT_LABEL
@@ -128,7 +128,7 @@ def _next_state(
 ) -> GroupState:
     epoch, suite = state.epoch_state, state.suite
     provisional = provisional_context(state.group_context, tree, applied.extensions)
-    private_keys = surviving_keys(epoch.private_keys, epoch.tree, tree)
+    private_keys = surviving_keys(epoch.private_keys, epoch.tree, tree) | _own_update_key(state, applied)
     commit_secret = bytes(suite.hash_length)
     if commit.path is not None:
         opened = decrypt_path(
@@ -160,3 +160,14 @@ def _next_state(
         private_keys=private_keys,
         reinit=applied.reinit,
     )
+
+
+def _own_update_key(state: GroupState, applied: AppliedProposals) -> dict[int, bytes]:
+    """The private key of the own leaf if the commit takes up an Update this member proposed."""
+    for update in applied.updated:
+        if update.leaf_index == state.own_leaf_index:
+            for known in state.own_updates:
+                if known.encryption_key == update.new.encryption_key:
+                    return {2 * state.own_leaf_index: known.private}
+            raise StateError("UPDATE-NOT-OURS", "a commit takes up an Update this member has no key of")
+    return {}

@@ -24,6 +24,7 @@ from .hpke import (
     hkdf_expand,
     hkdf_extract,
 )
+from .xwing import XWing
 
 _SIGNATURE_LENGTH = 64
 _SIGNATURE_KEY_LENGTH = 32
@@ -33,7 +34,7 @@ _SIGNATURE_KEY_LENGTH = 32
 class CipherSuite:
     """One MLS cipher suite: an HPKE suite, a hash, and Ed25519 for signatures.
 
-    A further suite (a post-quantum KEM, say) is another value of this type; nothing else changes.
+    A further suite is another value of this type; nothing else changes.
     """
 
     id: int
@@ -132,8 +133,15 @@ SUITE_1 = CipherSuite(1, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", Hpke(Dh
 SUITE_3 = CipherSuite(
     3, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", Hpke(DhKemX25519(), CHACHA20_POLY1305)
 )
+SUITE_XWING = CipherSuite(
+    0xF00E,  # of the range RFC 9420 section 17.1 leaves to private use; no registered suite has X-Wing yet
+    "MLS_256_XWING_CHACHA20POLY1305_SHA512_Ed25519",
+    Hpke(XWing(), CHACHA20_POLY1305, kdf_id=0x0003, hash_name="sha512", hash_length=64),
+    hash_name="sha512",
+    hash_length=64,
+)
 
-_SUITES = {suite.id: suite for suite in (SUITE_1, SUITE_3)}
+_SUITES = {suite.id: suite for suite in (SUITE_1, SUITE_3, SUITE_XWING)}
 
 
 def cipher_suite(suite_id: int) -> CipherSuite:

@@ -64,24 +64,25 @@ def _check_unmerged_of(
 
 
 def check_parent_hashes(tree: RatchetTree) -> None:
-    """Every non-blank parent is linked to a node below it by that node's parent hash (section 7.9.2)."""
+    """Every non-blank parent is linked to exactly one node below it by that node's parent hash (7.9.2)."""
     for index, node in enumerate(tree.nodes):
-        if isinstance(node, ParentNode) and not _is_linked(tree, index, node):
-            raise ValidationError("TREE-PARENT-HASH", "a parent node is not linked by any parent hash")
+        if isinstance(node, ParentNode) and _count_links(tree, index, node) != 1:
+            raise ValidationError(
+                "TREE-PARENT-HASH", "a parent node has not exactly one parent hash below it"
+            )
 
 
-def _is_linked(tree: RatchetTree, index: int, node: ParentNode) -> bool:
+def _count_links(tree: RatchetTree, index: int, node: ParentNode) -> int:
     left, right = tree_math.left(index), tree_math.right(index)
-    return _links_from(tree, index, node, left, right) or _links_from(tree, index, node, right, left)
+    return _links_from(tree, index, node, left, right) + _links_from(tree, index, node, right, left)
 
 
-def _links_from(tree: RatchetTree, index: int, node: ParentNode, child: int, copath: int) -> bool:
-    expected = tree.parent_hash(index, copath)
+def _links_from(tree: RatchetTree, index: int, node: ParentNode, child: int, copath: int) -> int:
     resolution = set(tree.resolution(child))
     unmerged = {2 * leaf for leaf in node.unmerged_leaves if tree_math.is_ancestor(child, 2 * leaf)}
-    for candidate in resolution:
-        found = tree.nodes[candidate]
-        carried = found.parent_hash if isinstance(found, LeafNode | ParentNode) else None
-        if carried == expected and resolution - {candidate} == unmerged:
-            return True
-    return False
+    candidates = resolution - unmerged
+    if len(candidates) != 1 or not unmerged <= resolution:
+        return 0
+    found = tree.nodes[candidates.pop()]
+    carried = found.parent_hash if isinstance(found, LeafNode | ParentNode) else None
+    return carried == tree.parent_hash(index, copath)

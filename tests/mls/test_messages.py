@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
-from client_sdk.mls import processing, protection
+from client_sdk.mls import protection, sending
 from client_sdk.mls.codec import opaque
 from client_sdk.mls.framing import AuthData, FramedContent
 from client_sdk.mls.protection import protect_private, protect_public, sign_content
@@ -235,7 +235,7 @@ def test_application_data_waits_for_pending_proposals(group: Group) -> None:
 
 
 def test_pending_proposals_are_bounded(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processing, "MAX_PENDING_PROPOSALS", 1)
+    monkeypatch.setattr(sending, "MAX_PENDING_PROPOSALS", 1)
     state, auth = group.states["anna"], Auth()
     first = mls.create_proposal(state, mls.Remove(2), auth=auth, rng=group.clients["anna"].rng)
     with pytest.raises(mls.StateError) as caught:

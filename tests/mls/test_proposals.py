@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
-from client_sdk.mls import processing
+from client_sdk.mls import sending
 from client_sdk.mls.codec import opaque
 from client_sdk.mls.framing import AuthData, AuthenticatedContent, FramedContent
 from client_sdk.mls.leaf_node import LeafSource
@@ -44,8 +44,8 @@ def proposal_message(group: Group, sender: str, proposal: mls.Proposal) -> bytes
     """A proposal our own interface would not send."""
     client = group.clients[sender]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processing, "check_proposal", lambda *_: None)
-        patch.setattr(processing, "Update", ())
+        patch.setattr(sending, "check_proposal", lambda *_: None)
+        patch.setattr(sending, "Update", ())
         return mls.create_proposal(group.states[sender], proposal, auth=client.auth, rng=client.rng).message
 
 
@@ -186,7 +186,7 @@ LISTS: list[tuple[str, Callable[[Group], list[mls.Proposal]]]] = [
     ("LIST-ADD-TWICE", lambda group: [package(group, "eve"), package(group, "eve", last_resort=True)]),
     ("LIST-ONE-EXTENSIONS", lambda group: [mls.GroupContextExtensions(()), mls.GroupContextExtensions(())]),
     ("LIST-REINIT-ALONE", lambda group: [mls.ReInit(b"next", 1, 1, ()), mls.Remove(2)]),
-    ("PSK-DUPLICATE", lambda group: [psk(), psk(nonce=b"m" * 32)]),
+    ("PSK-DUPLICATE", lambda group: [psk(), psk()]),
     ("PSK-NONCE", lambda group: [psk(nonce=b"")]),
     ("PROP-PSK-USAGE", lambda group: [mls.PreSharedKey(mls.PreSharedKeyID(branch(), b"n" * 32))]),
     ("PROP-EXTERNAL-INIT", lambda group: [mls.ExternalInit(b"k" * 32)]),
