@@ -1,5 +1,6 @@
 """The Coach Relay client SDK: it holds the keys of a coaching conversation that its relay cannot read."""
 
+from .client import Client
 from .content import (
     CallEnded,
     CallInvite,
@@ -12,19 +13,33 @@ from .content import (
     Unknown,
     check_answers,
 )
+from .delivery import SecurityAlarm
+from .engagement import Engagement
+from .engine import Alarm, Delivery, Gap, Item, People, Person, Waiting, WaitReason
 from .errors import CoachRelayError, Fault
 
 __all__ = [
+    "Alarm",
     "CallEnded",
     "CallInvite",
     "CheckIn",
     "CheckInAnswer",
+    "Client",
     "CoachRelayError",
+    "Delivery",
+    "Engagement",
     "Fault",
     "File",
+    "Gap",
+    "Item",
+    "People",
+    "Person",
     "Profile",
     "Question",
+    "SecurityAlarm",
     "Text",
     "Unknown",
+    "WaitReason",
+    "Waiting",
     "check_answers",
 ]

@@ -1,0 +1,234 @@
+"""The client: one person's device, its vault open and its relay in reach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from client_sdk.content import Profile
+from client_sdk.engagement import Engagement
+from client_sdk.engine import Account, Engine, Files, create_account, spaces, token_subject
+from client_sdk.engine.account import AccountRecord, check_subject
+from client_sdk.errors import EngagementUnavailable, UsageError
+from client_sdk.identity import safety_number
+from client_sdk.transport import (
+    DeviceProof,
+    Dial,
+    Environment,
+    Link,
+    LinkStatus,
+    RelayAddress,
+    TokenSource,
+    WebSocketDial,
+    relay_address,
+)
+from client_sdk.vault import Key, KeyringKey, PassphraseKey, Vault
+from relay.wire.ids import EngagementId, UserId, parse_engagement_id
+
+_KEY: Final = b"account"
+
+Passphrase = str | Callable[[], str]
+
+
+class Client:
+    """One device of one user. Use `Client.open`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<Client {'online' if self._engine.link.online else 'offline'}>"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        vault: str | Path,
+        *,
+        relay: str,
+        token: TokenSource,
+        passphrase: Passphrase | None = None,
+        keyring: bool = False,
+        key: Key | None = None,
+        name: str | None = None,
+        allow_insecure: bool = False,
+        environment: Environment | None = None,
+        dial: Dial | None = None,
+    ) -> AsyncIterator[Client]:
+        """Open a device's vault, or make it at first use, and keep it connected until the block ends.
+
+        `token` is awaited for an access token of the portal whenever one is needed. The vault opens with a
+        `passphrase` (or a function that asks for it, called in a thread), with a key in the operating
+        system's `keyring`, or with a `key`. `name` is what the others see. The first use needs the portal;
+        nothing needs the relay: what is said offline waits.
+
+        Raises `VaultError`, `AccessRefused` or `UsageError`. Leaving the block at any time loses nothing.
+        """
+        address = relay_address(relay, allow_insecure=allow_insecure)
+        env = environment or Environment()
+        opened = await asyncio.to_thread(
+            _open_vault, Path(vault), _vault_key(vault, passphrase, keyring, key)
+        )
+        try:
+            account = await _account(opened, token, name, env)
+            async with aiohttp.ClientSession() as http:
+                engine = _engine(account, opened, address, token, env, dial, Path(vault), http)
+                engine.start()
+                try:
+                    client = cls(engine)
+                    if name is not None and name != account.name:
+                        client._rename(name)
+                    yield client
+                finally:
+                    await engine.stop()
+        finally:
+            opened.close()
+
+    # Who
+
+    @property
+    def user(self) -> UserId:
+        """The portal's id for this user."""
+        return self._engine.account.user
+
+    @property
+    def name(self) -> str:
+        """What this user wants to be called; empty if they did not say."""
+        return self._engine.account.name
+
+    @property
+    def safety_number(self) -> str:
+        """This user's 30 digits, for others to compare."""
+        account = self._engine.account
+        return safety_number(account.portal, account.user, account.manifest.identity_key)
+
+    async def set_name(self, name: str) -> None:
+        """Change what the others call this user. Raises `ContentInvalid`."""
+        self._engine.check()
+        self._rename(name)
+
+    def _rename(self, name: str) -> None:
+        profile = Profile(name)
+        record = replace(self._engine.account.record, name=name)
+        with self._engine.vault.transaction() as tx:
+            tx.put(spaces.ACCOUNT, _KEY, record.serialize())
+        self._engine.use_account(Account(record))
+        for conversation in self._engine.conversations.values():
+            if conversation.somebody_listens:
+                conversation.say(profile, message_id=conversation.context.new_id(), in_history=False)
+
+    # Where
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a connection to the relay."""
+        return self._engine.link.online
+
+    @property
+    def status(self) -> LinkStatus:
+        """Whether there is a connection, and if not, why."""
+        return self._engine.link.status
+
+    async def wait_online(self) -> None:
+        """Wait until there is a connection to the relay."""
+        await self._engine.wait_until(lambda: self._engine.link.online)
+
+    # What
+
+    async def engagement(self, engagement: str) -> Engagement:
+        """The engagement with this id; one that this device does not know yet is looked up at the relay.
+
+        Raises `EngagementUnavailable` if there is none, it is not this user's, or it had ended before this
+        device knew it.
+        """
+        wanted = _parse(engagement)
+        if wanted not in self._engine.conversations:
+            await self._engine.wait_until(
+                lambda: self._engine.listed.is_set() or wanted in self._engine.conversations
+            )
+        conversation = self._engine.conversations.get(wanted)
+        if conversation is None:
+            raise EngagementUnavailable("There is no such engagement, or this user does not take part in it.")
+        return Engagement(self._engine, conversation)
+
+    async def engagements(self) -> list[Engagement]:
+        """All engagements that this device knows, those that have ended included."""
+        self._engine.check()
+        return [Engagement(self._engine, found) for found in self._engine.conversations.values()]
+
+
+def _parse(engagement: str) -> EngagementId:
+    try:
+        return parse_engagement_id(engagement)
+    except ValueError:
+        raise UsageError("This is not the id of an engagement: it begins with eng_.") from None
+
+
+def _vault_key(
+    path: str | Path, passphrase: Passphrase | None, keyring: bool, key: Key | None
+) -> Callable[[], Key]:
+    if (passphrase is not None) + keyring + (key is not None) != 1:
+        raise UsageError("A vault opens with a passphrase, with keyring=True, or with a key: give one.")
+    if key is not None:
+        return lambda: key
+    if passphrase is None:
+        return lambda: KeyringKey(str(Path(path).absolute()))
+    if isinstance(passphrase, str):
+        return lambda: PassphraseKey(passphrase)
+    return lambda: PassphraseKey(passphrase())
+
+
+def _open_vault(path: Path, key: Callable[[], Key]) -> Vault:
+    return Vault.open(path, key=key(), create=not path.exists())
+
+
+async def _account(vault: Vault, token: TokenSource, name: str | None, env: Environment) -> Account:
+    with vault.transaction() as tx:
+        stored = tx.get(spaces.ACCOUNT, _KEY)
+    if stored is not None:
+        return Account(AccountRecord.parse(stored))
+    if name is not None:
+        Profile(name)
+    portal, user = token_subject(await token())
+    account = create_account(portal, user, name or "", env.rng)
+    with vault.transaction() as tx:
+        tx.put(spaces.ACCOUNT, _KEY, account.record.serialize())
+    return account
+
+
+def _engine(
+    account: Account,
+    vault: Vault,
+    address: RelayAddress,
+    token: TokenSource,
+    env: Environment,
+    dial: Dial | None,
+    path: Path,
+    http: aiohttp.ClientSession,
+) -> Engine:
+    proof = DeviceProof(
+        origin=address.origin,
+        portal=account.portal,
+        device_key=account.device_key.public,
+        sign=account.device_key.sign_labelled,
+    )
+
+    async def checked_token() -> str:
+        fetched = await token()
+        check_subject(account, fetched)
+        return fetched
+
+    def make_link(engine: Engine) -> Link:
+        return Link(dial or WebSocketDial(http, address.connect), proof, checked_token, engine, env)
+
+    def make_files(engine: Engine) -> Files:
+        spool = path.with_name(path.name + ".files")
+        return Files(engine, base=address.base, spool=spool, session=lambda: http)
+
+    return Engine(account, vault, env, make_link, make_files)

@@ -1,0 +1,239 @@
+"""An engagement as the application sees it: its people, what was said, and what can be said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from client_sdk.attachments import OnProgress
+from client_sdk.content import CheckIn, CheckInAnswer, Content, File, Text, check_answers
+from client_sdk.delivery import SecurityAlarm
+from client_sdk.engine import (
+    AnyItem,
+    CheckInItem,
+    Conversation,
+    Engine,
+    Item,
+    People,
+    Person,
+    Waiting,
+    decisions,
+    journal,
+    roster,
+    waiting,
+)
+from client_sdk.engine.shelf import Shelf
+from client_sdk.errors import EngagementUnavailable, UsageError
+from client_sdk.vault import Transaction
+from relay.wire.ids import EngagementId, UserId
+
+_BATCH = 50
+
+
+class Engagement:
+    """One coaching relationship. Made by `Client.engagement`."""
+
+    def __init__(self, engine: Engine, conversation: Conversation) -> None:
+        self._engine = engine
+        self._conversation = conversation
+
+    def __repr__(self) -> str:
+        return f"<Engagement {self.id}>"
+
+    # What it is
+
+    @property
+    def id(self) -> EngagementId:
+        """The engagement's id, as the portal knows it."""
+        return self._conversation.id
+
+    @property
+    def ended(self) -> bool:
+        """Whether the relay says that it has ended; the history stays."""
+        return self._conversation.is_ended
+
+    @property
+    def people(self) -> People:
+        """Everybody else; prints as `Ben (client), not yet verified`."""
+        with self._engine.vault.transaction() as tx:
+            return roster.people(self._conversation, tx, self._engine.admissible(self._conversation))
+
+    @property
+    def me(self) -> Person:
+        """This user, whose `safety_number` the others see."""
+        with self._engine.vault.transaction() as tx:
+            return roster.person(self._conversation, tx, self._engine.account.user)
+
+    # Saying something
+
+    async def send(self, what: str | Content) -> AnyItem:
+        """Say something; returns when it is safe on this device, and the SDK sends it when it can.
+
+        Raises `ContentError`, `OutboxFull`, `EngagementUnavailable` once it has ended, or the `SecurityAlarm`
+        that has stopped sending: what is said then is not taken.
+        """
+        self._engine.check()
+        self._check_may_say()
+        content = Text(what) if isinstance(what, str) else what
+        if isinstance(content, File):
+            raise UsageError("A file is sent with send_file.")
+        message_id = self._conversation.context.new_id()
+        self._conversation.say(content, message_id=message_id)
+        return self._item(message_id)
+
+    async def answer(self, checkin: CheckIn, answers: Mapping[str, int | str]) -> AnyItem:
+        """Answer a check-in that came; `answers` are by the questions' ids. Raises `AnswerInvalid`."""
+        if not isinstance(checkin, CheckInItem):
+            raise UsageError("Only a check-in that came can be answered.")
+        answer = CheckInAnswer(checkin.id, dict(answers))
+        check_answers(checkin, answer)
+        return await self.send(answer)
+
+    def _check_may_say(self) -> None:
+        alarm = self._conversation.alarm
+        if alarm is not None:
+            raise alarm
+        if self._conversation.is_ended:
+            raise EngagementUnavailable("The engagement has ended: nothing more can be said in it.")
+
+    # What was said
+
+    async def items(self) -> AsyncIterator[AnyItem]:
+        """What comes from others, in its order, from where the application stopped the last time; never ends.
+
+        Each item comes at least once: it counts as dealt with when the next one is asked for. Its `id` is the
+        same at every delivery.
+        """
+        while True:
+            seen = self._conversation.standing.record.next_inbox
+            for key, item in self._untaken():
+                if item is not None:
+                    yield item
+                with self._engine.vault.transaction() as tx:
+                    journal.taken(tx, key)
+            await self._engine.wait_until(partial(self._has_more, seen))
+
+    def _has_more(self, seen: int) -> bool:
+        if self._conversation.standing.record.next_inbox > seen:
+            return True
+        with self._engine.vault.transaction() as tx:
+            return bool(journal.waiting(tx, self.id, None, 1))
+
+    def _untaken(self) -> list[tuple[bytes, AnyItem | None]]:
+        with self._engine.vault.transaction() as tx:
+            keys = journal.waiting(tx, self.id, None, _BATCH)
+            return [(key, self._find(tx, item_id)) for key, item_id in keys]
+
+    async def history(
+        self, *, before: Item | bytes | None = None, limit: int = _BATCH, search: str | None = None
+    ) -> list[AnyItem]:
+        """What was said, also by this user: the newest first, `limit` (1 to 500) at a time.
+
+        `before` is the last item of the page before; `search` keeps what contains it.
+        """
+        last = before.id if isinstance(before, Item) else before
+        with self._engine.vault.transaction() as tx:
+            found = tx.history(self.id, before=last, limit=limit, search=search)
+            shelf = Shelf(self._conversation, tx, self)
+            return [shelf.item(item) for item in found]
+
+    def _find(self, tx: Transaction, item_id: bytes) -> AnyItem | None:
+        found = tx.history(self.id, only=item_id, limit=1)
+        return Shelf(self._conversation, tx, self).item(found[0]) if found else None
+
+    def _item(self, item_id: bytes) -> AnyItem:
+        with self._engine.vault.transaction() as tx:
+            found = self._find(tx, item_id)
+        if found is None:
+            raise UsageError("There is no such item in the history.")
+        return found
+
+    # What waits
+
+    @property
+    def outbox(self) -> tuple[Waiting, ...]:
+        """What is still on this device alone, and why."""
+        uploads = self._engine.files.uploads(self._conversation)
+        with self._engine.vault.transaction() as tx:
+            return waiting.outbox(self._conversation, tx, online=self._engine.link.online, uploads=uploads)
+
+    async def wait_sent(self) -> None:
+        """Wait until the relay durably holds everything that was said here. Raises a `SecurityAlarm`."""
+        files = self._engine.files
+        await self._engine.wait_until(
+            lambda: (
+                self._no_alarm()
+                and waiting.nothing_waits(self._conversation, files.uploads(self._conversation))
+            )
+        )
+
+    async def wait_caught_up(self) -> None:
+        """Wait until everything is here that the relay has. Raises a `SecurityAlarm`."""
+        await self._engine.wait_until(lambda: self._no_alarm() and self._conversation.caught_up)
+
+    async def wait_joined(self) -> People:
+        """Wait until somebody else takes part; returns the people. Raises a `SecurityAlarm`."""
+        await self._engine.wait_until(lambda: self._no_alarm() and self._conversation.somebody_listens)
+        return self.people
+
+    def _no_alarm(self) -> bool:
+        alarm = self._conversation.alarm
+        if alarm is not None:
+            raise alarm
+        return True
+
+    # A person's decisions
+
+    @property
+    def alarm(self) -> SecurityAlarm | None:
+        """The security alarm that has stopped sending, until a person decides."""
+        return self._conversation.alarm
+
+    async def resolve_alarm(self, alarm: SecurityAlarm) -> None:
+        """A person has looked at this alarm and goes on; where that leaves a gap, the history shows it.
+
+        Raises `UsageError` if it is not the alarm that is shown now.
+        """
+        decisions.resolve(self._conversation, alarm)
+
+    async def verify(self, person: Person) -> Person:
+        """A person has compared this safety number and it is theirs; returns them as verified.
+
+        Raises `UsageError` if their key is another one by now.
+        """
+        decisions.verify(self._conversation, person)
+        return self.people.named(person.user)
+
+    async def admit(self, person: Person) -> None:
+        """A person lets somebody further into the conversation, visibly to all."""
+        decisions.admit(self._conversation, UserId(person.user))
+
+    # Files
+
+    async def send_file(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        progress: OnProgress | None = None,
+    ) -> bytes:
+        """Send a file; returns the id of its message when the sealed copy is safe on this device.
+
+        The upload goes on by itself, also after a restart; then its message appears. Raises
+        `AttachmentError`, or what `send` raises.
+        """
+        self._engine.check()
+        self._check_may_say()
+        return await self._engine.files.send(
+            self._conversation, Path(path), name=name, media_type=media_type, progress=progress
+        )
+
+    async def save_file(
+        self, file: File, folder: Path, *, overwrite: bool, progress: OnProgress | None
+    ) -> Path:
+        """Download and open a file; `item.save()` calls it."""
+        return await self._engine.files.save(
+            self._conversation, file, folder, overwrite=overwrite, progress=progress
+        )

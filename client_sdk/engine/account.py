@@ -1,0 +1,115 @@
+"""Who this device is: its key, its user's identity, and the signed list that says so."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from client_sdk.engine.records import Record
+from client_sdk.errors import AccessRefused, UsageError
+from client_sdk.identity.keys import IdentityKeys, KeyPair, generate_key_pair
+from client_sdk.identity.manifest import (
+    DeviceFlags,
+    ManifestDevice,
+    VerifiedManifest,
+    first_manifest,
+    verify_manifest,
+)
+from client_sdk.mls import SUITE_3, BasicCredential, SignatureKeyPair
+from relay.wire.errors import WireError
+from relay.wire.ids import DeviceId, PortalId, UserId, device_id, parse_portal_id, parse_user_id
+
+SUITE: Final = SUITE_3
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord(Record):
+    """The vault's record of the account. `recovery` is kept until the recovery kit has been made from it."""
+
+    portal: str
+    user: str
+    device: bytes = field(repr=False)
+    identity: bytes = field(repr=False)
+    recovery: bytes = field(repr=False)
+    manifest: bytes = field(repr=False)
+    name: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)  # not slotted: the keys are derived once
+class Account:
+    """This device and its user."""
+
+    record: AccountRecord = field(repr=False)
+
+    @property
+    def portal(self) -> PortalId:
+        return PortalId(self.record.portal)
+
+    @property
+    def user(self) -> UserId:
+        return UserId(self.record.user)
+
+    @property
+    def name(self) -> str:
+        """What the user wants to be called; empty if nothing was said."""
+        return self.record.name
+
+    @cached_property
+    def device_key(self) -> KeyPair:
+        return KeyPair.from_private(self.record.device)
+
+    @cached_property
+    def device(self) -> DeviceId:
+        return device_id(self.device_key.public)
+
+    @cached_property
+    def signer(self) -> SignatureKeyPair:
+        """The device key as it signs in the group."""
+        return SignatureKeyPair(self.device_key.public, self.device_key.private)
+
+    @cached_property
+    def manifest(self) -> VerifiedManifest:
+        return verify_manifest(self.record.manifest)
+
+    @property
+    def credential(self) -> BasicCredential:
+        return BasicCredential(self.record.manifest)
+
+
+def create_account(portal: PortalId, user: UserId, name: str, rng: Callable[[int], bytes]) -> Account:
+    """A new user of a portal, on their first device."""
+    keys, device = IdentityKeys.generate(rng), generate_key_pair(rng)
+    manifest = first_manifest(
+        portal=portal,
+        user=user,
+        identity=keys.identity,
+        recovery_key=keys.recovery.public,
+        devices=[ManifestDevice(device.public, DeviceFlags.MAY_LINK)],
+        suites=[SUITE.id],
+    )
+    private = (device.private, keys.identity.private, keys.recovery.private)
+    return Account(AccountRecord(portal, user, *private, manifest.raw, name))
+
+
+def token_subject(token: str) -> tuple[PortalId, UserId]:
+    """The portal and user that an access token names; the relay, not this device, verifies it.
+
+    Raises `AccessRefused` for anything that is not such a token.
+    """
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return parse_portal_id(claims["iss"]), parse_user_id(claims["sub"])
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error, WireError):
+        raise AccessRefused("The portal gave something that is not an access token.") from None
+
+
+def check_subject(account: Account, token: str) -> None:
+    """Raise `UsageError` if the token is for another user than the vault's."""
+    if token_subject(token) != (account.portal, account.user):
+        raise UsageError("This vault belongs to another user than the access token.")

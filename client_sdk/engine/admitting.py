@@ -1,0 +1,222 @@
+"""Letting devices in: watches one conversation, claims key packages of those who wait, and commits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from client_sdk.delivery import SecurityAlarm
+from client_sdk.engine import trusting
+from client_sdk.engine.account import SUITE
+from client_sdk.engine.conversation import Conversation
+from client_sdk.engine.key_packages import parse_claimed
+from client_sdk.engine.membership import (
+    WAIT_PER_PLACE_SECONDS,
+    Candidate,
+    Made,
+    Plan,
+    make_commit,
+    make_group,
+    plan_commit,
+    roles_of,
+    waiting_devices,
+)
+from client_sdk.engine.records import CommitReason
+from client_sdk.engine.requests import Requests
+from client_sdk.errors import ApprovalRequired, CoachRelayError, IdentityError, RelayError
+from client_sdk.identity import CredentialPolicy, VerifiedManifest, check_admission, manifest_of
+from client_sdk.mls import KeyPackage, MLSError, verify_key_package
+from client_sdk.transport import Environment
+from client_sdk.vault import Vault
+from relay.wire import WireError
+from relay.wire import frames as fr
+from relay.wire.ids import DeviceId, UserId
+from relay.wire.limits import MAX_CLAIMED_DEVICES
+
+_log = logging.getLogger(__name__)
+
+REFUSED_SECONDS: Final = 60.0  # claiming a device's key packages again and again would use them up
+RELAY_RETRY_SECONDS: Final = 5.0
+_NO_PACKAGE: Final = "no_key_package"
+
+
+class Admissions:
+    """Makes the commits of one conversation that its members owe to those who wait, one at a time."""
+
+    def __init__(
+        self, conversation: Conversation, *, requests: Requests, vault: Vault, environment: Environment
+    ) -> None:
+        self._conversation = conversation
+        self._requests = requests
+        self._vault = vault
+        self._env = environment
+        self._due = asyncio.Event()
+        self._refused: dict[DeviceId, float] = {}
+
+    def wake(self) -> None:
+        """Something changed: look again."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                await self._look()
+            except RelayError as error:
+                _log.info("the relay did not answer about key packages: %s", error.code)
+                await self._env.sleep(RELAY_RETRY_SECONDS)
+                self._due.set()
+
+    async def _look(self) -> None:
+        if not self._conversation.may_commit:
+            return
+        if self._conversation.must_create:
+            await self._create()
+            return
+        plan = self._plan()
+        if plan is not None and plan.places:
+            await self._env.sleep(self._env.fraction() * WAIT_PER_PLACE_SECONDS * plan.places)
+            plan = self._plan() if self._conversation.may_commit else None
+        if plan is not None:
+            await self._commit(plan)
+
+    # What is to be done
+
+    def admissible(self, user: UserId) -> bool:
+        """Whether a device of this user may be added without asking a person."""
+        record, own = self._conversation.standing.record, self._conversation.context.account.user
+        engagement = self._conversation.engagement
+        if user == own or user in record.met or user in record.admitted:
+            return True
+        roster = set(roles_of(engagement)) if engagement is not None else set()
+        return not record.met and roster == {own, user}
+
+    def _plan(self) -> Plan | None:
+        standing, engagement = self._conversation.standing, self._conversation.engagement
+        if standing.view is None or standing.group is None or engagement is None:
+            return None
+        return plan_commit(
+            standing.view,
+            standing.group.own_leaf_index,
+            self._conversation.context.account.manifest,
+            engagement,
+            admissible=self.admissible,
+            refused=self._refused_now(),
+        )
+
+    def _refused_now(self) -> set[DeviceId]:
+        now = self._env.monotonic()
+        self._refused = {device: until for device, until in self._refused.items() if until > now}
+        return set(self._refused)
+
+    def _refuse(self, device: DeviceId, code: str) -> None:
+        _log.info("a waiting device is not added: %s", code)
+        self._refused[device] = self._env.monotonic() + REFUSED_SECONDS
+        self._conversation.later(REFUSED_SECONDS + 1.0, self.wake)
+
+    # Doing it
+
+    async def _create(self) -> None:
+        engagement = self._conversation.engagement
+        if engagement is None:
+            return
+        waiting = waiting_devices(
+            engagement,
+            present={self._conversation.context.account.device},
+            admissible=self.admissible,
+            refused=self._refused_now(),
+        )
+        candidates = await self._claim(waiting)
+        if self._conversation.may_commit and self._conversation.must_create:
+            made = make_group(
+                engagement,
+                self._conversation.context.account,
+                candidates,
+                now=int(self._env.now()),
+                rng=self._conversation.context.rng,
+            )
+            self._conversation.commit(made, CommitReason.CREATE, after_commit=0)
+
+    async def _commit(self, plan: Plan) -> None:
+        after_commit = self._conversation.standing.record.last_commit
+        candidates = await self._claim(plan.waiting) if plan.waiting else []
+        if not (candidates or plan.removes or plan.refresh):
+            return
+        if self._conversation.standing.record.last_commit != after_commit or self._conversation.alarm:
+            return  # the group went on meanwhile, and wakes us again
+        made = self._make(plan, candidates)
+        if made is not None:
+            self._conversation.commit(made, CommitReason.MEMBERSHIP, after_commit=after_commit)
+
+    def _make(self, plan: Plan, candidates: Sequence[Candidate]) -> Made | None:
+        standing = self._conversation.standing
+        if standing.group is None or standing.view is None:
+            return None
+        try:
+            return make_commit(
+                standing.group,
+                standing.view,
+                self._conversation.context.account,
+                candidates,
+                removes=plan.removes,
+                now=int(self._env.now()),
+                rng=self._conversation.context.rng,
+            )
+        except (MLSError, IdentityError, WireError) as error:
+            for device in plan.waiting:
+                self._refuse(device, error.code)
+            return None
+
+    async def _claim(self, devices: Sequence[DeviceId]) -> list[Candidate]:
+        """The devices of these whose key packages are good and whose people may come in."""
+        if not devices:
+            return []
+        wanted = tuple(devices[:MAX_CLAIMED_DEVICES])
+        answer = await self._requests.ask(
+            lambda number: fr.ClaimKeyPackages(number, self._conversation.id, wanted), fr.KeyPackages
+        )
+        given = {claimed.device: claimed.package for claimed in answer.packages}
+        candidates = [self._examine(device, given.get(device)) for device in wanted]
+        return [candidate for candidate in candidates if candidate is not None]
+
+    def _examine(self, device: DeviceId, package: bytes | None) -> Candidate | None:
+        if package is None:
+            self._refuse(device, _NO_PACKAGE)
+            return None
+        try:
+            return self._check(parse_claimed(package, device))
+        except SecurityAlarm as alarm:
+            self._conversation.raise_alarm(alarm)
+        except (MLSError, CoachRelayError) as error:
+            self._refuse(device, error.code)
+        return None
+
+    def _check(self, package: KeyPackage) -> Candidate:
+        leaf, account = package.leaf_node, self._conversation.context.account
+        manifest = manifest_of(leaf.credential, leaf.signature_key)
+        engagement = self._conversation.engagement
+        roles = roles_of(engagement) if engagement is not None else {}
+        self._check_admission(manifest, leaf.signature_key, set(roles))
+        if manifest.user not in roles:
+            raise ApprovalRequired("This person is not on the engagement's roster.")
+        policy = CredentialPolicy(account.portal)
+        verified = verify_key_package(package, suite=SUITE, auth=policy, now=int(self._env.now()))
+        return Candidate(verified, manifest, roles[manifest.user])
+
+    def _check_admission(self, manifest: VerifiedManifest, device_key: bytes, roster: set[UserId]) -> None:
+        record = self._conversation.standing.record
+        with self._vault.transaction() as tx:
+            known = trusting.trust_of(tx, manifest.user)
+        check_admission(
+            manifest,
+            device_key,
+            own=self._conversation.context.account.manifest,
+            record=known,
+            roster=roster,
+            met=[UserId(user) for user in record.met],
+            approved=manifest.user in record.admitted,
+        )

@@ -1,0 +1,75 @@
+"""What the relay's answers about our entries mean, and when to try again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from client_sdk.delivery import Action, Outbox
+from client_sdk.engine import journal
+from client_sdk.engine.context import Context
+from client_sdk.engine.standing import Work
+from relay.wire.errors import ErrorCode
+
+FIRST_RETRY_SECONDS: Final = 1.0
+LAST_RETRY_SECONDS: Final = 30.0
+_MOST_DOUBLINGS: Final = 5
+NEVER_SENT: Final = "A message of yours could not be sent and never will be ({}). Say it again."
+
+
+@dataclass(slots=True)
+class Retry:
+    """When to send again what the relay could not take just now; times are monotonic."""
+
+    at: float = 0.0
+    failures: int = 0
+
+    def later(self, now: float) -> None:
+        """It failed: wait, longer each time."""
+        delay = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(self.failures, _MOST_DOUBLINGS))
+        self.failures += 1
+        self.at = max(self.at, now + delay)
+
+    def succeeded(self) -> None:
+        """It worked."""
+        self.at, self.failures = 0.0, 0
+
+    def wait(self, now: float) -> float:
+        """Seconds until it may be tried."""
+        return max(0.0, self.at - now)
+
+
+def refused(box: Outbox, counter: int, code: str) -> tuple[Outbox, Action]:
+    """The outbox after a refusal, and what to do; raises `SecurityAlarm`."""
+    known = ErrorCode(code) if code in set(ErrorCode) else ErrorCode.INTERNAL
+    in_flight = box.in_flight
+    box, action = box.refused(counter, known)
+    if action is Action.SEND_AGAIN and in_flight and in_flight[0].counter == counter:
+        # Nothing of ours stands before it, so sending it at once again would be refused at once again.
+        action = Action.WAIT
+    return box, action
+
+
+def withdraw(work: Work, box: Outbox, code: str, context: Context) -> None:
+    """Store what a final refusal leaves; a message that can never be sent leaves a notice."""
+    gone = {item.id for item in work.box.items} - {item.id for item in box.items}
+    work.box = box
+    pending = work.pending
+    if pending is not None and (pending.id in gone or not _is_in_flight(box, pending.id)):
+        work.box = without(box, pending.id)
+        work.set_pending(None)
+        gone.discard(pending.id)
+    for item_id in gone:
+        work.drop_waiting(item_id)
+        journal.keep_notice(
+            work, journal.GAP, NEVER_SENT.format(code), work.record.cursor, context.new_id(), code=code
+        )
+
+
+def _is_in_flight(box: Outbox, item_id: bytes) -> bool:
+    return any(item.id == item_id and item.in_flight for item in box.items)
+
+
+def without(box: Outbox, item_id: bytes) -> Outbox:
+    """The outbox without a commit that is not going to happen."""
+    return replace(box, items=tuple(item for item in box.items if item.id != item_id))

@@ -1,0 +1,120 @@
+"""A commit entry that somebody else put into the stream: accepted, or void for every member (PROTOCOL 7)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from client_sdk.delivery import BundleMismatch, ClonedDevice, MessageCounters, SecurityAlarm
+from client_sdk.engine import journal
+from client_sdk.engine.context import Context
+from client_sdk.engine.entering import enter
+from client_sdk.engine.outofstep import lost_step
+from client_sdk.engine.records import Phase
+from client_sdk.engine.standing import Work
+from client_sdk.errors import IdentityError, MembershipError, VaultCorrupt
+from client_sdk.identity import BundleNamesDiffer, ConversationView, check_commit, view_of
+from client_sdk.mls import CommitReceived, MLSError, RemovedFromGroup, WrongEpoch, process_message
+from relay.wire import Bundle, WireError
+from relay.wire import frames as fr
+
+REMOVED: Final = "This device was removed from the conversation."
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    received: CommitReceived
+    after: ConversationView
+
+
+def foreign_commit(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
+    """Stage the commit, judge it by the rules that all members apply alike, and go on accordingly."""
+    try:
+        verdict = _judge(work, context, Bundle.parse(body))
+    except WrongEpoch as error:
+        _void(work, entry, body)
+        if error.seen > error.current:
+            lost_step(work, entry.seq)
+    except BundleNamesDiffer:
+        _void(work, entry, body)
+        work.raise_alarm(BundleMismatch(seq=entry.seq))
+    except (MLSError, IdentityError, WireError):
+        _void(work, entry, body)
+    else:
+        if isinstance(verdict, _Accepted):
+            _accept(work, context, entry, body, verdict)
+        else:
+            _removed(work, context, entry, verdict)
+
+
+def _judge(work: Work, context: Context, bundle: Bundle) -> _Accepted | RemovedFromGroup:
+    if work.group is None or work.view is None:
+        raise VaultCorrupt("A member's group state is missing from the vault.")
+    received = process_message(work.group, bundle.commit, auth=context.policy, now=int(work.now))
+    if isinstance(received, RemovedFromGroup):
+        if not received.external and context.account.device not in bundle.removes:
+            raise BundleNamesDiffer("A change removes this device without naming it.")
+        return received
+    if not isinstance(received, CommitReceived):
+        raise MembershipError("A commit entry holds something else than a commit.")
+    after = view_of(received.state)
+    check_commit(work.view, after, adds=bundle.adds, removes=bundle.removes, external=received.external)
+    return _Accepted(received, after)
+
+
+def _void(work: Work, entry: fr.Entry, body: bytes) -> None:
+    """The group stays as it was; the entry counts as any other in the stream hash."""
+    if extend(work, entry, hashlib.sha256(body).digest()):
+        work.change(last_commit=entry.seq)
+
+
+def extend(work: Work, entry: fr.Entry, body_hash: bytes) -> bool:
+    """Go on to this entry's position; False if the stream does not continue there."""
+    if work.log is None:
+        raise VaultCorrupt("A member's stream hashes are missing from the vault.")
+    try:
+        work.log = work.log.after_entry(
+            seq=entry.seq, kind=entry.kind, after_commit=entry.after_commit, body_hash=body_hash
+        )
+    except SecurityAlarm as alarm:
+        work.halt(alarm)
+        return False
+    work.change(cursor=entry.seq)
+    return True
+
+
+def _accept(work: Work, context: Context, entry: fr.Entry, body: bytes, accepted: _Accepted) -> None:
+    if work.log is None:
+        raise VaultCorrupt("A member's stream hashes are missing from the vault.")
+    state = accepted.received.state
+    try:
+        log = work.log.after_commit(
+            seq=entry.seq,
+            after_commit=entry.after_commit,
+            body_hash=hashlib.sha256(body).digest(),
+            epoch=state.epoch,
+            epoch_authenticator=state.epoch_authenticator,
+        )
+    except SecurityAlarm as alarm:
+        work.halt(alarm)
+        return
+    if accepted.received.external:
+        _forget_counter(work, accepted)
+    enter(work, context, entry.seq, state, accepted.after, log)
+
+
+def _forget_counter(work: Work, accepted: _Accepted) -> None:
+    """A device that rejoined has a gap of its own: it may go on with any counter."""
+    back = {leaf.device for leaf in accepted.after.leaves if leaf.index == accepted.received.sender}
+    work.counters = MessageCounters({d: c for d, c in work.counters.last.items() if d not in back})
+
+
+def _removed(work: Work, context: Context, entry: fr.Entry, removed: RemovedFromGroup) -> None:
+    if removed.external:
+        # Only the holder of this device's key can take its place, and this device did not.
+        work.halt(ClonedDevice(seq=entry.seq))
+        return
+    work.group = work.view = work.log = None
+    work.change(phase=Phase.OUTSIDE, cursor=entry.seq, last_commit=entry.seq)
+    journal.keep_notice(work, journal.GAP, REMOVED, entry.seq, context.new_id())

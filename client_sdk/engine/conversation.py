@@ -1,0 +1,442 @@
+"""One conversation: the state machine that joins stream, group, outbox and vault. Nothing in it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from client_sdk.content import Content, Receipt
+from client_sdk.delivery import (
+    MOST_IN_FLIGHT,
+    Action,
+    ItemState,
+    Receipts,
+    Resume,
+    SecurityAlarm,
+    check_opened,
+)
+from client_sdk.engine import answers, journal, sending
+from client_sdk.engine.answers import Retry
+from client_sdk.engine.context import Context
+from client_sdk.engine.membership import Made
+from client_sdk.engine.outofstep import missed
+from client_sdk.engine.receiving import NewestBundle, take
+from client_sdk.engine.records import CommitReason, Phase
+from client_sdk.engine.rejoining import rejoin
+from client_sdk.engine.standing import Standing, Work, load
+from client_sdk.engine.whispers import Whispers
+from client_sdk.errors import RelayUnreachable, UpdateRequired
+from client_sdk.transport import Environment, Link
+from client_sdk.vault import Vault
+from relay.wire import frames as fr
+from relay.wire.errors import ErrorCode
+from relay.wire.ids import EngagementId
+
+NOTE_CURRENT_SECONDS: Final = 3600  # how exactly the time of our last look at the stream is kept
+
+Later = Callable[[float, Callable[[], None]], None]
+"""Calls something after so many seconds."""
+
+
+class Conversation:
+    """What one device knows and does about one conversation. Every change is one vault transaction."""
+
+    def __init__(
+        self,
+        engagement: EngagementId,
+        *,
+        context: Context,
+        vault: Vault,
+        link: Link,
+        environment: Environment,
+        later: Later,
+        changed: Callable[[Conversation], None],
+    ) -> None:
+        self.id = engagement
+        self.context = context
+        self._vault = vault
+        self._link = link
+        self._env = environment
+        self.later = later
+        self._changed = changed
+        self.engagement: fr.Engagement | None = None
+        """The relay's last word about it."""
+        self.stopped = ""
+        """The code by which the relay stopped us; empty if it did not."""
+        self._newest = NewestBundle()
+        self._tried = 0
+        self._opened: fr.Opened | None = None
+        self._needed_commit = 0
+        self._retry = Retry()
+        self._receipts = Receipts()
+        self._timers: set[str] = set()
+        self._open_request = 0
+        with vault.transaction() as tx:
+            self.standing: Standing = load(tx, engagement)
+        self.whispers = Whispers(engagement, context, vault, environment)
+        self.whispers.follow(self.standing)
+
+    # State
+
+    @property
+    def alarm(self) -> SecurityAlarm | None:
+        """The alarm that waits for a person's decision."""
+        return self.standing.alarm
+
+    @property
+    def is_member(self) -> bool:
+        return self.standing.record.phase is Phase.MEMBER
+
+    @property
+    def is_ended(self) -> bool:
+        return self.engagement is not None and self.engagement.status == "ended"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the relay delivers the stream on the present connection."""
+        return self._opened is not None
+
+    @property
+    def opening(self) -> bool:
+        """Whether the relay was asked, on the present connection, to deliver the stream."""
+        return self._open_request > 0
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything is here that the relay had when the stream was opened."""
+        return self._opened is not None and (
+            self.standing.record.cursor >= self._opened.head or not self._opened.member
+        )
+
+    @property
+    def may_commit(self) -> bool:
+        """Whether a commit of ours could be sent now."""
+        standing = self.standing
+        return (
+            self.caught_up
+            and standing.pending is None
+            and not (standing.record.alarm or self.stopped or self.is_ended)
+            and standing.record.last_commit >= self._needed_commit
+            and len(standing.box.in_flight) < MOST_IN_FLIGHT
+        )
+
+    @property
+    def must_create(self) -> bool:
+        """Whether there is no group yet, and this device's user is one of those who may make it."""
+        opened, engagement, record = self._opened, self.engagement, self.standing.record
+        if opened is None or engagement is None or record.phase is not Phase.OUTSIDE:
+            return False
+        invited = any(person.user == self.context.account.user for person in engagement.participants)
+        return invited and opened.last_commit == 0 == record.last_commit
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether this version has every feature that the conversation requires."""
+        view = self.standing.view
+        try:
+            if view is not None:
+                view.info.check_features()
+        except UpdateRequired:
+            return False
+        return True
+
+    @property
+    def somebody_listens(self) -> bool:
+        """Whether a device of another user is in the group."""
+        view = self.standing.view
+        return view is not None and any(leaf.user != self.context.account.user for leaf in view.leaves)
+
+    @contextmanager
+    def work(self, name: str) -> Iterator[Work]:
+        """One change: what happens inside is durable when the block ends, or did not happen."""
+        self._env.step(f"{name}: begin")
+        with self._vault.transaction() as tx:
+            work = Work(tx, self.id, self.standing, self._env.now())
+            before = work.record.alarm
+            yield work
+            alarm = work.record.alarm
+            if alarm and alarm != before:
+                self._keep_alarm(work)
+            self._env.step(f"{name}: made")
+            standing = work.store()
+            self._env.step(f"{name}: stored")
+        self._env.step(f"{name}: durable")
+        self.standing = standing
+        self.whispers.follow(standing)
+
+    def _keep_alarm(self, work: Work) -> None:
+        alarm = Standing(work.record).alarm
+        if alarm is not None:
+            seq, notice_id = work.record.cursor, self.context.new_id()
+            journal.keep_notice(work, journal.ALARM, alarm.sentence, seq, notice_id, code=alarm.code)
+
+    # The connection
+
+    def open(self) -> None:
+        """Have the relay deliver the stream from where this device stands."""
+        record = self.standing.record
+        after = record.cursor
+        if record.phase is Phase.REJOINING:
+            after = max(record.last_commit - 1, 0)  # the newest commit once more, for its GroupInfo
+        self._opened = None
+        self._tried = 0
+        self._open_request = self._link.next_request()
+        self._link.send(fr.Open(self._open_request, self.id, after))
+
+    def reopen(self) -> None:
+        """Have the stream delivered anew, if there is a connection."""
+        if self._link.online:
+            self.open()
+        self._changed(self)
+
+    def disconnected(self) -> None:
+        """The connection is gone: what was not answered is sent again on the next one."""
+        self._opened = None
+        self._open_request = 0
+        self._needed_commit = 0
+        self.stopped = ""
+        self._retry.succeeded()
+        self.standing = replace(self.standing, box=self.standing.box.disconnected())
+        self._changed(self)
+
+    def on_engagement(self, engagement: fr.Engagement) -> None:
+        """The relay says how the engagement stands."""
+        self.engagement = engagement
+        if self.stopped == ErrorCode.NOT_MEMBER:
+            self.stopped = ""
+        self.go_on()
+
+    def on_opened(self, opened: fr.Opened) -> None:
+        """The relay begins to deliver the stream, if it is the one that we know."""
+        was = self.standing.record.phase
+        with self.work("open") as work:
+            try:
+                self._check_opened(work, opened)
+            except SecurityAlarm as alarm:
+                work.halt(alarm)
+        if not work.halted:
+            self._opened = opened
+            if was is Phase.MEMBER and self.standing.record.phase is Phase.REJOINING:
+                self.open()
+        self.go_on()
+
+    def on_error(self, error: fr.Error) -> None:
+        """The relay refused a request; if it was to open the stream, it is not for us."""
+        if error.request == self._open_request:
+            self.stopped = error.code
+            self._changed(self)
+
+    def on_ephemeral(self, body: bytes) -> None:
+        """An ephemeral message came."""
+        self.whispers.open(body)
+
+    def _check_opened(self, work: Work, opened: fr.Opened) -> None:
+        record = work.record
+        member = record.phase is Phase.MEMBER
+        resume = check_opened(
+            opened,
+            seq=record.cursor if member else 0,
+            last_commit=record.last_commit if member else 0,
+            incarnation=record.incarnation or None,
+        )
+        if record.phase is not Phase.REJOINING:
+            work.box.check_opened(opened.last_counter)
+        if opened.incarnation != record.incarnation:
+            work.change(incarnation=opened.incarnation)
+        if resume is Resume.WAIT and member:
+            self.stopped = ErrorCode.NOT_MEMBER
+        elif resume is Resume.REJOIN:
+            missed(work, opened.first)
+        elif member and opened.head == record.cursor and self._is_old(record.current_at):
+            work.change(current_at=int(work.now))
+
+    def _is_old(self, seconds: int) -> bool:
+        return self._env.now() - seconds >= NOTE_CURRENT_SECONDS
+
+    # Receiving
+
+    def on_entries(self, entries: tuple[fr.Entry, ...]) -> None:
+        """Store what these entries do, in one transaction; then acknowledge them."""
+        if self._opened is None:
+            return
+        was = self.standing.record.phase
+        with self.work("receive") as work:
+            for entry in entries:
+                take(work, self.context, entry, self._newest)
+            if not work.halted and work.record.cursor >= self._opened.head:
+                work.change(current_at=int(work.now))
+        self._link.send(fr.Ack(self.id, self.standing.record.cursor))
+        self._env.step("receive: acknowledged")
+        if work.heard is not None:
+            self._receipts = self._receipts.received(is_receipt=not work.heard)
+        if work.halted:
+            self._opened = None
+        elif was is Phase.MEMBER and self.standing.record.phase is Phase.REJOINING:
+            self.open()
+        self.go_on()
+
+    # What follows
+
+    def go_on(self) -> None:
+        """Do whatever can be done now."""
+        if self.caught_up and not self.standing.record.alarm:
+            self._rejoin_if_due()
+            self._receipt_if_due()
+            self._pump()
+        self._changed(self)
+
+    def _rejoin_if_due(self) -> None:
+        standing, newest, opened = self.standing, self._newest, self._opened
+        due = standing.record.phase is Phase.REJOINING and newest.seq > self._tried
+        unanswered = any(item.state is ItemState.SENT for item in standing.box.items)
+        if not due or unanswered or opened is None:
+            return
+        self._tried = newest.seq
+        with self.work("rejoin") as work:
+            rejoin(work, self.context, newest.group_info, opened.last_counter)
+
+    def _receipt_if_due(self) -> None:
+        if self.standing.box.items or not self._may_encrypt():
+            return
+        now_ms = int(self._env.now() * 1000)
+        due = self._receipts.due_ms(now_ms=now_ms)
+        if due is None:
+            return
+        if due > now_ms:
+            self._once_later("receipt", (due - now_ms) / 1000)
+            return
+        self._receipts = self._receipts.receipt_sent(now_ms=now_ms)
+        with self.work("receipt") as work:
+            sending.queue(
+                work, self.context.account, Receipt(), message_id=self.context.new_id(), in_history=False
+            )
+
+    def _once_later(self, name: str, seconds: float) -> None:
+        """Go on after so many seconds, unless that is arranged already."""
+        if name in self._timers:
+            return
+        self._timers.add(name)
+
+        def wake() -> None:
+            self._timers.discard(name)
+            self.go_on()
+
+        self.later(seconds, wake)
+
+    # Sending
+
+    def say(
+        self,
+        content: Content,
+        *,
+        message_id: bytes,
+        blobs: tuple[str, ...] = (),
+        in_history: bool = True,
+    ) -> None:
+        """Put something into the outbox; it is safe on this device when this returns."""
+        with self.work("say") as work:
+            sending.queue(
+                work,
+                self.context.account,
+                content,
+                message_id=message_id,
+                blobs=blobs,
+                in_history=in_history,
+            )
+        self.go_on()
+
+    def _may_encrypt(self) -> bool:
+        standing = self.standing
+        return (
+            standing.record.phase is Phase.MEMBER
+            and standing.view is not None
+            and not standing.record.alarm
+            and standing.pending is None
+            and standing.record.last_commit >= self._needed_commit
+            and not standing.view.leaves_to_remove
+            and self.somebody_listens
+            and self.is_supported
+        )
+
+    def _pump(self) -> None:
+        box = self.standing.box
+        encrypts = self._may_encrypt() and box.next_to_encrypt is not None
+        if self.stopped or self.is_ended or not (encrypts or box.to_send):
+            return
+        wait = self._retry.wait(self._env.monotonic())
+        if wait > 0:
+            self._once_later("retry", wait)
+            return
+        with self.work("send") as work:
+            if encrypts:
+                while sending.encrypt_next(work, self.context.rng) is not None:
+                    self._env.step("send: encrypted")
+            frames = [sending.append_frame(work, item) for item in work.box.to_send]
+            work.box = work.box.sent()
+        if encrypts:
+            self._receipts = self._receipts.sent()
+        self._hand_over(frames)
+
+    def _hand_over(self, frames: list[fr.Append]) -> None:
+        try:
+            self._link.send(*frames)
+        except RelayUnreachable:
+            # It is all in the outbox; the link says itself when there is a connection again.
+            self.standing = replace(self.standing, box=self.standing.box.disconnected())
+            self._retry.later(self._env.monotonic())
+        self._env.step("send: handed over")
+
+    def commit(self, made: Made, reason: CommitReason, *, after_commit: int) -> bool:
+        """Send a commit of ours; False if the conversation has gone on since it was made."""
+        standing = self.standing
+        settled = standing.pending is None and len(standing.box.in_flight) < MOST_IN_FLIGHT
+        if not settled or standing.record.last_commit != after_commit or standing.record.alarm:
+            return False
+        with self.work("commit") as work:
+            sending.put_commit(work, made, reason, commit_id=self.context.new_id())
+        self.go_on()
+        return True
+
+    # The relay's answers
+
+    def on_appended(self, results: tuple[fr.AppendResult, ...]) -> None:
+        """The relay has stored entries of ours."""
+        box = self.standing.box
+        try:
+            for result in results:
+                box = box.appended(result.counter, result.seq)
+        except SecurityAlarm as alarm:
+            self.raise_alarm(alarm)
+            return
+        self.standing = replace(self.standing, box=box)
+        self._retry.succeeded()
+        self._env.step("send: acknowledged")
+        self.go_on()
+
+    def on_refused(self, frame: fr.Refused) -> None:
+        """The relay has not stored an entry of ours."""
+        try:
+            box, action = answers.refused(self.standing.box, frame.counter, frame.code)
+        except SecurityAlarm as alarm:
+            self.raise_alarm(alarm)
+            return
+        if action in (Action.DISCARD, Action.GIVE_UP, Action.STOP):
+            with self.work("refused") as work:
+                answers.withdraw(work, box, frame.code, self.context)
+        else:
+            self.standing = replace(self.standing, box=box)
+        if action in (Action.ENCRYPT_AFRESH, Action.DISCARD):
+            self._needed_commit = max(self._needed_commit, frame.last_commit)
+        elif action is Action.STOP:
+            self.stopped = frame.code
+        elif action is Action.WAIT:
+            self._retry.later(self._env.monotonic())
+        self.go_on()
+
+    def raise_alarm(self, alarm: SecurityAlarm) -> None:
+        """Stop sending until a person has looked."""
+        with self.work("alarm") as work:
+            work.raise_alarm(alarm)
+        self._changed(self)

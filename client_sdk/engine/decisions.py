@@ -1,0 +1,86 @@
+"""A person's decisions: whom they verified, whom they let in, and how to go on after an alarm."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from client_sdk.delivery import (
+    ClonedDevice,
+    EpochRolledBack,
+    IdentityChanged,
+    RelayContradiction,
+    SecurityAlarm,
+    StreamForked,
+    StreamReplaced,
+    StreamRolledBack,
+    StreamSkipped,
+)
+from client_sdk.engine import trusting
+from client_sdk.engine.conversation import Conversation
+from client_sdk.engine.outofstep import begin_rejoin
+from client_sdk.engine.people import Person
+from client_sdk.engine.records import Phase
+from client_sdk.engine.standing import Work
+from client_sdk.errors import UsageError
+from client_sdk.identity import TrustState
+from relay.wire.ids import UserId
+
+WENT_ON: Final = "You decided to go on after an alarm: {}"
+NEW_STREAM: Final = (StreamRolledBack, StreamReplaced, ClonedDevice)
+"""After these the stream that this device knew does not exist any more."""
+BROKEN_STREAM: Final = (StreamForked, StreamSkipped, RelayContradiction, EpochRolledBack)
+"""After these this device cannot tell what it missed: it rejoins and shows the gap."""
+
+
+def verify(conversation: Conversation, person: Person) -> None:
+    """The person's safety number was compared; raises `UsageError` if it is another one by now."""
+    if person.identity_key is None:
+        raise UsageError("This person has not joined yet: there is nothing to compare.")
+    with conversation.work("verify") as work:
+        record = trusting.trust_of(work.tx, person.user)
+        if record is None:
+            raise UsageError("This person has not joined yet: there is nothing to compare.")
+        trusting.put_trust(work.tx, record.verified(person.identity_key, now_ms=work.now_ms))
+        alarm = conversation.alarm
+        if isinstance(alarm, IdentityChanged) and alarm.evidence.get("user") == person.user:
+            work.change(alarm=b"")
+    conversation.go_on()
+
+
+def admit(conversation: Conversation, user: UserId) -> None:
+    """Somebody further may come in."""
+    with conversation.work("admit") as work:
+        work.change(admitted=tuple(sorted({*work.record.admitted, user})))
+    conversation.go_on()
+
+
+def resolve(conversation: Conversation, alarm: SecurityAlarm) -> None:
+    """Go on after this alarm; raises `UsageError` if it is not the one that is shown."""
+    shown = conversation.alarm
+    if shown is None or (shown.code, dict(shown.evidence)) != (alarm.code, dict(alarm.evidence)):
+        raise UsageError("This is not the alarm that waits for a decision. Look at room.alarm again.")
+    with conversation.work("resolve") as work:
+        _settle(work, shown)
+        work.change(alarm=b"")
+    conversation.reopen()
+
+
+def _settle(work: Work, alarm: SecurityAlarm) -> None:
+    if isinstance(alarm, IdentityChanged):
+        _accept_identity(work, str(alarm.evidence.get("user", "")))
+    elif isinstance(alarm, NEW_STREAM):
+        work.change(incarnation=b"", cursor=0, last_commit=0, starts_over=True)
+        _rejoin(work, alarm)
+    elif isinstance(alarm, BROKEN_STREAM):
+        _rejoin(work, alarm)
+
+
+def _rejoin(work: Work, alarm: SecurityAlarm) -> None:
+    if work.record.phase is not Phase.OUTSIDE:
+        begin_rejoin(work, WENT_ON.format(alarm.what))
+
+
+def _accept_identity(work: Work, user: str) -> None:
+    record = trusting.trust_of(work.tx, user)
+    if record is not None and record.state is TrustState.CHANGED:
+        trusting.put_trust(work.tx, record.change_accepted(now_ms=work.now_ms))

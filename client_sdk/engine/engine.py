@@ -1,0 +1,255 @@
+"""The engine of one client: takes what the link brings to the conversations, and runs what takes time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from client_sdk.engine import key_packages, spaces
+from client_sdk.engine.account import Account
+from client_sdk.engine.admitting import Admissions
+from client_sdk.engine.context import Context
+from client_sdk.engine.conversation import Conversation
+from client_sdk.engine.files import Files
+from client_sdk.engine.requests import Requests
+from client_sdk.errors import RelayError
+from client_sdk.transport import Environment, Incoming, Link
+from client_sdk.vault import Vault
+from relay.wire import decode_from_relay, encode
+from relay.wire import frames as fr
+from relay.wire.ids import EngagementId, UserId
+from relay.wire.limits import MAX_ENGAGEMENTS_PER_USER
+
+_log = logging.getLogger(__name__)
+
+LOAD_PAGE: Final = 1000
+
+
+class Engine:
+    """Joins vault and link. It is the link's handler; `start` and `stop` are the client's."""
+
+    def __init__(
+        self,
+        account: Account,
+        vault: Vault,
+        environment: Environment,
+        make_link: Callable[[Engine], Link],
+        make_files: Callable[[Engine], Files],
+    ) -> None:
+        self.account = account
+        self.vault = vault
+        self.environment = environment
+        self.link = make_link(self)
+        self.requests = Requests(self.link)
+        self.files = make_files(self)
+        self.conversations: dict[EngagementId, Conversation] = {}
+        self.listed = asyncio.Event()
+        """Set once the relay has told, on the present connection, which engagements there are."""
+        self.failure: BaseException | None = None
+        self._admissions: dict[EngagementId, Admissions] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watchers: set[asyncio.Event] = set()
+
+    # Life
+
+    def start(self) -> None:
+        """Load what the vault knows, and begin to connect."""
+        with self.vault.transaction() as tx:
+            stored = tx.scan(spaces.ENGAGEMENT, limit=LOAD_PAGE)
+        for key, value in stored:
+            conversation = self._conversation(EngagementId(key.decode("ascii")))
+            conversation.engagement = _read_engagement(value)
+        self.files.resume()
+        self.spawn(self.link.run())
+
+    async def stop(self) -> None:
+        """End everything that runs; nothing that was said is lost by it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something until the engine stops; what it raises is shown by `check`."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self.failure is None:
+            self.failure = error
+            self._notify()
+
+    def check(self) -> None:
+        """Raise what ended the engine, if something did: a fault of this program or of its disk."""
+        if self.failure is not None:
+            raise self.failure
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something after so many seconds."""
+
+        async def wait() -> None:
+            await self.environment.sleep(seconds)
+            call()
+
+        self.spawn(wait())
+
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; it is asked again whenever anything changed."""
+        changed = asyncio.Event()
+        self._watchers.add(changed)
+        try:
+            while True:
+                self.check()
+                if holds():
+                    return
+                await changed.wait()
+                changed.clear()
+        finally:
+            self._watchers.discard(changed)
+
+    def _notify(self) -> None:
+        for watcher in self._watchers:
+            watcher.set()
+
+    def changed(self, conversation: Conversation) -> None:
+        """Something about a conversation is new."""
+        admissions = self._admissions.get(conversation.id)
+        if admissions is not None:
+            admissions.wake()
+        self._notify()
+
+    def use_account(self, account: Account) -> None:
+        """The user's own record has changed."""
+        self.account = account
+        for conversation in self.conversations.values():
+            conversation.context = replace(conversation.context, account=account)
+
+    def admissible(self, conversation: Conversation) -> Callable[[UserId], bool]:
+        """Whether a user may come into a conversation without anybody being asked."""
+        return self._admissions[conversation.id].admissible
+
+    # The link
+
+    def connected(self, ready: fr.Ready) -> None:
+        """A connection is ready: hear which engagements there are, and publish key packages."""
+        self.spawn(self._begin(ready.key_packages_left))
+        self._notify()
+
+    def disconnected(self) -> None:
+        """The connection is gone."""
+        self.listed.clear()
+        self.requests.fail_all()
+        for conversation in self.conversations.values():
+            conversation.disconnected()
+        self._notify()
+
+    def received(self, frames: Sequence[Incoming]) -> None:
+        """The frames of one message, in their order."""
+        for frame in frames:
+            self._take(frame)
+
+    def _take(self, frame: Incoming) -> None:
+        match frame:
+            case fr.Entries():
+                self._of(frame.stream, lambda c: c.on_entries(frame.entries))
+            case fr.Appended():
+                self._of(frame.stream, lambda c: c.on_appended(frame.results))
+            case fr.Refused():
+                self._of(frame.stream, lambda c: c.on_refused(frame))
+            case fr.Opened():
+                self._of(frame.stream, lambda c: c.on_opened(frame))
+            case fr.EphemeralFrom():
+                self._of(frame.stream, lambda c: c.on_ephemeral(frame.body))
+            case fr.EngagementChanged():
+                self._on_engagement(frame.engagement)
+            case fr.KeyPackagesLow():
+                self.spawn(self._publish(frame.left))
+            case _:
+                self._take_answer(frame)
+
+    def _take_answer(self, frame: Incoming) -> None:
+        if not self.requests.take(frame) and isinstance(frame, fr.Error) and frame.request:
+            for conversation in self.conversations.values():
+                conversation.on_error(frame)
+
+    def _of(self, stream: EngagementId, call: Callable[[Conversation], None]) -> None:
+        conversation = self.conversations.get(stream)
+        if conversation is not None:
+            call(conversation)
+
+    # Engagements
+
+    async def _begin(self, key_packages_left: int) -> None:
+        try:
+            answer = await self.requests.ask(fr.ListEngagements, fr.Engagements)
+        except RelayError as error:
+            _log.info("the relay did not list the engagements: %s", error.code)
+            return
+        for engagement in answer.engagements:
+            self._on_engagement(engagement)
+        self.listed.set()
+        self._notify()
+        await self._publish(key_packages_left)
+
+    def _on_engagement(self, engagement: fr.Engagement) -> None:
+        known = self.conversations.get(engagement.id)
+        if known is None and (
+            engagement.status != "active" or len(self.conversations) >= MAX_ENGAGEMENTS_PER_USER
+        ):
+            return
+        conversation = known or self._conversation(engagement.id)
+        if conversation.engagement != engagement:
+            with self.vault.transaction() as tx:
+                packed = encode([fr.EngagementChanged(engagement)])
+                tx.put(spaces.ENGAGEMENT, spaces.conversation_key(engagement.id), packed)
+        if not conversation.opening and engagement.status == "active" and self.link.online:
+            conversation.open()
+        conversation.on_engagement(engagement)
+
+    def _conversation(self, engagement: EngagementId) -> Conversation:
+        conversation = self.conversations[engagement] = Conversation(
+            engagement,
+            context=Context(self.account, self.environment.rng),
+            vault=self.vault,
+            link=self.link,
+            environment=self.environment,
+            later=self.later,
+            changed=self.changed,
+        )
+        admissions = self._admissions[engagement] = Admissions(
+            conversation, requests=self.requests, vault=self.vault, environment=self.environment
+        )
+        self.spawn(admissions.run())
+        return conversation
+
+    # Key packages
+
+    async def _publish(self, left: int) -> None:
+        with self.vault.transaction() as tx:
+            publication = key_packages.prepare(
+                tx, self.account, left, int(self.environment.now()), self.environment.rng
+            )
+        if publication is None:
+            return
+        try:
+            await self.requests.ask(
+                lambda n: fr.PublishKeyPackages(n, publication.packages, publication.last_resort),
+                fr.Published,
+            )
+        except RelayError as error:
+            _log.info("the relay did not take key packages: %s", error.code)
+            return
+        with self.vault.transaction() as tx:
+            key_packages.published(tx, publication)
+
+
+def _read_engagement(data: bytes) -> fr.Engagement | None:
+    frame = decode_from_relay(data)[0]
+    return frame.engagement if isinstance(frame, fr.EngagementChanged) else None

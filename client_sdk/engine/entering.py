@@ -1,0 +1,154 @@
+"""Beginning an epoch: by an accepted commit, by a Welcome, or by our own commit when the stream has it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from client_sdk.content import Profile
+from client_sdk.delivery import AttestLog, EpochRolledBack, MessageCounters, SecurityAlarm
+from client_sdk.engine import journal, key_packages, resending, sending, spaces, trusting
+from client_sdk.engine.answers import without
+from client_sdk.engine.context import Context
+from client_sdk.engine.outofstep import begin_rejoin
+from client_sdk.engine.records import CommitReason, PendingCommit, Phase
+from client_sdk.engine.standing import Work
+from client_sdk.errors import IdentityError, OutboxFull
+from client_sdk.identity import ConversationView, check_joined, view_of
+from client_sdk.mls import GroupState, KeyPackageBundle, MLSError, UnknownKeyPackage, join_from_welcome
+from relay.wire import Bundle, WireError
+from relay.wire import frames as fr
+
+UNKNOWN_WELCOME = "This device was added by keys that it does not have any more."
+
+
+def enter(
+    work: Work, context: Context, seq: int, group: GroupState, view: ConversationView, log: AttestLog
+) -> None:
+    """The group is in a new epoch since the commit at this position."""
+    before = work.view.devices if work.view is not None else frozenset()
+    work.joined |= view.devices - before - {context.account.device}
+    work.group, work.view, work.log = group, view, log
+    users = {leaf.user for leaf in view.leaves} - {context.account.user}
+    work.change(
+        phase=Phase.MEMBER,
+        cursor=seq,
+        last_commit=seq,
+        highest_epoch=group.epoch,
+        transcript=group.group_context.confirmed_transcript_hash,
+        unread=0,
+        met=tuple(sorted({*work.record.met, *users})),
+        peers=tuple(peer for peer in work.record.peers if peer[0] in view.devices),
+    )
+    if work.joined and context.account.name:
+        _introduce(work, context)
+    # With it a released message can be proved: its signature covers the GroupContext of its epoch.
+    epoch_key = spaces.numbered_key(work.engagement, group.epoch)
+    work.tx.put(spaces.CONTEXT, epoch_key, group.group_context.encoded)
+    trusting.observe_people(work, context, view)
+
+
+def _introduce(work: Work, context: Context) -> None:
+    """Who is new cannot read what was said before: everybody tells them their name."""
+    try:
+        sending.queue(
+            work,
+            context.account,
+            Profile(context.account.name),
+            message_id=context.new_id(),
+            in_history=False,
+        )
+    except OutboxFull:
+        return  # a thousand messages wait already; the next newcomer occasions it again
+
+
+def _begin(seq: int, after_commit: int, body: bytes, group: GroupState) -> AttestLog:
+    return AttestLog.begin(
+        seq=seq,
+        after_commit=after_commit,
+        body_hash=hashlib.sha256(body).digest(),
+        epoch=group.epoch,
+        epoch_authenticator=group.epoch_authenticator,
+    )
+
+
+# Added by another device
+
+
+def join(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
+    """Enter the group by the Welcome of this bundle, if it is for this device."""
+    try:
+        bundle = Bundle.parse(body)
+    except WireError:
+        return
+    if context.account.device not in bundle.adds or bundle.welcome is None:
+        return
+    try:
+        _join(work, context, entry, body, bundle.welcome)
+    except UnknownKeyPackage:
+        begin_rejoin(work, UNKNOWN_WELCOME)
+    except SecurityAlarm as alarm:
+        work.raise_alarm(alarm)
+    except (MLSError, IdentityError):
+        return  # an invitation into something that is not this conversation
+
+
+def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: bytes) -> None:
+    used: list[KeyPackageBundle] = []
+
+    def find(ref: bytes) -> KeyPackageBundle | None:
+        bundle = key_packages.find(work.tx, ref)
+        used.extend([bundle] if bundle is not None else [])
+        return bundle
+
+    group = join_from_welcome(welcome, find, context.account.signer, auth=context.policy, now=int(work.now))
+    view = view_of(group)
+    check_joined(view, portal=context.account.portal, engagement=work.engagement)
+    if group.epoch <= work.record.highest_epoch:
+        raise EpochRolledBack(own=work.record.highest_epoch, offered=group.epoch)
+    for bundle in used:
+        key_packages.spend(work.tx, bundle, int(work.now))
+    _drop_creation(work)
+    log = _begin(entry.seq, entry.after_commit, body, group)
+    work.change(spoken_epoch=group.epoch)
+    work.counters = MessageCounters()
+    enter(work, context, entry.seq, group, view, log)
+
+
+def _drop_creation(work: Work) -> None:
+    """Another device made the group first: ours is dropped (the relay refuses its bundle)."""
+    if work.pending is not None:
+        work.box = without(work.box, work.pending.id)
+        work.set_pending(None)
+
+
+# By our own commit
+
+
+def own_commit(work: Work, context: Context, entry: fr.Entry, pending: PendingCommit) -> None:
+    """Our commit is in the stream: only now does its state count."""
+    group = GroupState.assemble(pending.epoch_part, pending.ratchet_part)
+    view = view_of(group)
+    work.set_pending(None)
+    if pending.reason is CommitReason.MEMBERSHIP and work.log is not None:
+        try:
+            log = work.log.after_commit(
+                seq=entry.seq,
+                after_commit=entry.after_commit,
+                body_hash=hashlib.sha256(pending.body).digest(),
+                epoch=group.epoch,
+                epoch_authenticator=group.epoch_authenticator,
+            )
+        except SecurityAlarm as alarm:
+            work.halt(alarm)
+            return
+    else:
+        log = _begin(entry.seq, entry.after_commit, pending.body, group)
+        work.change(spoken_epoch=group.epoch)
+        work.counters = MessageCounters()
+    rejoined = pending.reason is CommitReason.REJOIN
+    enter(work, context, entry.seq, group, view, log)
+    if rejoined:
+        reason = work.record.rejoin_reason
+        work.change(rejoin_reason="", rejoined_at=int(work.now), starts_over=False)
+        journal.keep_notice(work, journal.GAP, reason, entry.seq, context.new_id())
+        resending.resend_unattested(work, context)

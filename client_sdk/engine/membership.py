@@ -1,0 +1,217 @@
+"""Who is to be added to or removed from a group, and the commit that does it. Pure: decisions and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from client_sdk.engine.account import SUITE, Account
+from client_sdk.engine.key_packages import capabilities, lifetime
+from client_sdk.identity import (
+    EXTENSION_TYPE,
+    ConversationInfo,
+    ConversationView,
+    CredentialPolicy,
+    Participant,
+    VerifiedManifest,
+    check_commit,
+    check_view,
+    view_of,
+)
+from client_sdk.mls import (
+    Add,
+    CommitOutput,
+    Extension,
+    GroupContextExtensions,
+    GroupState,
+    Proposal,
+    Remove,
+    RequiredCapabilities,
+    VerifiedKeyPackage,
+    create_commit,
+    create_group,
+    export_group_info,
+)
+from relay.wire import Bundle
+from relay.wire import frames as fr
+from relay.wire.ids import DeviceId, EngagementId, Role, UserId
+from relay.wire.limits import MAX_MEMBER_DEVICES
+
+WAIT_PER_PLACE_SECONDS: Final = 2.0  # PROTOCOL 7: a random part of it for each place behind the first
+
+Rng = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A waiting device whose key package and manifest were checked; its user's role is the roster's."""
+
+    package: VerifiedKeyPackage
+    manifest: VerifiedManifest
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the next commit should do; `places` is how many devices stand before this one."""
+
+    removes: tuple[int, ...]
+    waiting: tuple[DeviceId, ...]
+    refresh: bool
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A commit to be sent: the entry's body, the state after it, and the state to go on from until then."""
+
+    body: bytes
+    state: GroupState
+    current: GroupState | None
+
+
+def plan_commit(
+    view: ConversationView,
+    own_leaf: int,
+    own_manifest: VerifiedManifest,
+    engagement: fr.Engagement,
+    *,
+    admissible: Callable[[UserId], bool],
+    refused: Collection[DeviceId] = (),
+) -> Plan | None:
+    """What this member should commit now; None if nothing.
+
+    `admissible` says whether a user may be added without asking anybody; `refused` are devices whose key
+    packages were no good lately.
+    """
+    leaving = view.leaves_to_remove
+    if own_leaf in leaving:
+        return None
+    room = MAX_MEMBER_DEVICES - len(view.leaves) + len(leaving)
+    waiting = waiting_devices(engagement, present=view.devices, admissible=admissible, refused=refused)[:room]
+    own = next(leaf.manifest for leaf in view.leaves if leaf.index == own_leaf)
+    refresh = own_manifest.version > own.version
+    if not (leaving or waiting or refresh):
+        return None
+    return Plan(leaving, waiting, refresh, 0 if refresh else view.places_before(own_leaf))
+
+
+def waiting_devices(
+    engagement: fr.Engagement,
+    *,
+    present: Collection[DeviceId],
+    admissible: Callable[[UserId], bool],
+    refused: Collection[DeviceId] = (),
+) -> tuple[DeviceId, ...]:
+    """The devices that wait to be let in and may be, in the relay's order."""
+    roster = {participant.user for participant in engagement.participants}
+    return tuple(
+        entry.device
+        for entry in engagement.devices
+        if entry.has_key_package
+        and entry.user in roster
+        and entry.device not in present
+        and entry.device not in refused
+        and admissible(entry.user)
+    )
+
+
+def info_with(info: ConversationInfo, candidates: Sequence[Candidate]) -> ConversationInfo:
+    """The conversation's description with these devices' users among its participants."""
+    participants: dict[UserId, Participant] = {p.user: p for p in info.participants}
+    for candidate in candidates:
+        user, key = candidate.manifest.user, candidate.manifest.identity_key
+        known = participants.get(user)
+        if known is None or known.identity_key != key:
+            participants[user] = Participant(user, known.role if known else candidate.role, key)
+    return replace(info, participants=tuple(participants.values()))
+
+
+def make_commit(
+    group: GroupState,
+    view: ConversationView,
+    account: Account,
+    candidates: Sequence[Candidate],
+    *,
+    removes: Sequence[int] = (),
+    now: int,
+    rng: Rng,
+) -> Made:
+    """The commit that adds and removes these; raises what receivers would, so that nothing void is sent."""
+    info = info_with(view.info, candidates)
+    proposals: list[Proposal] = [Remove(index) for index in removes]
+    proposals += [Add(candidate.package) for candidate in candidates]
+    if info != view.info:
+        proposals.append(GroupContextExtensions(_replaced(group.extensions, info.to_extension())))
+    output = create_commit(
+        group,
+        proposals,
+        auth=CredentialPolicy(info.portal, info),
+        now=now,
+        rng=rng,
+        new_credential=account.credential,
+    )
+    after = view_of(output.state)
+    bundle = _bundle(view.devices, after.devices, output)
+    check_commit(view, after, adds=bundle.adds, removes=bundle.removes)
+    return Made(bundle.serialize(), output.state, output.current)
+
+
+def make_group(
+    engagement: fr.Engagement,
+    account: Account,
+    candidates: Sequence[Candidate],
+    *,
+    now: int,
+    rng: Rng,
+) -> Made:
+    """A new group of this device and the candidates, as the first bundle of a stream."""
+    roles = {participant.user: participant.role for participant in engagement.participants}
+    own = Participant(account.user, roles[account.user], account.manifest.identity_key)
+    info = ConversationInfo(
+        portal=account.portal,
+        engagement=EngagementId(engagement.id),
+        policy={"retention_hours": engagement.retention_hours},
+        participants=(own,),
+    )
+    required = RequiredCapabilities(extension_types=(EXTENSION_TYPE,)).to_extension()
+    group = create_group(
+        SUITE,
+        info.group_id,
+        account.signer,
+        account.credential,
+        lifetime=lifetime(now),
+        rng=rng,
+        extensions=(required, info_with(info, candidates).to_extension()),
+        capabilities=capabilities(),
+    )
+    if not candidates:
+        check_view(view_of(group))
+        alone = Bundle(commit=b"", group_info=export_group_info(group))
+        return Made(alone.serialize(), group, None)
+    policy = CredentialPolicy(account.portal, info_with(info, candidates))
+    adds = [Add(candidate.package) for candidate in candidates]
+    output = create_commit(group, adds, auth=policy, now=now, rng=rng)
+    after = view_of(output.state)
+    check_view(after)
+    return Made(_bundle(frozenset({account.device}), after.devices, output).serialize(), output.state, None)
+
+
+def _bundle(before: frozenset[DeviceId], after: frozenset[DeviceId], output: CommitOutput) -> Bundle:
+    return Bundle(
+        adds=tuple(sorted(after - before)),
+        removes=tuple(sorted(before - after)),
+        commit=output.commit,
+        welcome=output.welcome,
+        group_info=output.group_info,
+    )
+
+
+def _replaced(extensions: Sequence[Extension], new: Extension) -> tuple[Extension, ...]:
+    return tuple(new if extension.type == new.type else extension for extension in extensions)
+
+
+def roles_of(engagement: fr.Engagement) -> Mapping[UserId, Role]:
+    """The roster: each user's role."""
+    return {participant.user: participant.role for participant in engagement.participants}

@@ -1,0 +1,44 @@
+"""What to do when this device cannot follow the stream: rejoin and show a gap, or raise the alarm."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from client_sdk.delivery import StreamForked, StreamSkipped
+from client_sdk.engine.records import Phase
+from client_sdk.engine.standing import Work
+from relay.wire.limits import DEFAULT_RETENTION_HOURS
+
+REJOIN_AGAIN_SECONDS: Final = 600  # out of step twice within this is no accident: a person has to look
+
+AWAY: Final = "This device was away for longer than messages are kept."
+OUT_OF_STEP: Final = "This device could not follow a change that the others followed."
+
+
+def missed(work: Work, seq: int) -> None:
+    """The stream goes on at `seq`, and what is in between is not there any more."""
+    away = work.now - work.record.current_at
+    if away >= _retention_hours(work) * 3600:
+        begin_rejoin(work, AWAY)
+    else:
+        # Nothing that this device has not read can be over yet: it was withheld.
+        work.halt(StreamSkipped(expected=work.record.cursor + 1, got=seq))
+
+
+def _retention_hours(work: Work) -> int:
+    hours = None if work.view is None else work.view.info.policy.get("retention_hours")
+    return hours if isinstance(hours, int) and hours > 0 else DEFAULT_RETENTION_HOURS
+
+
+def lost_step(work: Work, seq: int) -> None:
+    """Others went on in a way that this device cannot follow."""
+    if work.now - work.record.rejoined_at < REJOIN_AGAIN_SECONDS:
+        work.raise_alarm(StreamForked(seq=seq, own_epoch=work.record.highest_epoch))
+    else:
+        begin_rejoin(work, OUT_OF_STEP)
+
+
+def begin_rejoin(work: Work, reason: str) -> None:
+    """Give up the group state; the newest commit of the stream brings a new one."""
+    work.change(phase=Phase.REJOINING, rejoin_reason=reason)
+    work.group = work.view = work.log = None

@@ -1,0 +1,224 @@
+"""What each entry of the stream does to this device: one step of a unit of work for every position."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from client_sdk.content import Envelope, Profile, Receipt
+from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm
+from client_sdk.engine import journal, trusting
+from client_sdk.engine.commits import extend, foreign_commit
+from client_sdk.engine.context import Context
+from client_sdk.engine.entering import join, own_commit
+from client_sdk.engine.outofstep import lost_step, missed
+from client_sdk.engine.records import CommitReason, Phase
+from client_sdk.engine.standing import Work
+from client_sdk.errors import ContentError, VaultCorrupt
+from client_sdk.identity import Leaf
+from client_sdk.mls import ApplicationReceived, MLSError, WrongEpoch, process_message
+from client_sdk.vault import HistoryItem
+from relay.wire import Bundle, EntryKind, WireError
+from relay.wire import frames as fr
+
+UNREADABLE: Final = "Something came that no device of this conversation could have sent properly."
+MOST_UNREAD: Final = 3  # garbage of one sender is no reason to rejoin; a whole epoch of it is
+
+
+@dataclass(slots=True)
+class NewestBundle:
+    """The newest commit entry seen while this device was out of step: by its GroupInfo it rejoins."""
+
+    seq: int = 0
+    group_info: bytes = field(default=b"", repr=False)
+
+    def note(self, seq: int, body: bytes) -> None:
+        """A commit entry came."""
+        try:
+            bundle = Bundle.parse(body)
+        except WireError:
+            return
+        self.seq, self.group_info = seq, bundle.group_info
+
+
+def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundle) -> None:
+    """Process one entry; what lies behind our position already changes nothing."""
+    if work.halted:
+        return
+    if work.record.phase is not Phase.MEMBER:
+        _as_outsider(work, context, entry, newest)
+    elif entry.seq > work.record.cursor + 1:
+        missed(work, entry.seq)
+        if not work.halted:
+            _as_outsider(work, context, entry, newest)
+    elif entry.seq > work.record.cursor:
+        _as_member(work, context, entry)
+
+
+# Without a group state: a commit may bring us in, all else is not for us
+
+
+def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBundle) -> None:
+    if entry.kind is EntryKind.COMMIT and entry.body is not None:
+        newest.note(entry.seq, entry.body)
+    if entry.seq <= work.record.cursor:
+        return
+    work.change(cursor=entry.seq)
+    if entry.kind is EntryKind.COMMIT:
+        work.change(last_commit=entry.seq)
+    if entry.body is None:
+        _own_as_outsider(work, context, entry)
+    elif entry.kind is EntryKind.COMMIT and work.record.phase is Phase.OUTSIDE:
+        join(work, context, entry, entry.body)
+
+
+def _own_as_outsider(work: Work, context: Context, entry: fr.Entry) -> None:
+    if not any(item.in_flight and item.counter == entry.counter for item in work.box.items):
+        return  # of a time that this device has no record of, which is why it is not a member
+    item = _own_item(work, entry)
+    if item is None:
+        return
+    pending = work.pending
+    if pending is None or item.id != pending.id:
+        _placed(work, item, entry.seq)
+    elif pending.reason is CommitReason.MEMBERSHIP:
+        work.set_pending(None)  # made in a state that we have given up
+    else:
+        own_commit(work, context, entry, pending)
+
+
+# As a member
+
+
+def _as_member(work: Work, context: Context, entry: fr.Entry) -> None:
+    if entry.body is None:
+        _own(work, context, entry)
+    elif any(item.seq == entry.seq for item in work.box.items):
+        work.halt(RelayContradiction(seq=entry.seq))  # it said that our entry stands here
+    elif entry.kind is EntryKind.COMMIT:
+        foreign_commit(work, context, entry, entry.body)
+    else:
+        _message(work, context, entry, entry.body)
+
+
+def _own_item(work: Work, entry: fr.Entry) -> OutboxItem | None:
+    try:
+        work.box, item = work.box.own_entry(
+            seq=entry.seq, kind=entry.kind, after_commit=entry.after_commit, counter=entry.counter
+        )
+    except SecurityAlarm as alarm:
+        work.halt(alarm)
+        return None
+    return item
+
+
+def _own(work: Work, context: Context, entry: fr.Entry) -> None:
+    item = _own_item(work, entry)
+    if item is None:
+        return
+    if work.pending is not None and item.id == work.pending.id:
+        own_commit(work, context, entry, work.pending)
+    elif extend(work, entry, item.body_hash):
+        _placed(work, item, entry.seq)
+        work.change(spoken_epoch=work.record.highest_epoch)
+
+
+def _placed(work: Work, item: OutboxItem, seq: int) -> None:
+    waiting = work.waiting(item.id)
+    work.drop_waiting(item.id)
+    if waiting.in_history:
+        journal.place_own(work, item.id, seq)
+    work.placed.append(item.id)
+
+
+def _message(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
+    before = work.log
+    if not extend(work, entry, hashlib.sha256(body).digest()):
+        return
+    if work.group is None or before is None:
+        raise VaultCorrupt("A member's group state is missing from the vault.")
+    try:
+        received = process_message(work.group, body, auth=context.policy, now=int(work.now))
+    except WrongEpoch as error:
+        _unreadable(work, context, entry.seq, others_went_on=error.seen > error.current)
+        return
+    except MLSError:
+        _unreadable(work, context, entry.seq)
+        return
+    if isinstance(received, ApplicationReceived):
+        work.group = received.state
+        work.change(unread=0)
+        _said(work, context, entry, received, before)
+    else:
+        _unreadable(work, context, entry.seq)  # proposals and commits do not come as messages
+
+
+def _unreadable(work: Work, context: Context, seq: int, *, others_went_on: bool = False) -> None:
+    journal.keep_notice(work, journal.GAP, UNREADABLE, seq, context.new_id())
+    work.change(unread=work.record.unread + 1)
+    if others_went_on or work.record.unread >= MOST_UNREAD:
+        lost_step(work, seq)
+
+
+def _said(
+    work: Work, context: Context, entry: fr.Entry, received: ApplicationReceived, before: AttestLog
+) -> None:
+    leaf = _leaf(work, received.sender)
+    try:
+        envelope = journal.read(received.plaintext)
+    except ContentError:
+        journal.keep_notice(work, journal.GAP, UNREADABLE, entry.seq, context.new_id())
+        return
+    _check(work, entry.seq, leaf, envelope, before)
+    if isinstance(envelope.content, Receipt):
+        work.heard = work.heard or False
+        return
+    work.heard = True
+    if isinstance(envelope.content, Profile):
+        trusting.put_name(work.tx, leaf.user, envelope.content.name)
+    else:
+        _keep(work, entry.seq, leaf, envelope, received)
+
+
+def _leaf(work: Work, index: int) -> Leaf:
+    found = [leaf for leaf in work.view.leaves if leaf.index == index] if work.view is not None else []
+    if not found:
+        raise VaultCorrupt("A member's view of the group does not fit its state.")
+    return found[0]
+
+
+def _check(work: Work, seq: int, leaf: Leaf, envelope: Envelope, before: AttestLog) -> None:
+    """Does the sender see what we see, and is this its next message? What it says is kept in any case."""
+    try:
+        work.counters.check(leaf.device, envelope.counter)
+    except SecurityAlarm as alarm:
+        work.raise_alarm(alarm)
+    work.counters = work.counters.after(leaf.device, envelope.counter)
+    try:
+        before.check(envelope.attest, envelope.closings, entry_seq=seq)
+    except SecurityAlarm as alarm:
+        work.raise_alarm(alarm)
+    else:
+        others = [peer for peer in work.record.peers if peer[0] != leaf.device]
+        work.change(peers=(*others, (bytes(leaf.device), str(leaf.user), envelope.attest.seq)))
+
+
+def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: ApplicationReceived) -> None:
+    said = journal.Said(
+        received.plaintext, received.epoch, received.sender, received.signed, received.signature
+    )
+    item = HistoryItem(
+        conversation=work.engagement,
+        id=envelope.id,
+        seq=seq,
+        sent_ms=envelope.sent_ms,
+        sender_user=leaf.user,
+        sender_device=leaf.device,
+        kind=envelope.kind,
+        text=journal.searchable(envelope.content),
+        payload=said.serialize(),
+        mine=False,
+    )
+    if journal.keep(work, item):
+        work.said.append(envelope.id)

@@ -1,0 +1,138 @@
+"""What the engine keeps in the vault, and its encoding: MessagePack arrays that begin with their version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final, Self, cast
+
+from client_sdk.content.packing import PackingError, pack, unpack
+from client_sdk.errors import VaultCorrupt
+
+RECORD_VERSION: Final = 1
+
+
+class Phase(StrEnum):
+    """Where this device stands in a conversation."""
+
+    OUTSIDE = "outside"
+    """No group state: it creates the group, or waits to be added."""
+    MEMBER = "member"
+    REJOINING = "rejoining"
+    """Out of step with the others: it waits for the stream's end and joins by external commit."""
+
+
+class Record:
+    """Encodes a dataclass whose fields are MessagePack values."""
+
+    __slots__ = ()
+
+    def serialize(self) -> bytes:
+        """The record as bytes."""
+        values = [getattr(self, f.name) for f in fields(cast(Any, self))]
+        return pack([RECORD_VERSION, *values])
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """The record in these bytes; raises `VaultCorrupt`."""
+        try:
+            values = unpack(data)
+            if not isinstance(values, list) or values[0] != RECORD_VERSION:
+                raise VaultCorrupt("A record of the vault is of another version.")
+            return cls(*map(_tupled, values[1:]))
+        except (PackingError, TypeError, ValueError) as error:
+            raise VaultCorrupt("A record of the vault is damaged.") from error
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRecord(Record):
+    """What this device durably knows of one conversation's stream, beside group state, outbox and hashes.
+
+    `cursor` is the last position whose effect is stored here; `last_commit` the last commit entry up to
+    there, void or not; `met` are the other users that ever took part. `peers` are of the form (device id,
+    its user, the last position it attested).
+    """
+
+    phase: Phase = Phase.OUTSIDE
+    incarnation: bytes = b""
+    cursor: int = 0
+    last_commit: int = 0
+    highest_epoch: int = -1
+    transcript: bytes = field(default=b"", repr=False)
+    """The confirmed transcript hash of that epoch."""
+    spoken_epoch: int = 0
+    """The epoch of our last message in the stream, or of our joining."""
+    next_inbox: int = 1
+    met: tuple[str, ...] = ()
+    admitted: tuple[str, ...] = ()
+    """Further users whom a person on this device let in."""
+    peers: tuple[tuple[bytes, str, int], ...] = ()
+    current_at: int = 0
+    """When this device last had the whole stream, in Unix seconds."""
+    rejoin_reason: str = ""
+    rejoined_at: int = 0
+    starts_over: bool = False
+    """A person decided to go on with whatever stream the relay has now."""
+    alarm: bytes = field(default=b"", repr=False)
+    unread: int = 0
+    """Messages of the present epoch that did not open, since the last one that did."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phase", Phase(self.phase))
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord(Record):
+    """What belongs to an item of the outbox: what it says, and its ciphertext once it is encrypted.
+
+    `content` is the envelope as serialized before counter and attestation are known. `body` is stored with
+    the group state that it used up, so that every retry sends the identical bytes.
+    """
+
+    id: bytes
+    content: bytes = field(repr=False)
+    blobs: tuple[str, ...] = ()
+    in_history: bool = True
+    body: bytes = field(default=b"", repr=False)
+
+
+class CommitReason(StrEnum):
+    """Why this device made a commit."""
+
+    CREATE = "create"
+    MEMBERSHIP = "membership"
+    REJOIN = "rejoin"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCommit(Record):
+    """A commit of ours that is on its way: `epoch_part` and `ratchet_part` count once its entry is seen."""
+
+    id: bytes
+    reason: CommitReason
+    body: bytes = field(repr=False)
+    epoch_part: bytes = field(repr=False)
+    ratchet_part: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", CommitReason(self.reason))
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRecord(Record):
+    """A file of ours on its way to the relay; `spool` names its sealed copy, `state` how far it is."""
+
+    id: bytes
+    sent_ms: int
+    name: str = field(repr=False)
+    media_type: str
+    size: int
+    key: bytes = field(repr=False)
+    sealed_size: int
+    sealed_hash: bytes = field(repr=False)
+    spool: str
+    state: bytes = b""

@@ -1,0 +1,34 @@
+"""Where the engine keeps what in the vault: the names of its spaces and the form of their keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from relay.wire.ids import EngagementId
+
+ACCOUNT: Final = "account"
+CONVERSATION: Final = "conversation"  # engagement -> ConversationRecord
+ENGAGEMENT: Final = "engagement"  # engagement -> the relay's last word about it
+EPOCH: Final = "group-epoch"  # engagement -> the part of the group state that one epoch keeps
+RATCHET: Final = "group-ratchet"  # engagement -> the part that each message changes
+CONTEXT: Final = "group-context"  # engagement, epoch -> the GroupContext, for a later disclosure
+PENDING: Final = "pending-commit"  # engagement -> PendingCommit
+BOX: Final = "outbox-order"  # engagement -> delivery.Outbox: what waits, in order
+OUTBOX: Final = "outbox"  # engagement, item id -> OutboxRecord
+COUNTERS: Final = "counters"  # engagement -> delivery.MessageCounters
+UPLOAD: Final = "upload"  # engagement, item id -> UploadRecord
+ATTEST: Final = "attest"  # engagement -> the stream hashes of late
+TRUST: Final = "trust"  # user -> TrustRecord
+NAME: Final = "name"  # user -> the name that they gave themselves
+EPHEMERAL: Final = "ephemeral"  # engagement -> the counter up to which numbers are reserved
+INBOX: Final = "inbox"  # engagement, number -> id of an item that the application has not taken yet
+
+
+def conversation_key(engagement: EngagementId) -> bytes:
+    """The key of what a conversation has once; all have one length, so that none is a prefix of another."""
+    return engagement.encode("ascii")
+
+
+def numbered_key(engagement: EngagementId, number: int) -> bytes:
+    """The key of the numbered things of a conversation, in the order of their numbers."""
+    return conversation_key(engagement) + number.to_bytes(8, "big")
