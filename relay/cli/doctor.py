@@ -22,7 +22,7 @@ def register(commands: Any) -> None:
         example="coach-relay doctor --config /etc/coach-relay/coach-relay.toml",
     )
     add_settings(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda args: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

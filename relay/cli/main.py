@@ -20,6 +20,15 @@ EXAMPLES = """examples:
 """
 
 
+ADVICE = {
+    "store_in_use": "; stop it, or name another folder with --data-dir",
+    "store_corrupt": "; `coach-relay doctor` tells more",
+    "store_version": "; use that version, or restore a copy from before it",
+    "store_full": "; make room on its disk",
+}
+"""What to do about an error whose own sentence cannot know."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, or 1 with a sentence on standard error (2 for wrong usage, as argparse has
     it).
@@ -28,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except RelayError as error:
-        print(f"coach-relay: {error}", file=sys.stderr)
+        print(f"coach-relay: {error}{ADVICE.get(str(error.code), '')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # what a shell expects after Ctrl-C

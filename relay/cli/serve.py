@@ -38,7 +38,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
     parser.add_argument("--behind-proxy", action="store_true", default=None, help="a proxy in front ends TLS")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="(info)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda args: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

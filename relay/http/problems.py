@@ -50,7 +50,7 @@ _DETAIL: Final = MappingProxyType(
 )
 
 
-class Problem(Exception):  # noqa: N818  the name of RFC 9457
+class Problem(Exception):
     """What a handler raises to answer with a problem document; `detail` tells nobody's data."""
 
     def __init__(

@@ -10,7 +10,7 @@ _match_range: Final = re.compile(
 ).fullmatch
 
 
-class RangeNotSatisfiable(ValueError):  # noqa: N818  the name of RFC 9110
+class RangeNotSatisfiable(ValueError):
     """The range names no byte of the representation: 416."""
 
 

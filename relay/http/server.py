@@ -32,6 +32,7 @@ BACKLOG: Final = 1024  # connections that wait to be accepted: a crowd that come
 HEADER_SECONDS: Final = 15  # for a request's head, and for the next request on a connection
 LINGER_SECONDS: Final = 5.0  # for the rest of a body that nobody wants
 CLOSE_SECONDS: Final = 2.0  # for what is still open when draining is over
+END_SECONDS: Final = 10.0  # for closing everything after that; a disk that hangs must not hold the process
 MAX_HEADER_BYTES: Final = 8190  # for one line of a request's head: an access token has 4096
 
 
@@ -52,6 +53,7 @@ async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> i
         log(logging.INFO, "started")
         await stopping.wait()
         log(logging.INFO, "draining", connections=running.app.connect.count)
+        asyncio.get_running_loop().call_later(settings.drain_seconds + END_SECONDS, _give_up)
         await drain(running)
     log(logging.INFO, "stopped")
     return 0
@@ -154,6 +156,12 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
 def _url(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+
+
+def _give_up() -> None:
+    """End the process: what was acknowledged is stored, and nothing else can be saved."""
+    log(logging.ERROR, "could not end in order")
+    os._exit(1)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -19,7 +19,7 @@ IDLE_SECONDS: Final = 30.0  # how long a request may send nothing
 TURN_SECONDS: Final = 10.0  # an interrupted request has at most one part left to write
 
 
-class Interrupted(Exception):  # noqa: N818  says what happened
+class Interrupted(Exception):
     """A newer request works on the same upload now."""
 
 

@@ -33,16 +33,12 @@ _numbers = itertools.count(1)
 
 
 @dataclass(slots=True)
-class World:
-    """Everything a test needs."""
+class Peers:
+    """Portals and their users' devices, at a relay wherever it runs."""
 
-    running: Serving
+    url: str
     http: aiohttp.ClientSession
     keys: dict[str, NewKeys]
-
-    @property
-    def url(self) -> str:
-        return self.running.url
 
     def token(self, user: str, *, portal: str = PORTAL, **changes: Any) -> str:
         now = int(time.time())
@@ -87,17 +83,24 @@ class World:
 
 
 @dataclass(slots=True)
+class World(Peers):
+    """A relay in this process, with its portals and devices."""
+
+    running: Serving
+
+
+@dataclass(slots=True)
 class Device:
     """A websocket with a device key."""
 
-    world: World
+    world: Peers
     socket: aiohttp.ClientWebSocketResponse
     key: SigningKey = field(default_factory=SigningKey.generate, repr=False)
     waiting: list[Any] = field(default_factory=list)
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, world: World, *, origin: str | None = None) -> AsyncIterator[Self]:
+    async def connect(cls, world: Peers, *, origin: str | None = None) -> AsyncIterator[Self]:
         async with world.http.ws_connect("/v1/connect", origin=origin, max_msg_size=2**22) as socket:
             yield cls(world, socket)
 
@@ -184,4 +187,4 @@ async def world_in(folder: Path, **options: Any) -> AsyncIterator[World]:
             OTHER: await portals.add(OTHER, origins=[OTHER_PAGE]),
         }
         async with aiohttp.ClientSession(running.url, timeout=PATIENCE) as http:
-            yield World(running, http, keys)
+            yield World(running.url, http, keys, running)

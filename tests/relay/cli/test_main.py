@@ -1,0 +1,106 @@
+"""The command line as a whole: help that helps, errors in one sentence, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from relay.cli import doctor, serve
+from relay.cli.main import main, parser
+from relay.errors import StoreInUse
+
+
+def commands(top: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, parser_of_it in action.choices.items():
+                yield from commands(parser_of_it, (*path, name))
+
+
+ALL = sorted(commands(parser()))
+
+
+def test_these_are_the_commands() -> None:
+    assert [" ".join(path) for path in ALL] == [
+        "",
+        "doctor",
+        "portal",
+        "portal add",
+        "portal list",
+        "portal remove",
+        "portal rotate",
+        "serve",
+    ]
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*path, "--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    example = re.search(r"examples?:\n  (coach-relay .+)", said)
+    assert example is not None
+    assert example[1].startswith(" ".join(("coach-relay", *path)))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_the_example_is_one_that_the_command_takes(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*path, "--help"])
+    line_of_a_command = r"^  (coach-relay (?:serve|portal|doctor).*?)(?: {3}.*| > .*)?$"
+    shown = re.findall(line_of_a_command, capsys.readouterr().out, re.M)
+    assert shown
+    for line in shown:
+        assert parser().parse_args(line.split()[1:]).run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["dance"], ["portal"], ["portal", "add"], ["serve", "--prot", "1"], ["serve", "--por", "1"]],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: coach-relay" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("coach-relay ")
+
+
+def test_an_error_is_one_sentence_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_args: argparse.Namespace) -> int:
+        raise StoreInUse("another relay has this data folder open")
+
+    monkeypatch.setattr(serve, "run", fail)
+    assert main(["serve"]) == 1
+    assert capsys.readouterr().err == (
+        "coach-relay: another relay has this data folder open; stop it, or name another folder with "
+        "--data-dir\n"
+    )
+
+
+def test_an_interrupted_command_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupt)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == ""
