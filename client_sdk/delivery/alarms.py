@@ -19,7 +19,7 @@ _KEEP = "Nothing more is sent, and what you wrote is kept, until you decide."
 _TALK = "Reach the other person another way, tell them, and compare your safety numbers before you go on."
 
 
-class SecurityAlarm(CoachRelayError):  # noqa: N818  the names are the public contract
+class SecurityAlarm(CoachRelayError):
     """Root of the alarms; ``evidence`` are public facts, bytes given as hex."""
 
     code = "security_alarm"

@@ -269,7 +269,7 @@ class Outbox:
         """The relay stored this counter's entry at ``seq``; raises ClonedDevice or RelayContradiction."""
         item = self._by_counter(counter)
         if item is None:
-            if counter <= self.last_counter and counter not in self.late:
+            if counter <= self.last_counter:
                 return self  # it came back in the stream before this answer
             raise self._unknown(counter, seq)
         if item.seq not in (0, seq):

@@ -23,7 +23,7 @@ SIGNATURE_BYTES = 64
 _LABEL_START = label("")[:-1]
 
 
-class SignatureInvalid(IdentityError):  # noqa: N818  named like its siblings
+class SignatureInvalid(IdentityError):
     """A signature does not verify."""
 
     code = "signature_invalid"

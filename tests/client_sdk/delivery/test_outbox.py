@@ -356,6 +356,24 @@ def test_an_entry_stored_although_it_was_refused_as_stale_is_found() -> None:
         box.own_entry(seq=9, kind=MESSAGE, after_commit=3, counter=1)
 
 
+def test_a_counter_that_was_used_once_is_remembered() -> None:
+    box, _ = box_with(SENT, SENT).refused(1, ErrorCode.STALE)
+    box, _ = box.refused(2, ErrorCode.COUNTER_GAP)
+    box = box.encrypted(bytes(16), after_commit=7, body_hash=b"n" * 32).sent()
+    with pytest.raises(RelayContradiction):
+        box.own_entry(seq=9, kind=MESSAGE, after_commit=3, counter=2)
+    with pytest.raises(ClonedDevice):
+        box.own_entry(seq=9, kind=MESSAGE, after_commit=3, counter=3)
+
+
+def test_what_was_stored_long_ago_counts_as_stored() -> None:
+    box, _ = box_with(SENT).refused(1, ErrorCode.DUPLICATE)
+    with pytest.raises(StreamRolledBack):
+        box.check_opened(0)
+    _, item = box.own_entry(seq=9, kind=MESSAGE, after_commit=3, counter=1)
+    assert item.seq == 9
+
+
 @pytest.mark.parametrize(
     "entry",
     [

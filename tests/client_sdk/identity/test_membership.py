@@ -158,6 +158,29 @@ def test_an_identity_is_replaced_by_another_recovery_key(room: Room) -> None:
     void(room, view([room.anna, impostor], [*room.leaves[:2], impostor.leaf(2)]))
 
 
+def test_an_identity_goes_back_to_an_earlier_one(room: Room) -> None:
+    ben = room.ben
+    ben.link()
+    second = ben.recovered(ben.devices)
+    between = view([room.anna, ben], [*room.leaves[:2], ben.leaf(2)])
+    ben.recovered(ben.devices)
+    before = view([room.anna, ben], [*room.leaves[:2], ben.leaf(2)])
+    for device in (0, 1):
+        leaves = [*room.leaves[:2], ben.leaf(2, device, second)]
+        with pytest.raises(MembershipError):
+            commit(before, ConversationView(between.group_id, between.info, tuple(leaves)))
+
+
+def test_another_list_of_the_same_version_in_its_place(room: Room) -> None:
+    ben, first = room.ben, room.ben.manifest
+    ben.link()
+    before = view([room.anna, ben], [*room.leaves[:2], ben.leaf(2)])
+    ben.manifest = first
+    ben.signed([ben.devices[1]])
+    with pytest.raises(MembershipError):
+        commit(before, view([room.anna, ben], [*room.leaves[:2], ben.leaf(2, 1)]))
+
+
 def test_a_new_identity_while_a_device_of_the_old_one_stays(room: Room) -> None:
     ben = room.ben
     ben.link()
