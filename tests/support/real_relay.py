@@ -1,0 +1,128 @@
+"""The real relay as a process of its own, which tests start, kill and start again, and a portal for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import jwt
+
+START_SECONDS: Final = 30
+_KEYS: Final = ("PORTAL_ID", "PORTAL_API_KEY", "PORTAL_TOKEN_SECRET")
+
+
+class RealRelay:
+    """One relay with one portal. After `start` its address is `url`, which a restart keeps."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "relay"
+        self._log = folder / "relay.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._portal: dict[str, str] = {}
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def data(self) -> Path:
+        """Everything that the relay keeps."""
+        return self._data
+
+    async def start(self) -> None:
+        """Start it, at first with a fresh portal, and wait until it listens."""
+        if not self._portal:
+            self._portal = await self._add_portal()
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "relay.cli.main", "serve"),
+                *("--port", str(self._port), "--data-dir", str(self._data)),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=_environment(),
+            )
+        async with asyncio.timeout(START_SECONDS):
+            self._port = await self._listening(self._process)
+
+    async def kill(self) -> None:
+        """End it as a crash or a power cut would."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Let it end in order."""
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, how: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(how)
+            await self._process.wait()
+
+    async def _listening(self, process: asyncio.subprocess.Process) -> int:
+        if process.stdout is None:
+            raise RuntimeError("no pipe")
+        line = (await process.stdout.readline()).decode()
+        address = line.partition("http://127.0.0.1:")[2]
+        if not address:
+            raise RuntimeError(f"the relay did not start: {self._log.read_text()}")
+        return int(address.split(",")[0])
+
+    async def _add_portal(self) -> dict[str, str]:
+        adding = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay.cli.main", "portal", "add", "growth"),
+            *("--data-dir", str(self._data)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
+        )
+        out, _ = await adding.communicate()
+        pairs = (line.partition("=") for line in out.decode().splitlines())
+        found = {key: value for key, _, value in pairs if key in _KEYS}
+        if len(found) != len(_KEYS):
+            raise RuntimeError("the relay did not register the portal")
+        return found
+
+    # The portal
+
+    def token_for(self, user: str) -> Callable[[], Awaitable[str]]:
+        """The function by which the portal gives this user tokens."""
+
+        async def fetch() -> str:
+            now = int(time.time())
+            claims = {"iss": self._portal["PORTAL_ID"], "sub": user, "aud": "coach-relay"}
+            times = {"iat": now, "nbf": now, "exp": now + 600}
+            signed = {**claims, **times, "jti": secrets.token_urlsafe(16)}
+            return jwt.encode(signed, self._portal["PORTAL_TOKEN_SECRET"], algorithm="HS256")
+
+        return fetch
+
+    async def create_engagement(self, **roster: str) -> str:
+        """A new engagement of these users in these roles."""
+        people = [{"user": user, "role": role} for user, role in roster.items()]
+        return str((await self._call("/v1/engagements", {"participants": people}))["id"])
+
+    async def end_engagement(self, engagement: str) -> None:
+        """The portal ends an engagement."""
+        await self._call(f"/v1/engagements/{engagement}/end", None)
+
+    async def _call(self, path: str, body: object) -> dict[str, object]:
+        key = {"Authorization": f"Bearer {self._portal['PORTAL_API_KEY']}"}
+        async with (
+            aiohttp.ClientSession(self.url, headers=key) as http,
+            http.post(path, json=body) as answer,
+        ):
+            answer.raise_for_status()
+            found: dict[str, object] = await answer.json()
+            return found
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("COACH_RELAY_")}
