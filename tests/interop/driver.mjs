@@ -194,6 +194,24 @@ const commands = {
       group_info: client.state.groupActiveState.kind === "active" ? await groupInfo(client) : null,
     };
   },
+  // The first commit of the group that a ReInit asked for (reinitCreateNewGroup takes no suite it has no name for).
+  async refound({ name, resumes, group, packages, nonce }) {
+    const client = clients.get(name);
+    const old = clients.get(resumes).state;
+    const { publicPackage, privatePackage } = client.bundle;
+    const state = await mls.createGroup(raw(group), publicPackage, privatePackage, [], client.suite, client.config);
+    const { groupId, epoch } = old.groupContext;
+    const psk = { kind: "resumption", group: hex(groupId), epoch: Number(epoch), nonce, usage: "reinit" };
+    const made = await mls.createCommit(
+      { state, cipherSuite: client.suite, pskIndex: mls.makePskIndex(old, {}) },
+      {
+        extraProposals: proposals([...packages.map((text) => ({ kind: "add", package: text })), psk]),
+        ratchetTreeExtension: true,
+      },
+    );
+    client.state = made.newState;
+    return { welcome: message({ wireformat: "mls_welcome", welcome: made.welcome }) };
+  },
   async propose({ name, item, open: isPublic = false }) {
     const client = clients.get(name);
     const made = await mls.createProposal(client.state, isPublic, proposals([item])[0], client.suite);
@@ -208,10 +226,7 @@ const commands = {
   },
   async receive({ name, message: text }) {
     const client = clients.get(name);
-    const { publicMessage, privateMessage } = open(text);
-    const found = publicMessage // not processMessage: it forgets the PSKs of private messages
-      ? await mls.processPublicMessage(client.state, publicMessage, psks(client), client.suite)
-      : await mls.processPrivateMessage(client.state, privateMessage, psks(client), client.suite);
+    const found = await mls.processMessage(open(text), client.state, psks(client), mls.acceptAll, client.suite);
     client.state = found.newState;
     return { text: found.kind === "applicationMessage" ? hex(found.message) : null };
   },

@@ -11,6 +11,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 _MODULES = HERE / "node_modules"
+_PATCHES = HERE / "patches.json"
 _INSTALL_SECONDS = 300
 
 
@@ -33,7 +34,7 @@ class TsMlsError(Exception):
 def install() -> None:
     """Install the locked packages into the ignored node_modules, unless they are there already."""
     lock, stamp = HERE / "package-lock.json", _MODULES / ".installed"
-    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(lock.read_bytes() + _PATCHES.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
@@ -42,7 +43,18 @@ def install() -> None:
     )
     if done.returncode:
         raise InstallError(f"npm ci failed: {done.stderr.strip()[-300:]}")
+    _patch()
     stamp.write_text(wanted)
+
+
+def _patch() -> None:
+    """Mend where ts-mls departs from the RFC; each patch says how, and must fit exactly once."""
+    for patch in json.loads(_PATCHES.read_text()):
+        path = _MODULES / patch["file"]
+        source = path.read_text()
+        if source.count(patch["find"]) != 1:
+            raise InstallError(f"a patch does not fit {patch['file']}: {patch['why']}")
+        path.write_text(source.replace(patch["find"], patch["replace"]))
 
 
 class TsMls:
