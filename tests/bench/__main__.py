@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.bench import machine
 from tests.bench.context import Context
+from tests.bench.errors import BenchError
 from tests.bench.figures import Figure
 from tests.bench.picture import draw
 from tests.bench.plan import QUICK, WHOLE
@@ -32,6 +33,7 @@ is ours divided by the baseline's. Machines differ and are noisy, so compare rat
 written to latest.json and latest.svg in the results folder.
 """
 _NO_DISK: Final = frozenset({"tmpfs", "ramfs"})
+_LOG_CHARS: Final = 2000
 _SYNC_SECONDS: Final = 0.5
 
 
@@ -50,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         facts = machine.describe(context.folder)
         syncs = machine.syncs_per_second(context.folder, seconds=_SYNC_SECONDS)
         facts["disk"] = f"{facts['file_system']}, {syncs:,.0f} durable appends/s"
-        figures = run(context, options.only or list(MEASUREMENTS))
+        try:
+            figures = run(context, options.only or list(MEASUREMENTS))
+        except BenchError as error:
+            print(f"bench: {error}{_relay_log(context.folder)}", file=sys.stderr)
+            return 1
     _store(options.results, figures, facts)
     _print(figures, facts, options.results)
     return 1 if options.strict and any(figure.met is False for figure in figures) else 0
@@ -85,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         help="run the relay under cProfile (slower); NAME.pstats in the results",
     )
     return parser
+
+
+def _relay_log(folder: Path) -> str:
+    """The end of what the newest relay logged, for whoever has to find out why it failed."""
+    logs = sorted(folder.rglob("relay.log"), key=lambda path: path.stat().st_mtime)
+    text = logs[-1].read_text(encoding="utf-8", errors="replace").strip() if logs else ""
+    return f"\nthe relay's log ends with:\n{text[-_LOG_CHARS:]}" if text else ""
 
 
 def _store(folder: Path, figures: Sequence[Figure], facts: Mapping[str, str]) -> None:

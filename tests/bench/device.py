@@ -32,16 +32,13 @@ from relay.wire.frames import (
 from relay.wire.ids import DeviceId, EngagementId, PortalId, device_id
 from relay.wire.limits import NONCE_BYTES, PROTOCOL_VERSION
 from relay.wire.proof import connect_proof_bytes
+from tests.bench.errors import UnexpectedError
 from tests.bench.websocket import WebSocket
 
 CONNECT_PATH: Final = "/v1/connect"
 _TOKEN_SECONDS: Final = 3600
 _OPAQUE: Final = os.urandom(512)  # in place of MLS messages, which the relay does not read
 _F = TypeVar("_F", bound=Frame)
-
-
-class DeviceError(Exception):
-    """The relay answered something else than a device expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +94,14 @@ async def connect(port: int, portal: Portal, device: Device, token: str) -> WebS
 
 
 async def expect(socket: WebSocket, kind: type[_F]) -> _F:
-    """The next frame of this kind, news skipped; raises `DeviceError` if the relay refuses instead."""
+    """The next frame of this kind, news skipped; raises `UnexpectedError` if the relay refuses instead."""
     while True:
         frames = decode_from_relay(await socket.receive())
         for frame in frames:
             if isinstance(frame, kind):
                 return frame
             if isinstance(frame, Error | Goodbye | Refused):
-                raise DeviceError(f"{kind.__name__} was due, but the relay said {str(frame)[:300]}")
+                raise UnexpectedError(f"{kind.__name__} was due, but the relay said {str(frame)[:300]}")
 
 
 async def create_group(socket: WebSocket, stream: EngagementId, adds: tuple[DeviceId, ...]) -> None:
@@ -113,7 +110,7 @@ async def create_group(socket: WebSocket, stream: EngagementId, adds: tuple[Devi
     socket.send(encode([Append(stream, 1, EntryKind.COMMIT, 0, bundle.serialize())]))
     appended = await expect(socket, Appended)
     if [tuple(result) for result in appended.results] != [(1, 1)]:
-        raise DeviceError(f"the first bundle got {appended.results}")
+        raise UnexpectedError(f"the first bundle got {appended.results}")
 
 
 async def open_new_stream(socket: WebSocket, stream: EngagementId) -> None:

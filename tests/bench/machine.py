@@ -52,6 +52,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
 
+def busy_seconds() -> float:
+    """Time that all cores together spent on anything, time that another virtual machine took included."""
+    line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+    user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, line.split()[1:9])
+    return (user + nice + system + irq + softirq + stolen) / _TICKS_PER_SECOND
+
+
 def resident_bytes(pid: int) -> int:
     """Memory of a process that is in RAM now."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES

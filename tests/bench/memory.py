@@ -13,7 +13,6 @@ from tests.bench.servers import Server, forwarder, relay
 
 _MUST_REACH: Final = Target(Bound.VALUE_AT_MOST, 25.0)
 _FIRST: Final = 50  # connections before the measured ones: the first of everything costs more
-_SETTLE_SECONDS: Final = 1.0
 
 
 async def measure_memory(context: Context) -> list[Figure]:
@@ -29,10 +28,10 @@ async def measure_memory(context: Context) -> list[Figure]:
     )
     with forwarder(folder, core=context.cores.server) as bare:
         context.progress.say(f"memory: {count} idle connections to the forwarder")
-        baseline, _ = await _per_connection(bare, count)
+        baseline, _ = await _per_connection(bare, count, context.plan.settle_seconds)
     with relay(folder / "relay", core=context.cores.server, profile=context.profile_path("memory")) as ours:
         context.progress.say(f"memory: {count} idle, authenticated connections to the relay")
-        value, seconds = await _per_connection(ours, count)
+        value, seconds = await _per_connection(ours, count, context.plan.settle_seconds)
     return [
         Figure(
             name=f"memory of an idle connection ({count:,})",
@@ -47,14 +46,14 @@ async def measure_memory(context: Context) -> list[Figure]:
     ]
 
 
-async def _per_connection(server: Server, count: int) -> tuple[float, float]:
+async def _per_connection(server: Server, count: int, settle: float) -> tuple[float, float]:
     """Kilobytes a connection, and the seconds that connecting took."""
     first = await server.idle(range(_FIRST))
-    await asyncio.sleep(_SETTLE_SECONDS)
+    await asyncio.sleep(settle)
     before, start = machine.resident_bytes(server.pid), time.perf_counter()
     sockets = await server.idle(range(_FIRST, _FIRST + count))
     seconds = time.perf_counter() - start
-    await asyncio.sleep(_SETTLE_SECONDS)
+    await asyncio.sleep(settle)
     used = machine.resident_bytes(server.pid) - before
     for socket in first + sockets:
         socket.close()

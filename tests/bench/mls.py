@@ -33,6 +33,7 @@ from client_sdk.mls import (
     verify_key_package,
 )
 from tests.bench.context import Context
+from tests.bench.errors import UnexpectedError
 from tests.bench.figures import MICROSECONDS, Bound, Figure, Target
 from tests.bench.traffic import no_garbage_collection
 
@@ -40,10 +41,6 @@ _MUST_REACH: Final = Target(Bound.VALUE_AT_MOST, 400.0)
 _NOW: Final = 1_750_000_000
 _LIFETIME: Final = Lifetime(_NOW - 3600, _NOW + 3600)
 _PAYLOAD: Final = os.urandom(512)
-
-
-class MlsBenchError(Exception):
-    """A message did not come back as it was sent, so its time means nothing."""
 
 
 class _Everyone:
@@ -113,7 +110,7 @@ def two_members(suite: CipherSuite) -> tuple[GroupState, GroupState]:
     package = verify_key_package(bundle.key_package, suite=suite, auth=auth, now=_NOW)
     made = create_commit(group, (Add(package),), auth=auth, now=_NOW, rng=os.urandom)
     if made.welcome is None:
-        raise MlsBenchError("a commit with an Add made no Welcome")
+        raise UnexpectedError("a commit with an Add made no Welcome")
     return made.state, join_from_welcome(made.welcome, bundle, client, auth=auth, now=_NOW)
 
 
@@ -133,7 +130,7 @@ def _decrypt_all(state: GroupState, messages: list[bytes]) -> float:
     for message in messages:
         received = process_message(state, message, auth=auth, now=_NOW)
         if not isinstance(received, ApplicationReceived) or received.plaintext != _PAYLOAD:
-            raise MlsBenchError("a message was not what was sent")
+            raise UnexpectedError("a message was not what was sent")
         state = received.state
     return time.perf_counter() - start
 

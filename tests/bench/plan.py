@@ -22,6 +22,7 @@ class Plan:
     rate: int = 1000
     stored: int = 10_000
     idle: int = 5_000
+    settle_seconds: float = 1.0
     mls_messages: int = 1_500
     small_file: int = 10 * _MIB
     large_file: int = 200 * _MIB
@@ -39,6 +40,7 @@ TINY: Final = Plan(
     rate=200,
     stored=20,
     idle=5,
+    settle_seconds=0.05,
     mls_messages=5,
     small_file=_MIB // 16,
     large_file=_MIB // 4,

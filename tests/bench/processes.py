@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench import machine
+from tests.bench.errors import ProcessError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _END_SECONDS: Final = 30.0
 _MEASURE_SECONDS: Final = 120.0
-
-
-class ProcessError(Exception):
-    """A process that this benchmark needs did not do its part."""
 
 
 @contextlib.contextmanager

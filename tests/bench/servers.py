@@ -18,7 +18,8 @@ import aiohttp
 from relay.wire.ids import EngagementId, PortalId
 from tests.bench import device as dev
 from tests.bench.device import Device, Portal
-from tests.bench.processes import ROOT, ProcessError, first_line, running
+from tests.bench.errors import ProcessError
+from tests.bench.processes import ROOT, first_line, running
 from tests.bench.traffic import Pair
 from tests.bench.websocket import WebSocket
 
@@ -162,13 +163,16 @@ def _add_portal(environment: dict[str, str]) -> Portal:
 
 
 async def in_parallel(make: Callable[[int], Awaitable[_T]], numbers: range) -> list[_T]:
-    """Await `make` for each number, a few at a time."""
+    """Await `make` for each number, a few at a time; raises what the first that fails raises."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(number: int) -> _T:
         async with gate:
             return await make(number)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(number)) for number in numbers]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(number)) for number in numbers]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
     return [task.result() for task in tasks]

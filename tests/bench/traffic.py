@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgpack
 
+from tests.bench.errors import UnexpectedError
 from tests.bench.websocket import WebSocket
 
 _APPENDED: Final = 70
@@ -24,10 +25,6 @@ _QUIET: Final = frozenset({72, 83, 86})  # Opened, EngagementChanged, KeyPackage
 _MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _STALL_SECONDS: Final = 20.0  # without progress this long, something is broken and the measurement says so
 _UNLIMITED: Final = 2**32
-
-
-class TrafficError(Exception):
-    """The server did something that this load does not expect, so there is no figure."""
 
 
 class Bodies:
@@ -211,12 +208,12 @@ class Load:
         return self.completed - before
 
     async def stop(self) -> None:
-        """Send no more, and wait until everything sent is completed; raises `TrafficError` if it stalls."""
+        """Send no more, and wait until everything sent is completed; raises `UnexpectedError` if it stalls."""
         self._limit = 0
         await self.settle(sum(pair.sent for pair in self.pairs))
 
     async def transfer(self, count: int) -> None:
-        """Send so many messages of each pair and wait until they are completed; raises `TrafficError`."""
+        """Send so many messages of each pair and wait for their completion; raises `UnexpectedError`."""
         self._limit = max(pair.sent for pair in self.pairs) + count
         for pair in self.pairs:
             self._touch(pair)
@@ -241,14 +238,14 @@ class Load:
         return self._latencies
 
     async def settle(self, wanted: int) -> None:
-        """Wait, spinning, until so many messages are completed; raises `TrafficError` if it stalls."""
+        """Wait, spinning, until so many messages are completed; raises `UnexpectedError` if it stalls."""
         most, since = -1, time.perf_counter()
         while (completed := self.completed) < wanted:
             self._check()
             if completed > most:
                 most, since = completed, time.perf_counter()
             elif time.perf_counter() - since > _STALL_SECONDS:
-                raise TrafficError(f"no progress for {_STALL_SECONDS:.0f} s: {self._behind()}")
+                raise UnexpectedError(f"no progress for {_STALL_SECONDS:.0f} s: {self._behind()}")
             await _turn()
         self._check()
 
@@ -273,7 +270,7 @@ class Load:
             ended = pair.sender.ended or (None if pair.offline else pair.receiver.ended)
             self._fault = self._fault or ended
         if self._fault is not None:
-            raise TrafficError(self._fault)
+            raise UnexpectedError(self._fault)
 
 
 async def _turn() -> None:

@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable
 from typing import Final, cast
 
+from tests.bench.errors import ConnectionEndedError
+
 Handler = Callable[[bytes], None]
 
 _BINARY: Final = 0x82
@@ -21,10 +23,6 @@ _PONG: Final = 0x8A
 _MASK: Final = bytes(4)
 _CONNECT_SECONDS: Final = 30.0
 _RECEIVE_SECONDS: Final = 30.0
-
-
-class ConnectionEndedError(Exception):
-    """The server ended the connection, or never opened it."""
 
 
 class WebSocket(asyncio.Protocol):
@@ -61,13 +59,16 @@ class WebSocket(asyncio.Protocol):
         self._transport.write(_header(_BINARY, len(message)) + message)
 
     async def receive(self) -> bytes:
-        """The next message, while no `on_message` is set; raises `ConnectionEndedError`, `TimeoutError`."""
+        """The next message, while no `on_message` is set; raises `ConnectionEndedError`."""
         if not self._waiting:
             self._arrived = asyncio.get_running_loop().create_future()
             if self.ended is not None:
                 raise ConnectionEndedError(self.ended)
-            async with asyncio.timeout(_RECEIVE_SECONDS):
-                await self._arrived
+            try:
+                async with asyncio.timeout(_RECEIVE_SECONDS):
+                    await self._arrived
+            except TimeoutError:
+                raise ConnectionEndedError(f"nothing came for {_RECEIVE_SECONDS:.0f} s") from None
         return self._waiting.pop(0)
 
     def close(self) -> None:
