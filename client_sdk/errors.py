@@ -19,10 +19,10 @@ CoachRelayError
 │   └── CallRevealFailed           the call words' commitment does not open: the call ends
 ├── TrustError                     sending stops until a person decides
 │   └── ApprovalRequired           a further person waits to be admitted
-├── SecurityAlarm                  client_sdk.delivery.alarms: sending stops until a person has looked
-│   ├── StreamRolledBack, StreamReplaced, StreamForked, StreamSkipped, StreamGap
-│   ├── RelayContradiction, ClonedDevice, BundleMismatch, EpochRolledBack
-│   └── IdentityChanged, ManifestRolledBack, ManifestForked
+├── SecurityAlarm                  sending stops until a person has looked
+│   ├── StreamRolledBack, StreamReplaced, StreamForked, StreamSkipped, StreamGap  (client_sdk.delivery)
+│   ├── RelayContradiction, ClonedDevice, BundleMismatch, EpochRolledBack         (client_sdk.delivery)
+│   └── IdentityChanged, ManifestRolledBack, ManifestForked                       (client_sdk.identity)
 ├── VaultError                     the encrypted local store
 │   ├── VaultMissing, VaultExists, VaultInUse, VaultClosed
 │   ├── WrongPassphrase            also: the wrong raw key
@@ -46,7 +46,9 @@ Rooms with further errors (attachments, calls) hang them under ``CoachRelayError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -81,26 +83,26 @@ class ContentError(CoachRelayError):
     code = "content"
 
 
-class ContentMalformed(ContentError):  # noqa: N818  the names are the public contract
+class ContentMalformed(ContentError):
     """The bytes are no content: another structure than docs/PROTOCOL.md section 9 gives."""
 
     code = "content_malformed"
     fault = Fault.REMOTE
 
 
-class ContentInvalid(ContentError):  # noqa: N818
+class ContentInvalid(ContentError):
     """A field of the content is against its rule."""
 
     code = "content_invalid"
 
 
-class ContentTooBig(ContentError):  # noqa: N818
+class ContentTooBig(ContentError):
     """The content is longer than a message may be."""
 
     code = "content_too_big"
 
 
-class AnswerInvalid(ContentError):  # noqa: N818
+class AnswerInvalid(ContentError):
     """An answer does not fit the questions of its check-in."""
 
     code = "answer_invalid"
@@ -116,19 +118,19 @@ class IdentityError(CoachRelayError):
     fault = Fault.REMOTE
 
 
-class ManifestInvalid(IdentityError):  # noqa: N818
+class ManifestInvalid(IdentityError):
     """A manifest (a user's signed device list) does not parse, verify, or follow its predecessor."""
 
     code = "manifest_invalid"
 
 
-class ConversationInfoInvalid(IdentityError):  # noqa: N818
+class ConversationInfoInvalid(IdentityError):
     """The conversation's extension 0xF0C1 is missing, malformed, or changed in a way it never may."""
 
     code = "conversation_info_invalid"
 
 
-class CredentialRefused(IdentityError):  # noqa: N818
+class CredentialRefused(IdentityError):
     """A leaf or key package carries a credential that its user did not sign for."""
 
     code = "credential_refused"
@@ -140,7 +142,7 @@ class MembershipError(IdentityError):
     code = "membership"
 
 
-class UpdateRequired(IdentityError):  # noqa: N818
+class UpdateRequired(IdentityError):
     """The conversation requires features that this version of the SDK does not have."""
 
     code = "update_required"
@@ -154,7 +156,7 @@ class UpdateRequired(IdentityError):  # noqa: N818
         self.features = features
 
 
-class CallRevealFailed(IdentityError):  # noqa: N818
+class CallRevealFailed(IdentityError):
     """The caller's nonce does not open its commitment: somebody may stand between; the call ends."""
 
     code = "call_reveal_failed"
@@ -166,10 +168,47 @@ class TrustError(CoachRelayError):
     code = "trust"
 
 
-class ApprovalRequired(TrustError):  # noqa: N818
+class ApprovalRequired(TrustError):
     """A further person waits to be admitted: somebody in the conversation has to approve."""
 
     code = "approval_required"
+
+
+# Security alarms
+
+Fact = int | str
+"""One public fact of an alarm's evidence."""
+
+
+_UNTIL_THEN = "Nothing more is sent, and what you wrote is kept, until you decide."
+
+
+class SecurityAlarm(CoachRelayError):
+    """Root of the alarms: sending stops, and what waits is kept, until a person has looked.
+
+    ``sentence`` says what happened, why it matters and what to do, in words for a coach, not an engineer.
+    ``evidence`` holds public facts alone (positions, epochs, hashes, device ids; bytes as hex), never
+    content or keys, and stays out of the message, so that a logged alarm tells nothing about anybody.
+    """
+
+    code = "security_alarm"
+    fault = Fault.REMOTE
+
+    what: ClassVar[str] = "Something happened that should not happen."
+    why: ClassVar[str] = "This conversation may be under attack."
+    do: ClassVar[str] = (
+        "Reach the other person another way, tell them, and compare your safety numbers before you go on."
+    )
+
+    def __init__(self, **evidence: Fact | bytes) -> None:
+        super().__init__(self.sentence)
+        facts = {name: fact.hex() if isinstance(fact, bytes) else fact for name, fact in evidence.items()}
+        self.evidence: Mapping[str, Fact] = MappingProxyType(facts)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, why it matters, what to do."""
+        return f"{self.what} {self.why} {_UNTIL_THEN} {self.do}"
 
 
 # The encrypted local store
@@ -181,73 +220,73 @@ class VaultError(CoachRelayError):
     code = "vault"
 
 
-class VaultMissing(VaultError):  # noqa: N818
+class VaultMissing(VaultError):
     """There is no vault at this path."""
 
     code = "vault_missing"
 
 
-class VaultExists(VaultError):  # noqa: N818
+class VaultExists(VaultError):
     """A file stands where a new vault should be made; it is never overwritten."""
 
     code = "vault_exists"
 
 
-class VaultInUse(VaultError):  # noqa: N818
+class VaultInUse(VaultError):
     """Another process, or another part of this one, has the vault open."""
 
     code = "vault_in_use"
 
 
-class VaultClosed(VaultError):  # noqa: N818
+class VaultClosed(VaultError):
     """The vault, or the transaction, was used after its end."""
 
     code = "vault_closed"
 
 
-class WrongPassphrase(VaultError):  # noqa: N818
+class WrongPassphrase(VaultError):
     """The passphrase (or raw key) does not open this vault."""
 
     code = "wrong_passphrase"
 
 
-class VaultCorrupt(VaultError):  # noqa: N818
+class VaultCorrupt(VaultError):
     """The key is right, and the file is damaged, cut or altered: nothing in it is used."""
 
     code = "vault_corrupt"
 
 
-class VaultFormatUnknown(VaultError):  # noqa: N818
+class VaultFormatUnknown(VaultError):
     """The vault has a format this version does not know (most likely a newer one)."""
 
     code = "vault_format_unknown"
 
 
-class VaultFull(VaultError):  # noqa: N818
+class VaultFull(VaultError):
     """The disk is full: the transaction did not happen."""
 
     code = "vault_full"
 
 
-class VaultUnavailable(VaultError):  # noqa: N818
+class VaultUnavailable(VaultError):
     """The operating system does not let us read or write the file: the transaction did not happen."""
 
     code = "vault_unavailable"
 
 
-class KeyringUnavailable(VaultError):  # noqa: N818
+class KeyringUnavailable(VaultError):
     """The operating system's keyring cannot be used."""
 
     code = "keyring_unavailable"
 
 
-class KeyMissing(VaultError):  # noqa: N818
+class KeyMissing(VaultError):
     """The keyring has no key for this vault."""
 
     code = "key_missing"
 
 
-class UnknownItem(VaultError):  # noqa: N818
+class UnknownItem(VaultError):
     """The history has no such item."""
 
     code = "unknown_item"
@@ -262,13 +301,13 @@ class DeliveryError(CoachRelayError):
     code = "delivery"
 
 
-class OutboxFull(DeliveryError):  # noqa: N818
+class OutboxFull(DeliveryError):
     """Too many messages wait for the connection: this one was not taken."""
 
     code = "outbox_full"
 
 
-class RecordInvalid(DeliveryError):  # noqa: N818
+class RecordInvalid(DeliveryError):
     """A record that this device stored does not parse: fails closed, nothing in it is used."""
 
     code = "record_invalid"
@@ -284,19 +323,19 @@ class RelayError(CoachRelayError):
     fault = Fault.REMOTE
 
 
-class RelayUnreachable(RelayError):  # noqa: N818
+class RelayUnreachable(RelayError):
     """The relay does not answer; what was to be sent is kept and sent later."""
 
     code = "relay_unreachable"
 
 
-class AccessRefused(RelayError):  # noqa: N818
+class AccessRefused(RelayError):
     """The relay does not let this device in."""
 
     code = "access_refused"
 
 
-class RelayRefused(RelayError):  # noqa: N818
+class RelayRefused(RelayError):
     """The relay refused a request; ``code`` is the relay's own (docs/PROTOCOL.md section 2.3)."""
 
     code = "relay_refused"
@@ -306,7 +345,7 @@ class RelayRefused(RelayError):  # noqa: N818
         self.code = code
 
 
-class EngagementUnavailable(RelayError):  # noqa: N818
+class EngagementUnavailable(RelayError):
     """There is no such engagement, or it is not this user's (the two look the same), or it has ended."""
 
     code = "engagement_unavailable"

@@ -1,16 +1,13 @@
 """The rules of delivery: who has seen what, what to send again, and what means alarm. Pure."""
 
+from ..errors import Fact, SecurityAlarm
+from ..identity.alarms import IdentityChanged, ManifestForked, ManifestRolledBack
 from .alarms import (
     ALARMS,
     BundleMismatch,
     ClonedDevice,
     EpochRolledBack,
-    Fact,
-    IdentityChanged,
-    ManifestForked,
-    ManifestRolledBack,
     RelayContradiction,
-    SecurityAlarm,
     StreamForked,
     StreamGap,
     StreamReplaced,

@@ -1,5 +1,6 @@
 """Who is who: identity keys, signed device lists, membership rules, trust, safety numbers and call words."""
 
+from .alarms import IdentityChanged, ManifestForked, ManifestRolledBack
 from .conversation import EXTENSION_TYPE, ConversationInfo, Participant, group_id
 from .credentials import CredentialPolicy, check_participant, manifest_of
 from .keys import IdentityKeys, KeyPair, Rng, SignatureInvalid, generate_key_pair, verify_signature
@@ -36,11 +37,14 @@ __all__ = [
     "ConversationView",
     "CredentialPolicy",
     "DeviceFlags",
+    "IdentityChanged",
     "IdentityKeys",
     "KeyPair",
     "Leaf",
     "Manifest",
     "ManifestDevice",
+    "ManifestForked",
+    "ManifestRolledBack",
     "Participant",
     "Rng",
     "SignatureInvalid",

@@ -15,8 +15,8 @@ from typing import Self, cast
 from relay.wire.ids import UserId
 
 from ..content.packing import pack, unpack
-from ..delivery.alarms import IdentityChanged, ManifestForked, ManifestRolledBack
 from ..errors import ApprovalRequired, ManifestInvalid, RecordInvalid, UsageError
+from .alarms import IdentityChanged, ManifestForked, ManifestRolledBack
 from .keys import KEY_BYTES
 from .manifest import VerifiedManifest, verify_manifest
 

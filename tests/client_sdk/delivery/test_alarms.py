@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from client_sdk.delivery import ALARMS, SecurityAlarm, StreamForked, alarm_from
-from client_sdk.errors import CoachRelayError, Fault, RecordInvalid
+from client_sdk.delivery import ALARMS, StreamForked, alarm_from
+from client_sdk.errors import CoachRelayError, Fault, RecordInvalid, SecurityAlarm
 
 JARGON = (
     "epoch",
@@ -28,8 +28,8 @@ def test_an_alarm_says_what_why_and_what_to_do_without_jargon(alarm: type[Securi
     for part in (raised.what, raised.why, raised.do):
         assert part.endswith(".")
         assert part != SecurityAlarm.what
-    assert str(raised) == raised.sentence == f"{raised.what} {raised.why} {raised.do}"
-    assert "nothing more is sent" in raised.do.lower()
+    kept = "Nothing more is sent, and what you wrote is kept, until you decide."
+    assert str(raised) == raised.sentence == f"{raised.what} {raised.why} {kept} {raised.do}"
     assert not [word for word in JARGON if word in raised.sentence.lower().split()]
     assert raised.fault is Fault.REMOTE
     assert isinstance(raised, CoachRelayError)
