@@ -6,10 +6,10 @@ Started as `python -m client_sdk.demo.portal` with PORTAL_ID, PORTAL_API_KEY and
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import time
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -48,21 +48,12 @@ async def engagement(_request: web.Request) -> web.Response:
         raise web.HTTPBadGateway(text="the relay does not answer") from error
 
 
-async def main() -> None:
+def main() -> None:
     app = web.Application()
     app.add_routes([web.get("/token", token), web.post("/engagement", engagement)])
-    runner = web.AppRunner(app, handle_signals=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(os.environ.get("PORTAL_PORT", "8480"))).start()
-    print(f"portal: listening on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    port = int(os.environ.get("PORTAL_PORT", "8480"))
+    web.run_app(app, host="127.0.0.1", port=port, print=partial(print, flush=True))
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except (KeyboardInterrupt, web.GracefulExit):
-        raise SystemExit(0) from None
+    main()
