@@ -26,7 +26,6 @@ from relay.hub.rooms import Rooms
 from relay.hub.session import Session
 from relay.hub.settings import (
     CONCURRENT_READS,
-    TICK_SECONDS,
     EraseBlob,
     HubSettings,
     IceServersFor,
@@ -293,7 +292,7 @@ class Hub:
 
     def _keep_time(self) -> None:
         """Once a second: tokens, handshakes, devices that went on reading without saying so, the sweep."""
-        self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._keep_time)
+        self._tick = asyncio.get_running_loop().call_later(self.settings.tick_seconds, self._keep_time)
         self.tick()
 
     def tick(self) -> None:

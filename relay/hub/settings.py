@@ -27,7 +27,6 @@ CONGESTED_BYTES: Final = 2 * MIB
 SLOW_READER_BYTES: Final = 8 * MIB
 CONCURRENT_READS: Final = 16  # each holds at most a window in memory
 CACHED_ROOMS: Final = 8_192
-TICK_SECONDS: Final = 1.0  # how exactly token expiry and the handshake's time-out are kept
 CLAIM_RATE: Final = Rate(per_second=2, burst=128)  # key packages that one connection may claim
 MESSAGE_OVERHEAD_BYTES: Final = 4 * KIB
 
@@ -66,6 +65,7 @@ class HubSettings:
     rates: RateLimits = field(default_factory=RateLimits)
     reconnect_within_ms: int = 10_000  # over which devices are spread when the relay goes down
     sweep_seconds: float = 600
+    tick_seconds: float = 1.0  # how exactly token expiry and the handshake's time-out are kept
 
     def __post_init__(self) -> None:
         if not self.origins:
