@@ -15,6 +15,7 @@ from obstore.store import LocalStore
 
 from relay.blobs.errors import BlobStoreFull, BlobStoreUnavailable
 from relay.blobs.objects import ObjectBlobs, translated
+from relay.wire.ids import BlobId
 
 RESERVED_BYTES: Final = 256 * 1024 * 1024
 """Room that blobs leave on the disk: the database often shares it, and must still be able to write."""
@@ -50,13 +51,18 @@ class DirectoryBlobs(ObjectBlobs):
             if staged.stat().st_mtime < before:
                 staged.unlink(missing_ok=True)
 
+    async def append(self, blob: BlobId, data: bytes, /, *, offset: int) -> int:
+        with translated():
+            free = shutil.disk_usage(self._folder).free
+        if free < self._reserved_bytes + len(data):
+            raise BlobStoreFull("no room is left for blobs")
+        return await super().append(blob, data, offset=offset)
+
     async def _put(self, key: str, data: bytes) -> None:
         with translated():
             await asyncio.to_thread(self._publish, key, data)
 
     def _publish(self, key: str, data: bytes) -> None:
-        if shutil.disk_usage(self._folder).free < self._reserved_bytes + len(data):
-            raise BlobStoreFull("no room is left for blobs")
         staged = f"{_STAGING}/{secrets.token_hex(16)}"
         try:
             obstore.put(self._local, staged, data, use_multipart=False)

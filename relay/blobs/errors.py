@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay.errors import RequestError, StoreCorrupt, StoreFull, StoreUnavailable
 
 
-class BlobOffsetConflict(RequestError):  # noqa: N818  says what happened, as its siblings do
+class BlobOffsetConflict(RequestError):
     """The bytes do not begin where the blob ends; nothing was written."""
 
     code = "offset_conflict"

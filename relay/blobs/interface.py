@@ -45,4 +45,7 @@ class BlobStore(Protocol):
         """
 
     async def check(self) -> None:
-        """Write, read and erase a probe; raises `BlobStoreUnavailable` or `BlobStoreFull`."""
+        """Write and erase a probe; raises `BlobStoreUnavailable` or `BlobStoreFull`.
+
+        It passes while there is any room at all, also when none of it is for blobs any more.
+        """

@@ -1,1 +1,3 @@
 """The `coach-relay` command: one file a command."""
+
+__all__: list[str] = []

@@ -11,7 +11,7 @@ from relay.config import Settings
 from relay.http.blob_requests import BlobRequests
 from relay.http.connect import Connect
 from relay.http.downloads import Downloads
-from relay.http.health import Health
+from relay.http.health import Health, commit_check
 from relay.http.json_body import MAX_BODY_BYTES
 from relay.http.middleware import TLS, answer_errors, harden
 from relay.http.portal_api import PortalApi
@@ -45,7 +45,7 @@ def create_app(relay: Relay) -> RelayApp:
     """Join the relay's parts to an application; nothing is opened or started here."""
     settings = relay.settings
     requests = BlobRequests(relay.hub)
-    health = Health(relay.streams.check, relay.blobs.check)
+    health = Health(commit_check(relay.streams), relay.blobs.check)
     connect = Connect(relay.hub, max_connections=settings.max_connections)
     uploads = Uploads(
         requests, relay.blobs, max_bytes=settings.max_upload_bytes, max_at_once=settings.max_uploads

@@ -61,9 +61,8 @@ async def test_room_is_left_for_the_database(tmp_path: Path) -> None:
     blobs = DirectoryBlobs(tmp_path / "blobs", reserved_bytes=2 * free)
     with pytest.raises(BlobStoreFull):
         await blobs.append(A, b"sealed", offset=0)
-    with pytest.raises(BlobStoreFull):
-        await blobs.check()
     assert await blobs.size(A) == 0
+    await blobs.check()  # the relay can still serve everything else
     assert list((tmp_path / "blobs" / ".staging").iterdir()) == []
 
 

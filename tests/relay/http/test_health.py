@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,7 +14,8 @@ from relay.http import health
 from relay.http.health import Health
 from relay.http.problems import Problem
 from relay.http.server import drain
-from tests.relay.http.support import World
+from relay.wire.ids import EngagementId
+from tests.relay.http.support import World, world_in
 
 
 async def get(world: World, path: str) -> tuple[int, str]:
@@ -45,6 +47,27 @@ async def test_one_that_cannot_store_entries_is_not_ready(world: World) -> None:
     await world.running.relay.streams.close()
     assert await get(world, "/readyz") == (503, "store_unavailable")
     assert await get(world, "/livez") == (200, "ok")
+
+
+async def test_asking_leaves_nothing_in_the_store(world: World) -> None:
+    assert await get(world, "/readyz") == (200, "ok")
+    assert await world.running.relay.streams.view(EngagementId(f"eng_{'A' * 22}")) is None
+    assert [blob async for blob in world.running.relay.blobs.list()] == []
+
+
+async def test_without_room_for_uploads_it_still_serves(tmp_path: Path) -> None:
+    async with world_in(tmp_path, reserved_disk_bytes=2**50) as world:
+        assert await get(world, "/readyz") == (200, "ok")
+        engagement = await world.engagement("anna")
+        async with world.device("anna") as device:
+            await device.create_group(engagement)
+            tus = {"Tus-Resumable": "1.0.0", **await device.blob_access(engagement)}
+        async with world.http.post("/v1/blobs", headers={**tus, "Upload-Length": "1"}) as answer:
+            path = answer.headers["Location"]
+        kind = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+        async with world.http.patch(path, data=b"x", headers=tus | kind) as answer:
+            assert answer.status == 507
+            assert (await answer.json(content_type=None))["code"] == "store_full"
 
 
 async def test_one_that_cannot_store_blobs_is_not_ready(
