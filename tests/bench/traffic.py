@@ -208,7 +208,7 @@ class Load:
         return self.completed - before
 
     async def stop(self) -> None:
-        """Send no more, and wait until everything sent is completed; raises `UnexpectedError` if it stalls."""
+        """Send no more, and wait until everything sent is completed; raises `UnexpectedError`."""
         self._limit = 0
         await self.settle(sum(pair.sent for pair in self.pairs))
 
