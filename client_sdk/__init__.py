@@ -15,7 +15,7 @@ from .content import (
 )
 from .delivery import SecurityAlarm
 from .engagement import Engagement
-from .engine import Alarm, Delivery, Gap, Item, People, Person, Waiting, WaitReason
+from .engine import Alarm, Delivery, Gap, Item, People, Person, Ring, Waiting, WaitReason
 from .errors import CoachRelayError, Fault
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Person",
     "Profile",
     "Question",
+    "Ring",
     "SecurityAlarm",
     "Text",
     "Unknown",

@@ -11,6 +11,7 @@ from typing import Final
 
 import aiohttp
 
+from client_sdk.calls import CallSettings
 from client_sdk.content import Profile
 from client_sdk.engagement import Engagement
 from client_sdk.engine import Account, Engine, Files, create_account, spaces, token_subject
@@ -58,6 +59,7 @@ class Client:
         key: Key | None = None,
         name: str | None = None,
         allow_insecure: bool = False,
+        call_settings: CallSettings | None = None,
         environment: Environment | None = None,
         dial: Dial | None = None,
     ) -> AsyncIterator[Client]:
@@ -78,7 +80,8 @@ class Client:
         try:
             account = await _account(opened, token, name, env)
             async with aiohttp.ClientSession() as http:
-                engine = _engine(account, opened, address, token, env, dial, Path(vault), http)
+                settings = call_settings or CallSettings()
+                engine = _engine(account, opened, address, token, env, dial, Path(vault), http, settings)
                 engine.start()
                 try:
                     client = cls(engine)
@@ -211,6 +214,7 @@ def _engine(
     dial: Dial | None,
     path: Path,
     http: aiohttp.ClientSession,
+    call_settings: CallSettings,
 ) -> Engine:
     proof = DeviceProof(
         origin=address.origin,
@@ -231,4 +235,4 @@ def _engine(
         spool = path.with_name(path.name + ".files")
         return Files(engine, base=address.base, spool=spool, session=lambda: http)
 
-    return Engine(account, vault, env, make_link, make_files)
+    return Engine(account, vault, env, make_link, make_files, call_settings)

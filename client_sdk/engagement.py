@@ -7,16 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from client_sdk.attachments import OnProgress
+from client_sdk.calls import Call, Media
 from client_sdk.content import CheckIn, CheckInAnswer, Content, File, Text, check_answers
 from client_sdk.delivery import SecurityAlarm
 from client_sdk.engine import (
     AnyItem,
+    CallInviteItem,
     CheckInItem,
     Conversation,
     Engine,
     Item,
     People,
     Person,
+    Ring,
     Waiting,
     decisions,
     journal,
@@ -37,6 +40,7 @@ class Engagement:
     def __init__(self, engine: Engine, conversation: Conversation) -> None:
         self._engine = engine
         self._conversation = conversation
+        self._calls = engine.calls[conversation.id]
 
     def __repr__(self) -> str:
         return f"<Engagement {self.id}>"
@@ -99,13 +103,15 @@ class Engagement:
 
     # What was said
 
-    async def items(self) -> AsyncIterator[AnyItem]:
+    async def items(self) -> AsyncIterator[AnyItem | Ring]:
         """What comes from others, in its order, from where the application stopped the last time; never ends.
 
         Each item comes at least once: it counts as dealt with when the next one is asked for. Its `id` is the
         same at every delivery.
         """
         while True:
+            while self._calls.rings:
+                yield self._ring(*self._calls.rings.popleft())
             seen = self._conversation.standing.record.next_inbox
             for key, item in self._untaken():
                 if item is not None:
@@ -115,10 +121,16 @@ class Engagement:
             await self._engine.wait_until(partial(self._has_more, seen))
 
     def _has_more(self, seen: int) -> bool:
-        if self._conversation.standing.record.next_inbox > seen:
+        if self._calls.rings or self._conversation.standing.record.next_inbox > seen:
             return True
         with self._engine.vault.transaction() as tx:
             return bool(journal.waiting(tx, self.id, None, 1))
+
+    def _ring(self, call: Call, message_id: bytes) -> Ring:
+        invite = self._item(message_id)
+        if not isinstance(invite, CallInviteItem):
+            raise UsageError("A call rings without its invitation.")
+        return Ring(origin=invite.origin, call=call, media=invite.media)
 
     def _untaken(self) -> list[tuple[bytes, AnyItem | None]]:
         with self._engine.vault.transaction() as tx:
@@ -208,6 +220,23 @@ class Engagement:
     async def admit(self, person: Person) -> None:
         """A person lets somebody further into the conversation, visibly to all."""
         decisions.admit(self._conversation, UserId(person.user))
+
+    # Calls
+
+    async def call(
+        self,
+        *,
+        media: Media | str | Path | None = None,
+        record: str | Path | None = None,
+        video: bool = True,
+    ) -> Call:
+        """Call the others; `media` is what to send (a path is a file), `record` where to keep what comes.
+
+        Needs the extra `[calls]`. Raises `CallError`, or what `send` raises.
+        """
+        self._engine.check()
+        self._check_may_say()
+        return await self._calls.call(video=video, media=media, record=record)
 
     # Files
 

@@ -1,6 +1,7 @@
 """The loop that joins delivery rules, group, vault and transport."""
 
 from client_sdk.engine.account import Account, create_account, token_subject
+from client_sdk.engine.calling import Ring
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.engine import Engine
 from client_sdk.engine.files import Files
@@ -37,6 +38,7 @@ __all__ = [
     "Item",
     "People",
     "Person",
+    "Ring",
     "TextItem",
     "WaitReason",
     "Waiting",

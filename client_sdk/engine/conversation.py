@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -75,6 +75,8 @@ class Conversation:
         self._open_request = 0
         with vault.transaction() as tx:
             self.standing: Standing = load(tx, engagement)
+        self.stored: Callable[[Sequence[bytes], Sequence[bytes]], None] = lambda _placed, _said: None
+        """Told the ids of our messages that got their position, and of others' that came."""
         self.whispers = Whispers(engagement, context, vault, environment)
         self.whispers.follow(self.standing)
 
@@ -275,6 +277,7 @@ class Conversation:
             self._opened = None
         elif was is Phase.MEMBER and self.standing.record.phase is Phase.REJOINING:
             self.open()
+        self.stored(work.placed, work.said)
         self.go_on()
 
     # What follows

@@ -8,9 +8,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from client_sdk.calls import CallSettings
 from client_sdk.engine import key_packages, spaces
 from client_sdk.engine.account import Account
 from client_sdk.engine.admitting import Admissions
+from client_sdk.engine.calling import Calls
 from client_sdk.engine.context import Context
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.files import Files
@@ -38,6 +40,7 @@ class Engine:
         environment: Environment,
         make_link: Callable[[Engine], Link],
         make_files: Callable[[Engine], Files],
+        call_settings: CallSettings,
     ) -> None:
         self.account = account
         self.vault = vault
@@ -46,6 +49,8 @@ class Engine:
         self.requests = Requests(self.link)
         self.files = make_files(self)
         self.conversations: dict[EngagementId, Conversation] = {}
+        self.calls: dict[EngagementId, Calls] = {}
+        self._call_settings = call_settings
         self.listed = asyncio.Event()
         """Set once the relay has told, on the present connection, which engagements there are."""
         self.failure: BaseException | None = None
@@ -67,6 +72,7 @@ class Engine:
 
     async def stop(self) -> None:
         """End everything that runs; nothing that was said is lost by it."""
+        await asyncio.gather(*(calls.close() for calls in self.calls.values()))
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -84,7 +90,7 @@ class Engine:
         error = None if task.cancelled() else task.exception()
         if error is not None and self.failure is None:
             self.failure = error
-            self._notify()
+            self.notify()
 
     def check(self) -> None:
         """Raise what ended the engine, if something did: a fault of this program or of its disk."""
@@ -114,7 +120,8 @@ class Engine:
         finally:
             self._watchers.discard(changed)
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Something changed: whoever waits looks again."""
         for watcher in self._watchers:
             watcher.set()
 
@@ -123,7 +130,7 @@ class Engine:
         admissions = self._admissions.get(conversation.id)
         if admissions is not None:
             admissions.wake()
-        self._notify()
+        self.notify()
 
     def use_account(self, account: Account) -> None:
         """The user's own record has changed."""
@@ -140,7 +147,7 @@ class Engine:
     def connected(self, ready: fr.Ready) -> None:
         """A connection is ready: hear which engagements there are, and publish key packages."""
         self.spawn(self._begin(ready.key_packages_left))
-        self._notify()
+        self.notify()
 
     def disconnected(self) -> None:
         """The connection is gone."""
@@ -148,7 +155,7 @@ class Engine:
         self.requests.fail_all()
         for conversation in self.conversations.values():
             conversation.disconnected()
-        self._notify()
+        self.notify()
 
     def received(self, frames: Sequence[Incoming]) -> None:
         """The frames of one message, in their order."""
@@ -195,7 +202,7 @@ class Engine:
         for engagement in answer.engagements:
             self._on_engagement(engagement)
         self.listed.set()
-        self._notify()
+        self.notify()
         await self._publish(key_packages_left)
 
     def _on_engagement(self, engagement: fr.Engagement) -> None:
@@ -227,6 +234,8 @@ class Engine:
             conversation, requests=self.requests, vault=self.vault, environment=self.environment
         )
         self.spawn(admissions.run())
+        calls = self.calls[engagement] = Calls(self, conversation, self._call_settings)
+        conversation.stored = calls.stored
         return conversation
 
     # Key packages

@@ -49,6 +49,8 @@ class EphemeralMessage:
     epoch: int
     leaf: int
     device_key: bytes
+    authenticator: bytes = field(repr=False)
+    """The epoch authenticator of its epoch."""
     kind: str
     body: Body = field(repr=False)
 
@@ -72,6 +74,7 @@ class _Keys:
     def __init__(self, group: GroupState) -> None:
         self.group_id = group.group_id
         self.epoch = group.epoch
+        self.authenticator = group.epoch_authenticator
         self._exporter: GroupState | None = group
         self._device_keys = {m.leaf_index: m.leaf_node.signature_key for m in group.members}
         self._keys: dict[int, bytes] = {}
@@ -164,7 +167,7 @@ class EphemeralBox:
             raise EphemeralRefused("The message was seen already.")
         kind, body = _decrypt(keys.key(sealed.leaf), header, sealed)
         self._last_counter[place] = sealed.counter
-        return EphemeralMessage(sealed.epoch, sealed.leaf, device_key, kind, body)
+        return EphemeralMessage(sealed.epoch, sealed.leaf, device_key, keys.authenticator, kind, body)
 
     def _keys_of(self, epoch: int, now: float) -> _Keys:
         if self._past is not None and now > self._past_until:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
-from client_sdk.content import Envelope, Profile, Receipt
+from client_sdk.content import CallInvite, Envelope, Profile, Receipt
 from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm
 from client_sdk.engine import journal, trusting
 from client_sdk.engine.commits import extend, foreign_commit
@@ -220,5 +221,7 @@ def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: Applic
         payload=said.serialize(),
         mine=False,
     )
-    if journal.keep(work, item):
+    # An invitation to a call is shown while it rings, and in the history; nobody deals with it later.
+    keep = work.tx.add_item if isinstance(envelope.content, CallInvite) else partial(journal.keep, work)
+    if keep(item):
         work.said.append(envelope.id)

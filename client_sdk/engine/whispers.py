@@ -27,7 +27,8 @@ class Whisper:
     """An ephemeral message from a device that is a member now."""
 
     sender: Leaf
-    epoch: int
+    authenticator: bytes = field(repr=False)
+    """The epoch authenticator of the epoch that it is sealed under."""
     kind: str
     body: Body = field(repr=False)
 
@@ -83,7 +84,7 @@ class Whispers:
         view = self._standing.view
         senders = [leaf for leaf in view.leaves if leaf.device_key == message.device_key] if view else []
         if senders:  # whoever was removed since is not heard any more
-            self.heard(Whisper(senders[0], message.epoch, message.kind, message.body))
+            self.heard(Whisper(senders[0], message.authenticator, message.kind, message.body))
 
     def _counter(self) -> int:
         if self._next >= self._end:
