@@ -35,37 +35,37 @@ class SourceError(AttachmentError):
     code = "attachment_source"
 
 
-class SourceUnreadable(SourceError):  # noqa: N818  the names are the public contract
+class SourceUnreadable(SourceError):
     """The file to be sent cannot be read: missing, not permitted, or no regular file."""
 
     code = "attachment_source_unreadable"
 
 
-class SourceChanged(SourceError):  # noqa: N818
+class SourceChanged(SourceError):
     """The file changed while it was sealed: nothing of it was kept; send it again."""
 
     code = "attachment_source_changed"
 
 
-class AttachmentTooLarge(SourceError):  # noqa: N818
+class AttachmentTooLarge(SourceError):
     """The file is larger than the relay takes."""
 
     code = "attachment_too_large"
 
 
-class StorageFailed(AttachmentError):  # noqa: N818
+class StorageFailed(AttachmentError):
     """This device's disk did not take or give the bytes; nothing half-written is left."""
 
     code = "attachment_storage_failed"
 
 
-class SpoolMissing(AttachmentError):  # noqa: N818
+class SpoolMissing(AttachmentError):
     """The sealed copy is no longer on this device: seal or download it again."""
 
     code = "attachment_spool_missing"
 
 
-class SealedFileInvalid(AttachmentError):  # noqa: N818
+class SealedFileInvalid(AttachmentError):
     """What the relay gave is not what the sender sealed: nothing of it was kept."""
 
     code = "attachment_invalid"
@@ -97,13 +97,13 @@ class TransferError(AttachmentError):
     fault = Fault.REMOTE
 
 
-class TransferInterrupted(TransferError):  # noqa: N818
+class TransferInterrupted(TransferError):
     """The transfer was tried as often as allowed; tried again later it continues where it stopped."""
 
     code = "attachment_transfer_interrupted"
 
 
-class TransferRefused(TransferError):  # noqa: N818
+class TransferRefused(TransferError):
     """The relay refuses the transfer, and trying again would not help."""
 
     code = "attachment_transfer_refused"
@@ -113,7 +113,7 @@ class TransferRefused(TransferError):  # noqa: N818
         self.status = status
 
 
-class BlobGone(TransferError):  # noqa: N818
+class BlobGone(TransferError):
     """The relay no longer has the file: it was erased when its retention was over, or never named."""
 
     code = "attachment_gone"

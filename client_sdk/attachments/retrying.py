@@ -19,7 +19,7 @@ ATTEMPTS: Final = 10
 """In a row, moving nothing: with waits of up to 30 s about two minutes without the relay."""
 
 
-class TryAgain(Exception):  # noqa: N818  internal: it never leaves the room
+class TryAgain(Exception):
     """The relay answered in a way that another attempt may mend."""
 
 

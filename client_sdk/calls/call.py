@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,8 +150,9 @@ class Call:
     ) -> Self:
         """Begin an outgoing call; whoever does so sends the invitation, then says `invite_stored`.
 
-        ``media`` is what to send (a path is a file), ``record`` where to keep what arrives. Raises
-        MediaUnavailable, RecordingFailed or CallsUnavailable, and there is no call then.
+        ``media`` is what to send (a path is a file; None: nothing, only receive), ``record`` the new MP4 file
+        for what arrives. Raises MediaUnavailable, RecordingFailed or CallsUnavailable, and there is no call
+        then.
         """
         call = cls(context, signals, Role.CALLER, settings)
         try:
@@ -245,7 +247,10 @@ class Call:
     async def accept(
         self, *, media: Media | str | Path | None = None, record: str | Path | None = None
     ) -> Self:
-        """Take an incoming call. Raises CallNotPossible, or as `invite` does; then it rings on."""
+        """Take an incoming call; ``media`` and ``record`` as in `invite`, without media it only receives.
+
+        Raises CallNotPossible, or as `invite` does; then it rings on.
+        """
         if self._opening:
             raise CallNotPossible("The call is being accepted already.")
         if self.role is not Role.CALLEE or self.state not in (Phase.INVITING, Phase.RINGING):
@@ -307,7 +312,7 @@ class Call:
     def peer_invited(self, seq: int) -> bool:
         """Glare: the other side has invited at ``seq``. True: this call gave way, accept that one."""
         self._feed(PeerInvited(seq))
-        return self.state is Phase.ENDED
+        return self.end is not None and self.end.reason == "glare"
 
     def ended_elsewhere(self, outcome: Outcome) -> None:
         """The conversation says how it ended (`call.ended`)."""
@@ -390,6 +395,9 @@ class Call:
         except CoachRelayError as error:  # as if it had got lost on the way: what matters is sent again
             _log.debug("a call's message could not be sent: %s", error.code)
             return
+        except Exception as error:  # the call goes on: the negotiation outlives lost messages
+            _log.error("a call's message failed: %s %s", type(error).__name__, _place(error))
+            return
         if action.offer is not None:
             self._feed(OfferSent(action.offer.attempt, authenticator))
 
@@ -413,7 +421,7 @@ class Call:
         if error is None:
             return
         if not isinstance(error, CoachRelayError):
-            _log.error("the media of a call failed: %s", type(error).__name__, exc_info=error)
+            _log.error("the media of a call failed: %s %s", type(error).__name__, _place(error))
         if isinstance(action, MakeOffer | MakeAnswer | ApplyAnswer):
             self._feed(MediaLost(action.attempt))
 
@@ -451,3 +459,9 @@ class Call:
         if self.end.alarm is not None:
             raise self.end.alarm
         raise CallNotConnected(outcome=self.end.outcome.value, reason=self.end.reason)
+
+
+def _place(error: BaseException) -> str:
+    """Where an error came from; its message may tell addresses, so it stays out of logs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

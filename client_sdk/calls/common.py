@@ -148,20 +148,22 @@ def take_candidate(state: Negotiation, event: Received, now: float) -> Step:
     candidate = event.message
     if not isinstance(candidate, Candidate) or not is_peer(state, event):
         return state, ()
-    newest = 0 if state.attempt is None else state.attempt.number
-    if state.attempt is not None and candidate.attempt == newest and state.attempt.theirs is not None:
-        return state, (AddCandidate(candidate),)
-    if candidate.attempt < newest or len(state.candidates) >= MAX_CANDIDATES:
+    attempt = state.attempt or Attempt(number=0)
+    used = attempt.candidates if candidate.attempt == attempt.number else 0
+    if candidate.attempt == attempt.number and attempt.theirs is not None and used < MAX_CANDIDATES:
+        return replace(state, attempt=replace(attempt, candidates=used + 1)), (AddCandidate(candidate),)
+    if candidate.attempt < attempt.number or used + len(state.candidates) >= MAX_CANDIDATES:
         return state, ()
     return replace(state, candidates=(*state.candidates, candidate)), ()
 
 
 def kept_candidates(state: Negotiation) -> Step:
     """Hand over what was kept for the newest attempt, whose description has come."""
-    newest = 0 if state.attempt is None else state.attempt.number
-    ready = tuple(AddCandidate(c) for c in state.candidates if c.attempt == newest)
-    later = tuple(c for c in state.candidates if c.attempt > newest)
-    return replace(state, candidates=later), ready
+    if state.attempt is None:
+        return state, ()
+    ready = tuple(AddCandidate(c) for c in state.candidates if c.attempt == state.attempt.number)
+    later = tuple(c for c in state.candidates if c.attempt > state.attempt.number)
+    return replace(state, candidates=later, attempt=replace(state.attempt, candidates=len(ready))), ready
 
 
 def is_peer(state: Negotiation, event: Received) -> bool:

@@ -119,5 +119,7 @@ def blank_frame(frame: Any) -> Any:
             plane.update(bytes([value]) * plane.buffer_size)
     else:
         return None
-    blank.pts, blank.time_base = frame.pts, frame.time_base
+    blank.pts = frame.pts
+    if frame.time_base is not None:
+        blank.time_base = frame.time_base
     return blank

@@ -156,7 +156,7 @@ class _Pictures:
         self._size = size
         self._last = -1
         self._fitting: dict[tuple[int, int, str], Any] = {}
-        self._stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "g": "60"})
+        self._stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "g": "30"})
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, VIDEO_CLOCK)

@@ -14,6 +14,8 @@ from client_sdk.calls.errors import DescriptionRefused
 from client_sdk.calls.messages import MAX_SDP_CHARS
 
 KINDS: Final = frozenset({"audio", "video"})
+MAX_CANDIDATES: Final = 100
+"""Addresses that one description may send us to (RFC 8445 section 6.1.2.5 bounds the checks alike)."""
 _TEXT: Final = re.compile(r"(?:[\x20-\x7e]*\r?\n)+")
 _FINGERPRINT: Final = re.compile(r"a=fingerprint:([A-Za-z0-9-]+) ([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+)")
 _MEDIA: Final = re.compile(r"m=([a-z]+) ([0-9]{1,5}) [A-Z/]+ .+")
@@ -30,11 +32,13 @@ class Description:
 def read_description(sdp: str, *, allowed: frozenset[str] = KINDS) -> Description:
     """Read a description whose media sections are of ``allowed`` kinds, each at most once.
 
-    Raises DescriptionRefused: none or several different SHA-256 fingerprints, a section without one, other
-    media, or lines that parsers could take differently.
+    Raises DescriptionRefused: too many addresses, none or several different SHA-256 fingerprints, a section
+    without one, other media, or lines that parsers could take differently.
     """
     if len(sdp) > MAX_SDP_CHARS or not _TEXT.fullmatch(sdp):
         raise DescriptionRefused("The session description is not plain lines of text, or too long.")
+    if sdp.count("a=candidate:") > MAX_CANDIDATES:
+        raise DescriptionRefused("The session description names too many addresses.")
     session, *sections = _sections(sdp)
     found = [_fingerprints(section) for section in (session, *sections)]
     values = {value for section in found for value in section}

@@ -29,8 +29,8 @@ FAREWELLS: Final = 3
 """How often a hang-up or a refusal is said: nothing answers it."""
 MAX_REPLIES: Final = 16
 """Messages about an ended call that are answered with a hang-up."""
-MAX_CANDIDATES: Final = 32
-"""Trickled candidates kept until the description they belong to has come."""
+MAX_CANDIDATES: Final = 64
+"""Trickled candidates of one attempt, those included that wait for its description."""
 
 
 class Role(StrEnum):
@@ -104,6 +104,8 @@ class Attempt:
     """The epoch authenticator of the offer's epoch."""
     words: tuple[str, ...] | None = field(default=None, repr=False)
     media_up: bool = False
+    candidates: int = 0
+    """Trickled ones that were used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -454,10 +454,25 @@ def test_candidates_wait_for_their_description_and_are_bounded() -> None:
     assert sum(isinstance(a, AddCandidate) for a in actions) == MAX_CANDIDATES
     assert ben.state.candidates == ()
     late = Received(world.caller.id, ANNA, Candidate(1, "candidate:x", "0", 0), world.authenticator())
-    _, actions = step(ben.state, late, world.now)
-    assert actions == (AddCandidate(Candidate(1, "candidate:x", "0", 0)),)
+    assert step(ben.state, late, world.now) == (ben.state, ())
+
+
+def test_candidates_that_come_after_the_description_are_used_and_bounded() -> None:
+    world = ringing()
+    (ben,) = world.callees
+    world.happen(ben, Accepted())
+    world.deliver(from_device(world.caller, ben, Offer(ben.id, 1, description("a"), bytes(32)), world))
+    late = Received(world.caller.id, ANNA, Candidate(1, "candidate:x", "0", 0), world.authenticator())
+    used = 0
+    for _ in range(MAX_CANDIDATES + 5):
+        ben.state, actions = step(ben.state, late, world.now)
+        used += len(actions)
+    assert used == MAX_CANDIDATES
+    assert len(ben.state.candidates) == 0
     stale = replace(late, message=Candidate(0, "candidate:x", "0", 0))
-    assert step(ben.state, stale, world.now)[1] == ()
+    assert step(ben.state, stale, world.now) == (ben.state, ())
+    stranger = replace(late, device=bytes(16), message=Candidate(2, "candidate:x", "0", 0))
+    assert step(ben.state, stranger, world.now) == (ben.state, ())
 
 
 # Persons, ends
