@@ -1,0 +1,60 @@
+"""docs/OPERATIONS.md: what it tells an operator to do works."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from relay.wire import frames as fr
+from tests.relay.cli.processes import PATIENCE, ROOT, environment, relay_process, start
+from tests.relay.cli.test_serve import add_portal
+from tests.relay.http.support import PORTAL, Peers
+
+TEXT = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+
+
+def commands_after(marker: str) -> list[str]:
+    found = re.search(re.escape(marker) + r"\n```sh\n(.*?)```", TEXT, re.S)
+    assert found is not None
+    return found[1].splitlines()
+
+
+async def run(command: str, folder: Path) -> None:
+    process = await start(shlex.split(command), environment(), folder)
+    async with asyncio.timeout(PATIENCE):
+        output, errors = await process.communicate()
+    assert process.returncode == 0, (output + errors).decode()
+
+
+async def test_a_copy_made_while_the_relay_runs_can_be_served(tmp_path: Path) -> None:
+    copy = tmp_path / "copy" / "data"
+    copy.mkdir(parents=True)
+    async with relay_process(tmp_path) as relay, aiohttp.ClientSession(relay.url) as http:
+        keys = await add_portal(relay.data)
+        peers = Peers(relay.url, http, {PORTAL: keys})
+        engagement = await peers.engagement("anna", "ben")
+        async with peers.device("anna") as device:
+            await device.create_group(engagement)
+            for command in commands_after("<!-- executed by tests/deploy/test_operations.py -->"):
+                replaced = command.replace("DATA", relay.data).replace("COPY", str(copy))
+                await run(re.sub("^python ", f"{sys.executable} ", replaced), tmp_path)
+        assert await relay.stop() == 0
+    async with relay_process(tmp_path / "copy") as restored, aiohttp.ClientSession(restored.url) as http:
+        peers = Peers(restored.url, http, {PORTAL: keys})
+        async with peers.device("anna") as device:
+            await device.send(fr.Open(1, engagement, 0))
+            assert (await device.wait_for(fr.Opened)).head == 1
+        assert await restored.stop() == 0
+
+
+def test_every_file_and_setting_that_it_names_is_there() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
+        assert (ROOT / "docs" / target).exists(), target
+    config = (ROOT / "deploy" / "coach-relay.toml").read_text(encoding="utf-8")
+    for name in re.findall(r"`([a-z]+_[a-z_]+)`", TEXT):
+        assert f"# {name} = " in config or name in ("token_invalid", "signature_invalid", "store_full"), name
