@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from relay.http import strict_json
 from relay.http.problems import Problem, malformed
 
 MAX_BODY_BYTES: Final = 64 * 1024  # a roster of 32 people is about 4 KiB
 BODY_SECONDS: Final = 10.0  # such a body comes in one packet or a few
+
+
+BODY_FAULTS: Final = (ConnectionError, ClientError, PayloadEncodingError, web.RequestPayloadError)
+"""What reading a body raises when the peer broke off, or sent no HTTP."""
 
 
 async def read_object(
@@ -59,6 +64,8 @@ async def _read(request: web.Request) -> bytes:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     raise _too_big()
+    except BODY_FAULTS:
+        raise malformed("The body broke off.") from None
     except TimeoutError:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"The body took longer than {BODY_SECONDS:.0f} s."

@@ -27,6 +27,7 @@ _STATUS: Final = MappingProxyType(
         "ended": HTTPStatus.CONFLICT,
         "record_conflict": HTTPStatus.CONFLICT,
         "offset_conflict": HTTPStatus.CONFLICT,
+        "locked": HTTPStatus.LOCKED,
         "too_big": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
         "store_full": HTTPStatus.INSUFFICIENT_STORAGE,
@@ -41,6 +42,7 @@ _DETAIL: Final = MappingProxyType(
         "not_found": "There is no such object, or it is not yours.",
         "ended": "The engagement has ended.",
         "record_conflict": "The object was changed by another request at the same time.",
+        "locked": "Another request is writing; try again in a moment.",
         "rate_limited": "Too many requests; try again later.",
         "store_full": "The relay has no room left.",
         "store_unavailable": "The relay's storage does not answer; try again later.",
@@ -89,7 +91,7 @@ def problem_of(error: RelayError | WireError) -> Problem:
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL, _DETAIL["internal"])
     status = _STATUS[code]
     detail = _DETAIL.get(code) or (error.detail if isinstance(error, WireError) else str(error))
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503, 507) else {}
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (423, 429, 503, 507) else {}
     return Problem(status, code, detail, headers=headers)
 
 

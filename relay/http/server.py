@@ -125,6 +125,7 @@ def _runner(app: web.Application) -> web.AppRunner:
         shutdown_timeout=CLOSE_SECONDS,
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
+        auto_decompress=False,  # nobody sends us compressed bodies, but for bombs
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp import StreamReader
 
+from relay.errors import RequestError
 from relay.wire.ids import BlobId
 
 IDLE_SECONDS: Final = 30.0  # how long a request may send nothing
@@ -21,6 +22,12 @@ TURN_SECONDS: Final = 10.0  # an interrupted request has at most one part left t
 
 class Interrupted(Exception):
     """A newer request works on the same upload now."""
+
+
+class Busy(RequestError):
+    """Another request keeps the turn: it is writing, and the store takes long."""
+
+    code = "locked"
 
 
 class Turn:
@@ -63,13 +70,12 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, blob: BlobId) -> AsyncIterator[Turn]:
-        """Wait for the turn on an upload; raises TimeoutError if nobody lets go of it."""
+        """Wait for the turn on an upload; raises `Busy` if nobody lets go of it."""
         turn = self._turns.setdefault(blob, Turn())
         turn.requests += 1
         try:
             turn.interrupt()
-            async with asyncio.timeout(TURN_SECONDS):
-                await turn.lock.acquire()
+            await _acquire(turn.lock)
             try:
                 yield turn
             finally:
@@ -78,3 +84,11 @@ class Turns:
             turn.requests -= 1
             if not turn.requests:
                 del self._turns[blob]
+
+
+async def _acquire(lock: asyncio.Lock) -> None:
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await lock.acquire()
+    except TimeoutError:
+        raise Busy("another request is writing") from None

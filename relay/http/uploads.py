@@ -9,12 +9,13 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
-from aiohttp import ClientError, web
+from aiohttp import web
 
 from relay.blobs import PART_BYTES, BlobStore
 from relay.core.uploads import UploadRecord
 from relay.errors import NotFound
 from relay.http.blob_requests import BlobRequests, Places, blob_id
+from relay.http.json_body import BODY_FAULTS
 from relay.http.problems import Problem, malformed
 from relay.http.turns import IDLE_SECONDS, Interrupted, Turn, Turns
 from relay.wire.ids import BlobId
@@ -134,7 +135,7 @@ class Uploads:
             fault = _problem(409, "offset_conflict", "Another request goes on with this upload.")
         except TimeoutError:
             fault = _problem(408, "request_timeout", f"Nothing came for {IDLE_SECONDS:.0f} s.")
-        except (ClientError, ConnectionError, EOFError, web.HTTPException):
+        except BODY_FAULTS:
             fault = _problem(400, "malformed", "The body broke off.")
         offset = await writer.flush()
         await self._settle(record, offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,13 @@ async def test_a_body_has_a_bound_however_it_is_sent(world: World) -> None:
             assert await problem(answer) == (413, "too_big")
 
 
+async def test_a_compressed_body_is_not_unpacked(world: World) -> None:
+    bomb = gzip.compress(b'{"participants": []}' + b" " * 50_000_000)
+    headers = world.bearer() | JSON | {"Content-Encoding": "gzip"}
+    async with world.http.post("/v1/engagements", data=bomb, headers=headers) as answer:
+        assert await problem(answer) == (400, "malformed")
+
+
 async def test_a_body_has_time_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_body, "BODY_SECONDS", 0.1)
     never = asyncio.Event()
@@ -210,6 +218,24 @@ async def test_a_body_has_time_bounds(world: World, monkeypatch: pytest.MonkeyPa
     async with world.http.post("/v1/engagements", data=stuck(), headers=world.bearer() | JSON) as answer:
         assert await problem(answer) == (408, "request_timeout")
     never.set()
+
+
+@pytest.mark.parametrize("end", [b"what is this?\r\n", b"ffffffffffffffffffff\r\n", None])
+async def test_a_body_that_breaks_off_is_a_fault_of_the_peer(world: World, end: bytes | None) -> None:
+    host, port = world.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    headers = {**world.bearer(), **JSON, "Host": host, "Transfer-Encoding": "chunked"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f'POST /v1/engagements HTTP/1.1\r\n{head}\r\n3\r\n{{"p\r\n'.encode())
+    if end is None:
+        writer.write_eof()
+    else:
+        writer.write(end)
+    async with asyncio.timeout(10):
+        answer = await reader.readline()
+    assert not answer or answer.split()[1] == b"400"
+    writer.close()
+    assert (await call(world, "GET", "/v1/engagements/x"))[0] == 404  # it goes on serving
 
 
 async def test_an_end_takes_no_body(world: World) -> None:

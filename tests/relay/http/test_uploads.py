@@ -371,6 +371,46 @@ async def test_a_request_that_sends_nothing_is_ended_and_its_bytes_kept(
     silent.writer.close()
 
 
+async def test_a_request_does_not_wait_for_ever_for_one_that_writes(
+    uploader: Uploader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.1)
+    blobs = uploader.world.running.relay.blobs
+    append = blobs.append
+    writing, going_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(blob: BlobId, data: bytes, /, *, offset: int) -> int:
+        writing.set()
+        await going_on.wait()
+        return await append(blob, data, offset=offset)
+
+    monkeypatch.setattr(blobs, "append", slow)
+    path = await uploader.create(5)
+    first = asyncio.create_task(uploader.patch(path, 0, b"12345"))
+    await writing.wait()
+    status, headers = await uploader.patch(path, 0, b"12345")
+    assert status == 423
+    assert headers["Retry-After"]
+    going_on.set()
+    assert (await first)[0] == 204
+    assert await uploader.offset(path) == 5
+
+
+async def test_a_body_that_is_no_http_is_a_fault_of_the_peer(uploader: Uploader) -> None:
+    path = await uploader.create(100)
+    host, port = uploader.world.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    headers = {**PATCH, **uploader.access, "Host": host, "Upload-Offset": "0", "Transfer-Encoding": "chunked"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"PATCH {path} HTTP/1.1\r\n{head}\r\n5\r\n12345\r\n".encode())
+    await writer.drain()
+    writer.write(b"what is this?\r\n")
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    assert await uploader.offset(path) in (0, 5)
+
+
 async def test_uploads_at_once_are_bounded(uploader: Uploader) -> None:
     hanging = [
         await HalfPatch.send(uploader, await uploader.create(MIB + 1), b"x", promised=MIB + 1)
