@@ -7,8 +7,8 @@ import unicodedata
 from typing import Final
 
 FALLBACK: Final = "file"
-MAX_BYTES: Final = 254
-"""One below what common file systems take (255): a reserved name grows by one character."""
+MAX_BYTES: Final = 255
+"""Of UTF-8: what common file systems take."""
 MAX_SUFFIX_BYTES: Final = 32
 """A longer "suffix" is no file type; it is cut like the rest."""
 
@@ -34,8 +34,7 @@ def safe_name(name: str) -> str:
     """
     components = [_strip(_visible(part)) for part in _SEPARATORS.split(name)]
     base = next((part for part in reversed(components) if part), FALLBACK)
-    base = _cut(base)
-    return f"_{base}" if _RESERVED.match(base) else base
+    return _cut(f"_{base}" if _RESERVED.match(base) else base)
 
 
 def numbered_name(name: str, number: int) -> str:

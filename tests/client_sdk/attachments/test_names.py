@@ -89,6 +89,7 @@ PARTS = st.lists(NASTY | st.text(max_size=12) | st.text("ab.", min_size=200, max
 @example("CON" + " " * 300 + ".txt")
 @example("a" * 252 + " .b")
 @example("a" * 250 + "." * 20 + "b")
+@example("CON." + "a" * 300)
 @example("aux\u200b")
 @example("\u200b.\u200b.")
 @example("<" + "\u0338")
