@@ -19,6 +19,7 @@ from relay.wire.ids import (
     DeviceId,
     EngagementId,
     PortalId,
+    UserId,
     device_id,
     label,
     parse_blob_id,
@@ -31,13 +32,13 @@ from relay.wire.ids import (
 from relay.wire.limits import MAX_HANDSHAKE_MESSAGE_BYTES, MAX_MESSAGE_BYTES
 
 STREAM = EngagementId("eng_" + "s" * 21 + "A")
-HELLO = fr.Hello((1,), b"n" * 32)
-CHALLENGE = fr.Challenge(1, b"n" * 32)
-PROOF = fr.Authenticate("token", b"k" * 32, b"s" * 64)
-READY = fr.Ready(DeviceId(b"d" * 16), PortalId("p"), fr.UserId("u"), 1, 0, 1, 1, 1)
-GOODBYE = fr.Goodbye("draining", "", 5)
-ACK = fr.Ack(STREAM, 1)
-APPENDED = fr.Appended(STREAM, (fr.AppendResult(1, 1),))
+HELLO: Any = fr.Hello((1,), b"n" * 32)
+CHALLENGE: Any = fr.Challenge(1, b"n" * 32)
+PROOF: Any = fr.Authenticate("token", b"k" * 32, b"s" * 64)
+READY: Any = fr.Ready(DeviceId(b"d" * 16), PortalId("p"), UserId("u"), 1, 0, 1, 1, 1)
+GOODBYE: Any = fr.Goodbye("draining", "", 5)
+ACK: Any = fr.Ack(STREAM, 1)
+APPENDED: Any = fr.Appended(STREAM, (fr.AppendResult(1, 1),))
 
 
 # Ids
@@ -210,22 +211,26 @@ def ready_pair() -> tuple[Connection, Connection]:
     return relay, device
 
 
+def states(*connections: Connection) -> set[State]:
+    return {connection.state for connection in connections}
+
+
 def test_both_sides_go_through_the_states_together() -> None:
     relay, device = Connection(Side.RELAY), Connection(Side.DEVICE)
-    assert relay.state is device.state is State.GREETING
+    assert states(relay, device) == {State.GREETING}
     device.sent(HELLO)
     assert relay.received(HELLO)
     relay.sent(CHALLENGE)
     device.received(CHALLENGE)
-    assert relay.state is device.state is State.AUTHENTICATING
+    assert states(relay, device) == {State.AUTHENTICATING}
     device.sent(PROOF)
     assert relay.received(PROOF)
     relay.sent(READY)
     device.received(READY)
-    assert relay.state is device.state is State.READY
+    assert states(relay, device) == {State.READY}
     relay.sent(GOODBYE)
     device.received(GOODBYE)
-    assert relay.state is device.state is State.DRAINING
+    assert states(relay, device) == {State.DRAINING}
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -233,7 +238,8 @@ def test_both_sides_go_through_the_states_together() -> None:
 def test_only_what_the_table_lists_passes(state: State, kind: type) -> None:
     relay = Connection(Side.RELAY)
     relay._enter(state)
-    frame = kind.__new__(kind, *range(len(kind._fields)))  # type: ignore[attr-defined]  # a named tuple's
+    fields: Any = getattr(kind, "_fields", ())
+    frame: Any = kind(*fields)
     row = TABLE[state]
     if kind in row.from_device:
         assert relay.received(frame)
