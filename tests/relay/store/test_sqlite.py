@@ -321,7 +321,12 @@ async def test_a_directory_on_a_failing_disk(disk: type[FailingDisk], tmp_path: 
 async def test_calls_that_come_together_share_a_transaction(store: SqliteStreamStore) -> None:
     await group_of_two(store)
     commits: list[int] = []
-    connection_of(store).set_commit_hook(lambda: bool(commits.append(1)))
+
+    def committing() -> bool:
+        commits.append(1)
+        return False
+
+    connection_of(store).set_commit_hook(committing)
     calls = [commit(store, message(BEN, counter)) for counter in range(1, 201)]
     results = await asyncio.gather(*calls)
     connection_of(store).set_commit_hook(None)
@@ -391,9 +396,10 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+def acknowledged_before_a_kill(folder: Path) -> list[int]:
+    """The seqs that a process appending to this folder had been told when it was killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)],
+        [sys.executable, "-c", KILLED, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
@@ -404,6 +410,11 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     acknowledged += [int(line) for line in process.stdout.read().split()]
     process.stdout.close()
     process.wait()
+    return acknowledged
+
+
+async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    acknowledged = acknowledged_before_a_kill(tmp_path)
     newest = acknowledged[-1]
     assert acknowledged == list(range(2, newest + 1))
     folder = DataFolder.open(tmp_path)
