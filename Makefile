@@ -37,7 +37,7 @@ types: $(READY)
 
 house: $(READY)
 	@echo "== layering"
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports
 
 fix: $(READY) ## format, and mend what lint can mend
 	@$(BIN)/ruff check --fix .
