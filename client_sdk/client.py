@@ -187,6 +187,21 @@ def _vault_key(
     return lambda: PassphraseKey(passphrase())
 
 
+async def _opened(path: Path, unlock: Callable[[], Key]) -> Vault:
+    """The vault, opened in a thread; one that nobody waits for any more is closed again."""
+    opening = asyncio.ensure_future(asyncio.to_thread(_open_vault, path, unlock))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unwanted)
+        raise
+
+
+def _close_unwanted(opening: asyncio.Future[Vault]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
 def _open_vault(path: Path, key: Callable[[], Key]) -> Vault:
     return Vault.open(path, key=key(), create=not path.exists())
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from client_sdk.delivery import SecurityAlarm
-from client_sdk.engine import trusting
+from client_sdk.engine import spaces, trusting
 from client_sdk.engine.account import SUITE
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.key_packages import parse_claimed
@@ -188,16 +188,27 @@ class Admissions:
             self._refuse(device, _NO_PACKAGE)
             return None
         try:
-            return self._check(parse_claimed(package, device))
+            parsed = parse_claimed(package, device)
+            manifest = manifest_of(parsed.leaf_node.credential, parsed.leaf_node.signature_key)
+            return self._check(parsed, manifest)
         except SecurityAlarm as alarm:
-            self._conversation.raise_alarm(alarm)
+            self._refuse(device, alarm.code)
+            if self._is_news(manifest):
+                self._conversation.raise_alarm(alarm)
         except (MLSError, CoachRelayError) as error:
             self._refuse(device, error.code)
         return None
 
-    def _check(self, package: KeyPackage) -> Candidate:
+    def _is_news(self, manifest: VerifiedManifest) -> bool:
+        """Whether this device list alarms for the first time: a person decides about it once."""
+        key = manifest.user.encode() + manifest.hash
+        with self._vault.transaction() as tx:
+            known = tx.get(spaces.FOREIGN, key) is not None
+            tx.put(spaces.FOREIGN, key, b"")
+        return not known
+
+    def _check(self, package: KeyPackage, manifest: VerifiedManifest) -> Candidate:
         leaf, account = package.leaf_node, self._conversation.context.account
-        manifest = manifest_of(leaf.credential, leaf.signature_key)
         engagement = self._conversation.engagement
         roles = roles_of(engagement) if engagement is not None else {}
         self._check_admission(manifest, leaf.signature_key, set(roles))

@@ -9,6 +9,7 @@ from client_sdk.delivery import Action, Outbox
 from client_sdk.engine import journal
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
+from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
 
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -39,12 +40,16 @@ class Retry:
         return max(0.0, self.at - now)
 
 
-def refused(box: Outbox, counter: int, code: str) -> tuple[Outbox, Action]:
+def refused(box: Outbox, frame: fr.Refused) -> tuple[Outbox, Action]:
     """The outbox after a refusal, and what to do; raises `SecurityAlarm`."""
-    known = ErrorCode(code) if code in set(ErrorCode) else ErrorCode.INTERNAL
+    code = ErrorCode(frame.code) if frame.code in set(ErrorCode) else ErrorCode.INTERNAL
     in_flight = box.in_flight
-    box, action = box.refused(counter, known)
-    if action is Action.SEND_AGAIN and in_flight and in_flight[0].counter == counter:
+    about = next((item for item in in_flight if item.counter == frame.counter), None)
+    if code is ErrorCode.STALE and about is not None and frame.last_commit <= about.after_commit:
+        # No later commit, no reason to believe that it was not stored: encrypted anew it might be said twice.
+        code = ErrorCode.INTERNAL
+    box, action = box.refused(frame.counter, code)
+    if action is Action.SEND_AGAIN and about is not None and about is in_flight[0]:
         # Nothing of ours stands before it, so sending it at once again would be refused at once again.
         action = Action.WAIT
     return box, action

@@ -421,7 +421,7 @@ class Conversation:
     def on_refused(self, frame: fr.Refused) -> None:
         """The relay has not stored an entry of ours."""
         try:
-            box, action = answers.refused(self.standing.box, frame.counter, frame.code)
+            box, action = answers.refused(self.standing.box, frame)
         except SecurityAlarm as alarm:
             self.raise_alarm(alarm)
             return

@@ -192,17 +192,17 @@ def _leaf(work: Work, index: int) -> Leaf:
 def _check(work: Work, seq: int, leaf: Leaf, envelope: Envelope, before: AttestLog) -> None:
     """Does the sender see what we see, and is this its next message? What it says is kept in any case."""
     try:
-        work.counters.check(leaf.device, envelope.counter)
-    except SecurityAlarm as alarm:
-        work.raise_alarm(alarm)
-    work.counters = work.counters.after(leaf.device, envelope.counter)
-    try:
         before.check(envelope.attest, envelope.closings, entry_seq=seq)
     except SecurityAlarm as alarm:
         work.raise_alarm(alarm)
     else:
         others = [peer for peer in work.record.peers if peer[0] != leaf.device]
         work.change(peers=(*others, (bytes(leaf.device), str(leaf.user), envelope.attest.seq)))
+    try:
+        work.counters.check(leaf.device, envelope.counter)
+    except SecurityAlarm as alarm:
+        work.raise_alarm(alarm)
+    work.counters = work.counters.after(leaf.device, envelope.counter)
 
 
 def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: ApplicationReceived) -> None:
