@@ -8,8 +8,9 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import aiohttp
@@ -20,9 +21,20 @@ _KEYS: Final = ("PORTAL_ID", "PORTAL_API_KEY", "PORTAL_TOKEN_SECRET")
 
 
 class RealRelay:
-    """One relay with one portal. After `start` its address is `url`, which a restart keeps."""
+    """One relay with one portal. After `start` its address is `url`, which a restart keeps.
 
-    def __init__(self, folder: Path) -> None:
+    `options` of the command and `settings` (by their names in the environment) are as an operator gives them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        options: Sequence[str] = (),
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._options = tuple(options)
+        self._settings = dict(settings)
         self._data = folder / "relay"
         self._log = folder / "relay.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -38,17 +50,34 @@ class RealRelay:
         """Everything that the relay keeps."""
         return self._data
 
+    @property
+    def log(self) -> Path:
+        """Everything that it wrote to standard error, over all its lives."""
+        return self._log
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        if self._process is None:
+            raise RuntimeError("the relay was not started")
+        return self._process.pid
+
+    @property
+    def portal(self) -> Mapping[str, str]:
+        """The portal's id and keys, as the command printed them."""
+        return self._portal
+
     async def start(self) -> None:
         """Start it, at first with a fresh portal, and wait until it listens."""
         if not self._portal:
-            self._portal = await self._add_portal()
+            self._portal = await self.add_portal("growth")
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "relay.cli.main", "serve"),
-                *("--port", str(self._port), "--data-dir", str(self._data)),
+                *("--port", str(self._port), "--data-dir", str(self._data), *self._options),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=_environment() | self._settings,
             )
         async with asyncio.timeout(START_SECONDS):
             self._port = await self._listening(self._process)
@@ -75,9 +104,10 @@ class RealRelay:
             raise RuntimeError(f"the relay did not start: {self._log.read_text()}")
         return int(address.split(",")[0])
 
-    async def _add_portal(self) -> dict[str, str]:
+    async def add_portal(self, name: str) -> dict[str, str]:
+        """Register a portal; its id and keys, as the command prints them."""
         adding = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay.cli.main", "portal", "add", "growth"),
+            *(sys.executable, "-m", "relay.cli.main", "portal", "add", name),
             *("--data-dir", str(self._data)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
