@@ -14,7 +14,7 @@ PLAIN_STEPS: Final = 4
 
 
 class Move(Protocol):
-    """What moves a bar: called with what is done and the total, in bytes."""
+    """What moves a bar: called with what is done and the total, mostly in bytes."""
 
     def __call__(self, done: int, total: int, /) -> None: ...
 
@@ -23,11 +23,20 @@ def megabytes(size: int, /) -> str:
     """Return a size in bytes as people say it: `25.0 MB`, `317 kB`, `80 bytes`."""
     if size >= 1_000_000:
         return f"{size / 1e6:.1f} MB"
-    return f"{size / 1e3:.0f} kB" if size >= 10_000 else f"{size:,} bytes"
+    if size >= 10_000:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size:,} bytes" if size != 1 else "1 byte"
+
+
+def in_seconds(seconds: int, /) -> str:
+    """Return a duration as people say it: `7 s`."""
+    return f"{seconds} s"
 
 
 @contextmanager
-def live_bar(console: Console, head: ProgressColumn, what: str) -> Iterator[Move]:
+def live_bar(
+    console: Console, head: ProgressColumn, what: str, *, unit: Callable[[int], str] = megabytes
+) -> Iterator[Move]:
     """Show a moving bar while the block runs; the block gets the function that moves it."""
     columns = (
         head,
@@ -40,13 +49,13 @@ def live_bar(console: Console, head: ProgressColumn, what: str) -> Iterator[Move
         task = progress.add_task(what, total=None, amount="")
 
         def move(done: int, total: int, /) -> None:
-            amount = f"{megabytes(done)} of {megabytes(total)}"
+            amount = f"{unit(done)} of {unit(total)}"
             progress.update(task, completed=done, total=total, amount=amount)
 
         yield move
 
 
-def plain_bar(say: Callable[[str], None], what: str) -> Move:
+def plain_bar(say: Callable[[str], None], what: str, *, unit: Callable[[int], str] = megabytes) -> Move:
     """Return a function that says how far it is at each quarter."""
     said = -1
 
@@ -55,6 +64,6 @@ def plain_bar(say: Callable[[str], None], what: str) -> Move:
         part = done * PLAIN_STEPS // total if total else PLAIN_STEPS
         if part != said:
             said = part
-            say(f"{what}: {megabytes(done)} of {megabytes(total)}")
+            say(f"{what}: {unit(done)} of {unit(total)}")
 
     return move

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,10 @@ PATIENCE: Final = 30.0
 """Seconds the demo waits for one thing to happen; it usually takes well below one."""
 
 Event = Mapping[str, Any]
+
+
+def ignore(_event: Event) -> None:
+    """Watch nothing."""
 
 
 class Actor:
@@ -36,7 +39,7 @@ class Actor:
         self._answers: dict[int, asyncio.Future[Event]] = {}
         self._requests = 0
         self._changed = asyncio.Condition()
-        self.watch: Callable[[Event], None] = lambda _event: None
+        self.watch: Callable[[Event], None] = ignore
 
     @property
     def pid(self) -> int:
@@ -117,9 +120,7 @@ class Actor:
         """Let the program close the vault and end, if it runs."""
         if self._child is None or not self._child.running:
             return
-        with suppress(DemoError):
-            await self.ask("close", patience=5.0)
-        await self._child.end()
+        await self._child.end_input()
         await self._finished()
 
     async def abandon(self) -> None:

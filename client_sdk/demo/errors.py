@@ -17,7 +17,7 @@ class DemoError(CoachRelayError):
         self.log = log
 
 
-class CheckFailed(DemoError):  # noqa: N818  the name says it
+class CheckFailed(DemoError):
     """Something the demo compared was not as it must be."""
 
     code = "demo_check_failed"

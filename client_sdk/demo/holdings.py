@@ -12,20 +12,21 @@ from typing import Final
 from client_sdk.cli.progress import megabytes
 
 _TABLES: Final = {
-    "streams": ("conversations", "the engagement's id; how far each device has read"),
-    "senders": ("counters", "each device's id and how many entries it has sent"),
-    "entries": (
-        "entries waiting for delivery",
-        "position, time, size, sending device; the rest is ciphertext",
-    ),
+    "streams": ("conversations", "the engagement's id, its devices, how far each has read"),
+    "senders": ("counters of devices", "how many entries each device has sent"),
+    "entries": ("entries still waiting", "position, time, size, sending device; the rest is ciphertext"),
     "versions": ("counter of changes", "a number"),
 }
 _SPACES: Final = {
-    "portal": ("portals", "the portal's name; its API key only as a hash"),
-    "device": ("devices", "which user has which device; the device's public key"),
-    "engagement": ("engagements", "which users take part, in which role, since when"),
-    "package": ("key packages", "public keys for adding a device; each is used once"),
-    "upload": ("uploads", "size, time and engagement of a file; neither its name nor what it is"),
+    "portals": ("portals", "the portal's id; its API key as a hash, and its token secret"),
+    "engagements": ("engagements", "user ids and roles; when it began; how long entries are kept"),
+    "rosters": ("rosters", "which user ids are in which engagement"),
+    "bindings": ("devices", "which user id a device belongs to; its public key"),
+    "users": ("users", "which devices a user id has"),
+    "keypackages": ("key packages", "public keys for adding a device, each used once"),
+    "lastresort": ("reserve key packages", "the same, for when the others are used up"),
+    "uploads": ("uploads", "a file's size, time and engagement; neither its name nor its kind"),
+    "secrets": ("the relay's own secrets", "for its tokens for uploads and downloads"),
 }
 
 
@@ -93,9 +94,7 @@ def _records(database: sqlite3.Connection) -> Iterator[Holding]:
         "SELECT space, count(*), sum(length(key) + length(value)) FROM records GROUP BY space ORDER BY space"
     )
     for space, count, size in database.execute(query):
-        what, tells = next(
-            (words for part, words in _SPACES.items() if part in space), (f"records “{space}”", "")
-        )
+        what, tells = _SPACES.get(space, (f"records “{space}”", ""))
         yield Holding(what, count, size, tells)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +20,7 @@ class Line:
         """Set when the line has carried as much as `stop_after` allowed."""
         self._target = port
         self._limit: int | None = None
+        self._watcher: Callable[[int], None] | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -42,6 +44,10 @@ class Line:
         """Carry whatever comes."""
         self._limit = None
         self.stopped.clear()
+
+    def watch(self, watcher: Callable[[int], None] | None) -> None:
+        """Have `watcher` told `sent` whenever it grows; None ends that."""
+        self._watcher = watcher
 
     async def close(self) -> None:
         """End every connection, and take no more."""
@@ -81,6 +87,8 @@ class Line:
                 sink.write(passed)
                 await sink.drain()
                 self.sent += len(passed)
+                if self._watcher is not None:
+                    self._watcher(self.sent)
                 if len(passed) < len(block):
                     self.stopped.set()
                     return

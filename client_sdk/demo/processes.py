@@ -49,7 +49,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL if background else asyncio.subprocess.PIPE,
                 stdout=sink if background else asyncio.subprocess.PIPE,
                 stderr=sink,
-                env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+                env={**clean_environment(), **environment},
                 start_new_session=True,
                 limit=LINE_LIMIT,
             )
@@ -83,9 +83,18 @@ class Child:
         self._signal(signal.SIGKILL)
         await self._process.wait()
 
+    async def end_input(self) -> None:
+        """Tell it that nothing more comes, so that it ends by itself; kill it when it does not."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self._ended()
+
     async def end(self) -> None:
         """Ask it to end, and kill it when it does not within `ENDING` seconds."""
         self._signal(signal.SIGTERM)
+        await self._ended()
+
+    async def _ended(self) -> None:
         try:
             await asyncio.wait_for(self._process.wait(), ENDING)
         except TimeoutError:
@@ -99,6 +108,12 @@ class Child:
         with suppress(ProcessLookupError):
             if self.running:
                 self._process.send_signal(number)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return our environment without the settings that people have for their own relay, portal or vault."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "PORTAL_"))}
+    return {**ours, "PYTHONUNBUFFERED": "1"}
 
 
 def python(*arguments: str) -> list[str]:

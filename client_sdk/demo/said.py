@@ -20,17 +20,20 @@ class Said:
 
     def text(self, what: str, *texts: str) -> None:
         """Remember words that were said, written or shown."""
-        self.needles += [Needle(what, text.encode()) for text in texts]
+        self._add(Needle(what, text.encode()) for text in texts)
 
     def secret(self, what: str, values: Iterable[bytes]) -> None:
         """Remember keys."""
-        self.needles += [Needle(what, value, text=False) for value in values]
+        self._add(Needle(what, value, text=False) for value in values)
 
     def file(self, path: Path) -> None:
         """Remember a file's name and pieces of its contents."""
-        self.text("the file's name", path.name)
+        self.text("the files' names", path.name)
         pieces = chunks_of(path, every=max(1, path.stat().st_size // PIECES))
-        self.needles += [Needle("pieces of the file", piece, text=False) for piece in pieces]
+        self._add(Needle("pieces of the files", piece, text=False) for piece in pieces)
+
+    def _add(self, needles: Iterable[Needle]) -> None:
+        self.needles += [needle for needle in dict.fromkeys(needles) if needle not in self.needles]
 
     def counts(self) -> dict[str, int]:
         """Return how many of each kind there are, in the order they were first said."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import wrap
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import TextColumn
 from rich.text import Text
 
-from client_sdk.cli.progress import Move, live_bar, plain_bar
+from client_sdk.cli.progress import Move, live_bar, megabytes, plain_bar
 
 WIDEST: Final = 100
 """Columns beyond which lines are hard to read; where there is no terminal, lines are this long."""
@@ -113,16 +113,16 @@ class Screen:
             self._hanging(Text(head, style=style), row[-1], style=style, indent=_INDENT)
 
     @contextmanager
-    def progress(self, who: str, what: str) -> Iterator[Move]:
-        """Show how far something is; the block gets a function to call with (done, total) in bytes."""
+    def progress(self, who: str, what: str, *, unit: Callable[[int], str] = megabytes) -> Iterator[Move]:
+        """Show how far something is; the block gets a function to call with (done, total), said by `unit`."""
         if self.terminal:
             head = TextColumn(
                 " " * (_INDENT + 2) + who.ljust(_NAME_COLUMNS), style=_NAME_STYLES.get(who, "bold")
             )
-            with live_bar(self._console, head, what) as move:
+            with live_bar(self._console, head, what, unit=unit) as move:
                 yield move
         else:
-            yield plain_bar(lambda line: self.did(who, line), what)
+            yield plain_bar(lambda line: self.did(who, line), what, unit=unit)
 
     def _hanging(self, head: Text, body: str, *, indent: int, style: str = "") -> None:
         """Print `body` beside `head`, its further lines below its own first one."""

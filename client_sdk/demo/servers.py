@@ -13,7 +13,7 @@ import aiohttp
 
 from client_sdk.demo.errors import DemoError
 from client_sdk.demo.line import HOST
-from client_sdk.demo.processes import Child, python
+from client_sdk.demo.processes import Child, clean_environment, python
 
 START_PATIENCE: Final = 20.0
 """Seconds for a server to say where it listens; it usually takes one."""
@@ -94,22 +94,24 @@ class RelayServer(Server):
 
     async def start(self) -> None:
         """Start it, the first time or again, at the same address."""
-        await self._launch(
-            python("-m", "relay.cli.main", "serve", "--port", str(self.port), "--data", str(self.data)),
-            {"COACH_RELAY_PUBLIC_ORIGINS": ",".join(self.origins)},
-        )
+        command = coach_relay("serve", "--port", str(self.port), "--data-dir", str(self.data))
+        for origin in self.origins:
+            command += ["--public-origin", origin]
+        await self._launch(command, {})
 
     async def add_portal(self, name: str) -> dict[str, str]:
-        """Register a portal; its API key and token secret."""
-        command = python("-m", "relay.cli.main", "portal", "add", name, "--data", str(self.data))
+        """Register a portal; its id, API key and token secret as environment variables."""
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *coach_relay("portal", "add", name, "--data-dir", str(self.data)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(),
         )
-        output, _none = await process.communicate()
-        found = dict(re.findall(r"(PORTAL_[A-Z_]+)=(\S+)", output.decode()))
-        if process.returncode != 0 or not {"PORTAL_API_KEY", "PORTAL_TOKEN_SECRET"} <= found.keys():
-            raise DemoError(f"“coach-relay portal add” did not work: {output.decode().strip()}", log=self.log)
-        return found
+        output, complaint = await process.communicate()
+        keys = dict(line.split("=", 1) for line in output.decode().splitlines() if "=" in line)
+        if process.returncode != 0 or not {"PORTAL_API_KEY", "PORTAL_TOKEN_SECRET"} <= keys.keys():
+            raise DemoError(f"“coach-relay portal add” did not work: {complaint.decode().strip()}")
+        return keys
 
     def blob_bytes(self) -> int:
         """Return how many bytes of files it keeps."""
@@ -123,7 +125,7 @@ class PortalServer(Server):
 
     async def start(self, *, relay: str, keys: Mapping[str, str]) -> None:
         """Start it with the keys that the relay gave it."""
-        environment = {**keys, "PORTAL_ID": "demo", "RELAY_URL": relay, "PORTAL_PORT": "0"}
+        environment = {**keys, "RELAY_URL": relay, "PORTAL_PORT": "0"}
         await self._launch(python("-m", "client_sdk.demo.portal"), environment)
 
     async def open_engagement(self) -> dict[str, Any]:
@@ -137,3 +139,8 @@ class PortalServer(Server):
     def token_url(self, user: str) -> str:
         """Where this user's program gets its access token."""
         return f"{self.url}/token?user={user}"
+
+
+def coach_relay(*arguments: str) -> list[str]:
+    """Return the command line of `coach-relay` run by this very Python."""
+    return python("-m", "relay.cli.main", *arguments)

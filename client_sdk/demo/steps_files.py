@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from client_sdk.cli.progress import Move, megabytes
-from client_sdk.demo.actors import Event
+from client_sdk.demo.actors import Event, ignore
+from client_sdk.demo.errors import DemoError
 from client_sdk.demo.stage import Stage
 from client_sdk.demo.steps_talking import come_back
 
 FILE_NAME: Final = "journal of Ben Okafor.txt"
 CUT_AT: Final = 0.5
 TRANSFER_PATIENCE: Final = 60.0
+MOST_TWICE: Final = 4_500_000
+"""Bytes that may go twice: the piece under way when the line was cut, and what surrounds the file."""
 
 
 async def send_file(stage: Stage) -> None:
@@ -25,55 +28,67 @@ async def send_file(stage: Stage) -> None:
         write_journal, stage.folder / "anna" / FILE_NAME, stage.options.file_bytes
     )
     stage.said.file(source)
-    sent = await _send_until_cut(stage, source)
+    size = source.stat().st_size
+    stage.screen.did("Anna", f"sends “{source.name}”, {megabytes(size)}")
+    before_crash = await _send_until_cut(stage, source)
     kept = stage.relay.blob_bytes()
     await stage.copy_relay_files("upload-cut")
-    first = await _continue(stage)
+    stage.screen.did("Relay", f"has {megabytes(kept)} of the sealed file so far")
+    first, sealed, after_crash = await _continue(stage)
     stage.check(
-        f"the upload went on at {megabytes(first)}, not at the beginning",
-        0 < first <= kept,
-        expected=f"more than 0 and at most the {kept:,} bytes that the relay had kept",
-        found=first,
+        f"the upload went on where the relay had stopped receiving, at {megabytes(first)}",
+        0 < first == kept,
+        expected=f"{kept:,} bytes, which the relay had kept, and more than 0",
+        found=f"{first:,} bytes",
     )
-    again = max(0, sent - first)
-    stage.screen.did(
-        "Anna", f"had to send {megabytes(again)} again" if again else "had to send nothing twice"
+    twice = before_crash + after_crash - sealed
+    stage.check(
+        f"sealed, the file is {megabytes(sealed)}; {megabytes(before_crash + after_crash)} went over Anna's "
+        f"line in all, so {megabytes(max(0, twice))} were sent again or were overhead",
+        twice <= MOST_TWICE,
+        expected=f"at most {MOST_TWICE:,} bytes more than the sealed file",
+        found=f"{twice:,} bytes more",
     )
     await _receive(stage, source)
 
 
 async def _send_until_cut(stage: Stage, source: Path) -> int:
-    """Send until half is gone and kill the sender; how many bytes had been sent."""
-    size = source.stat().st_size
-    stage.screen.did("Anna", f"sends “{source.name}”, {megabytes(size)}")
-    seen = len(stage.anna.events)
+    """Send until half is gone and kill the sender; how many bytes went over her line."""
+    line, size = stage.line, source.stat().st_size
+    before = line.sent
     with stage.screen.progress("Anna", "uploads") as move:
-        stage.anna.watch = _moving(move)
-        asking = asyncio.create_task(
-            stage.anna.ask("send_file", path=str(source), stop_at=CUT_AT, patience=TRANSFER_PATIENCE)
-        )
-        halfway = await stage.anna.wait_for(
-            "half of the upload", lambda e: e["event"] == "stopped", since=seen, patience=TRANSFER_PATIENCE
-        )
+        line.watch(lambda sent: move(sent - before, size))
+        line.stop_after(int(size * CUT_AT))
+        await stage.anna.ask("send_file", path=str(source), patience=TRANSFER_PATIENCE)
+        await _stopped(stage)
         await stage.anna.kill()
-        asking.cancel()
-    stage.anna.watch = lambda _event: None
-    done = int(halfway["done"])
-    part = f"{done / halfway['total']:.0%}"
-    stage.screen.did("Anna", f"{stage.screen.marks.cut} her program was killed at {part} of the upload")
-    return done
+        line.watch(None)
+    line.resume()
+    stage.screen.did("Anna", f"{stage.screen.marks.cut} her program was killed in the middle of the upload")
+    return line.sent - before
 
 
-async def _continue(stage: Stage) -> int:
-    """Start Anna's program again; at how many bytes the upload went on."""
-    seen = len(stage.anna.events)
+async def _stopped(stage: Stage) -> None:
+    try:
+        await asyncio.wait_for(stage.line.stopped.wait(), TRANSFER_PATIENCE)
+    except TimeoutError:
+        raise DemoError(
+            "half of the file did not leave Anna's computer in time", log=stage.anna.log
+        ) from None
+
+
+async def _continue(stage: Stage) -> tuple[int, int, int]:
+    """Start Anna's program again: where the upload went on, the sealed size, what went over her line."""
+    seen, before = len(stage.anna.events), stage.line.sent
     with stage.screen.progress("Anna", "goes on") as move:
-        stage.anna.watch = _moving(move)
+        stage.anna.watch = _moving(move, "upload")
         await come_back(stage, stage.anna)
         await stage.anna.ask("wait_sent", patience=TRANSFER_PATIENCE)
-    stage.anna.watch = lambda _event: None
-    moves = [event for event in stage.anna.events[seen:] if _is_upload(event)]
-    return int(moves[0]["done"]) if moves else 0
+    stage.anna.watch = ignore
+    moves = [event for event in stage.anna.events[seen:] if _is_progress(event, "upload")]
+    if not moves:
+        raise DemoError("Anna's program did not go on with the upload", log=stage.anna.log)
+    return moves[0]["done"], moves[0]["total"], stage.line.sent - before
 
 
 async def _receive(stage: Stage, source: Path) -> None:
@@ -81,13 +96,13 @@ async def _receive(stage: Stage, source: Path) -> None:
         "the file", kind="file", name_of_file=source.name, patience=TRANSFER_PATIENCE
     )
     with stage.screen.progress("Ben", "downloads") as move:
-        stage.ben.watch = _moving(move, phase="download")
+        stage.ben.watch = _moving(move, "download")
         saved = Path(
             await stage.ben.ask(
                 "save", item=item["id"], folder=str(stage.folder / "ben"), patience=TRANSFER_PATIENCE
             )
         )
-    stage.ben.watch = lambda _event: None
+    stage.ben.watch = ignore
     before, after = await asyncio.gather(*(asyncio.to_thread(_sha256, path) for path in (source, saved)))
     stage.screen.did("Ben", f"saved “{saved.name}”, SHA-256 {after[:16]}…")
     stage.check_equal(
@@ -114,13 +129,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_upload(event: Event, phase: str = "upload") -> bool:
+def _is_progress(event: Event, phase: str) -> bool:
     return bool(event["event"] == "progress" and event["phase"] == phase)
 
 
-def _moving(move: Move, phase: str = "upload") -> Callable[[Event], None]:
+def _moving(move: Move, phase: str) -> Callable[[Event], None]:
     def watch(event: Event) -> None:
-        if _is_upload(event, phase):
+        if _is_progress(event, phase):
             move(event["done"], event["total"])
 
     return watch

@@ -24,20 +24,15 @@ async def join(stage: Stage) -> None:
     """Both join with a new vault each, and find each other."""
     for actor in (stage.anna, stage.ben):
         await actor.start()
-        await actor.ask("open", name=actor.full_name)
+        await actor.ask("open", name=actor.full_name, engagement=stage.engagement)
         stage.screen.did(actor.name, f"made a vault and joined as “{actor.full_name}”")
         stage.said.text("names", actor.full_name)
-    await asyncio.gather(
-        stage.anna.ask("join", engagement=stage.engagement),
-        stage.ben.ask("join", engagement=stage.engagement),
-    )
-    people = await stage.both("people", wait=2)
-    expected = {"anna": stage.anna.full_name, "ben": stage.ben.full_name}
-    for actor, seen in zip((stage.anna, stage.ben), people, strict=True):
+    expected = {actor.user: actor.full_name for actor in (stage.anna, stage.ben)}
+    for actor, people in zip((stage.anna, stage.ben), await stage.both("people"), strict=True):
         stage.check_equal(
-            f"{actor.name} sees exactly two people: {' and '.join(sorted(expected.values()))}",
+            f"{actor.name} sees exactly two people: {' and '.join(expected.values())}",
             expected=expected,
-            found={person["user"]: person["name"] for person in seen},
+            found=people,
         )
     for actor in (stage.anna, stage.ben):
         start = actor.vault.read_bytes()[:16]
@@ -63,5 +58,5 @@ async def compare_safety_numbers(stage: Stage) -> None:
     verified = await asyncio.gather(
         stage.anna.ask("verify", person="ben"), stage.ben.ask("verify", person="anna")
     )
-    stage.check_equal("each now shows the other as verified", expected=["verified"] * 2, found=list(verified))
+    stage.check_equal("each now shows the other as verified", expected=[True, True], found=list(verified))
     stage.said.text("safety numbers", anna["own"], anna["theirs"])

@@ -10,6 +10,8 @@ from client_sdk.demo.actors import Actor
 from client_sdk.demo.stage import Stage
 
 CRASH_PATIENCE: Final = 60.0
+PACE: Final = 0.03
+"""Seconds between two messages of one person, so that the crash comes while both are writing."""
 
 
 async def crash(stage: Stage) -> None:
@@ -39,21 +41,24 @@ async def crash(stage: Stage) -> None:
     await stage.relay.start()
     stage.screen.did("Relay", f"started again as process {stage.relay.pid}, with the files it had")
     await stage.both("wait_sent", patience=CRASH_PATIENCE)
-    for actor in (stage.anna, stage.ben):
-        for name, words in texts.items():
-            await actor.wait_item(f"{name}'s last message", since=0, text=words[-1], patience=CRASH_PATIENCE)
+    for actor, other in ((stage.anna, "Ben"), (stage.ben, "Anna")):
+        last = texts[other][-1]
+        await actor.wait_item(f"{other}'s last message", text=last, patience=CRASH_PATIENCE)
     await _compare(stage, texts)
 
 
 async def _write(actor: Actor, texts: list[str]) -> None:
     for words in texts:
         await actor.ask("send", text=words)
+        await asyncio.sleep(PACE)
 
 
 async def _compare(stage: Stage, texts: dict[str, list[str]]) -> None:
     histories: list[list[dict[str, Any]]] = await stage.both("history")
     everything = set(chain(*texts.values()))
-    anna, ben = ([item["text"] for item in history if item["text"] in everything] for history in histories)
+    anna, ben = (
+        [item["text"] for item in history if item.get("text") in everything] for history in histories
+    )
     for actor, found in ((stage.anna, anna), (stage.ben, ben)):
         stage.check_equal(
             f"{actor.name} has all {len(everything)} messages, each exactly once",

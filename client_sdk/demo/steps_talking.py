@@ -105,6 +105,5 @@ async def say(stage: Stage, sender: Actor, receiver: Actor, words: str) -> None:
 async def come_back(stage: Stage, actor: Actor) -> None:
     """Start a participant's program again with the vault it has."""
     await actor.start()
-    await actor.ask("open")
-    await actor.ask("join", engagement=stage.engagement)
+    await actor.ask("open", engagement=stage.engagement)
     await actor.ask("caught_up")
