@@ -27,23 +27,22 @@ class Devices:
 
     async def binding(self, device: DeviceId) -> DeviceBinding | None:
         """Whose a device is; None if nobody has proved it."""
-        known = self._bindings.get(device)
-        if known is None:
+
+        async def load() -> DeviceBinding | None:
             record = await self._directory.get(spaces.BINDINGS, spaces.device_key(device))
-            if record is None:
-                return None
-            known = DeviceBinding.parse(record.value)
-            self._bindings.put(device, known)
-        return known
+            return DeviceBinding.parse(record.value) if record else None
+
+        return await self._bindings.read(device, load)
 
     async def of_user(self, portal: PortalId, user: UserId) -> Iterable[DeviceId]:
         """The devices of a user."""
-        known = self._users.get((portal, user))
-        if known is None:
+
+        async def load() -> UserDevices | None:
             record = await self._directory.get(spaces.USERS, spaces.user_key(portal, user))
-            known = UserDevices.parse(record.value) if record else UserDevices()
-            self._users.put((portal, user), known)
-        return known.seen
+            return UserDevices.parse(record.value) if record else None
+
+        known = await self._users.read((portal, user), load)
+        return known.seen if known else ()
 
     async def admit(self, portal: PortalId, user: UserId, device: DeviceId, *, now: int) -> bool:
         """Note that a device of this user is here; whether it is new.
@@ -67,6 +66,7 @@ class Devices:
             )
         except RecordConflict:
             # Another connection was a moment faster. If it is the same user's, the same has been written.
+            self._bindings.drop(device)
             if await self.binding(device) != mine:
                 raise AccessRefused(ErrorCode.DEVICE_FOREIGN) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -46,6 +47,8 @@ class Engagements:
         self._rng = rng
         self._changed = changed
         self._cache: Cache[EngagementId, EngagementRecord] = Cache(_CACHED)
+        # Record and rosters are several writes: one change after the other keeps them together.
+        self._changing = asyncio.Lock()
 
     async def create(
         self, portal: PortalId, participants: Sequence[Participant], *, retention_hours: int | None = None
@@ -79,29 +82,29 @@ class Engagements:
     ) -> EngagementRecord:
         """Another roster. Who is gone from it is cut off; raises `NotFound`, `Ended` or `InvalidRequest`."""
         checked = rules.check_participants(participants)
-        before = await self.read(portal, engagement)
-        new_users = {participant.user for participant in checked} - before.users
-        await self._check_room_for(portal, new_users)
-        await self._directory.put_many(
-            spaces.ROSTERS, {spaces.roster_key(portal, user, engagement): b"" for user in new_users}
-        )
-        return await self._change(portal, engagement, lambda r: rules.with_participants(r, checked))
+        async with self._changing:
+            before = await self.read(portal, engagement)
+            new_users = {participant.user for participant in checked} - before.users
+            await self._check_room_for(portal, new_users)
+            await self._directory.put_many(
+                spaces.ROSTERS, {spaces.roster_key(portal, user, engagement): b"" for user in new_users}
+            )
+            return await self._change(portal, engagement, lambda r: rules.with_participants(r, checked))
 
     async def end(self, portal: PortalId, engagement: EngagementId) -> EngagementRecord:
         """End it for good: from now on nobody reaches its stream. Raises `NotFound`."""
         now = int(self._clock())
-        return await self._change(portal, engagement, lambda record: rules.as_ended(record, now))
+        async with self._changing:
+            return await self._change(portal, engagement, lambda record: rules.as_ended(record, now))
 
     async def load(self, engagement: EngagementId) -> EngagementRecord | None:
         """An engagement of any portal."""
-        known = self._cache.get(engagement)
-        if known is None:
+
+        async def load() -> EngagementRecord | None:
             record = await self._directory.get(spaces.ENGAGEMENTS, engagement)
-            if record is None:
-                return None
-            known = EngagementRecord.parse(record.value)
-            self._cache.put(engagement, known)
-        return known
+            return EngagementRecord.parse(record.value) if record else None
+
+        return await self._cache.read(engagement, load)
 
     async def load_for_user(
         self, engagement: EngagementId, portal: PortalId, user: UserId

@@ -45,13 +45,13 @@ class KeyPackages:
 
     async def stock(self, device: DeviceId) -> Stock:
         """What there is for a device."""
-        known = self._stocks.get(device)
-        if known is None:
+
+        async def load() -> Stock | None:
             key = spaces.device_key(device)
             last_resort = await self._directory.get(spaces.LAST_RESORT, key) is not None
-            known = Stock(await self._directory.count(spaces.KEY_PACKAGES, key + "/"), last_resort)
-            self._stocks.put(device, known)
-        return known
+            return Stock(await self._directory.count(spaces.KEY_PACKAGES, key + "/"), last_resort)
+
+        return await self._stocks.read(device, load) or Stock(0, False)
 
     async def left(self, device: DeviceId) -> int:
         """How many single-use packages a device has left."""
@@ -66,7 +66,6 @@ class KeyPackages:
         """
         before = await self.stock(device)
         accepted = accept_published(before.single_use, packages, last_resort)
-        self._stocks.drop(device)
         key = spaces.device_key(device)
         if last_resort is not None:
             await self._directory.put(spaces.LAST_RESORT, key, last_resort)

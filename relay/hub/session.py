@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
@@ -187,7 +186,10 @@ class Session:
         self._out, self._out_bytes, self._appended = [], 0, {}
         self._ready_subscriptions.clear()
         if out:
+            was_congested = self.congested
             self._send_all(out)
+            if was_congested and not (self.congested or self.closed):
+                self.pump()  # streams that had to wait for this turn's end
 
     def pump(self) -> None:
         """Go on with streams that wait for the device to take what it was sent."""
@@ -290,9 +292,3 @@ def _messages(frames: list[bytes]) -> list[bytes]:
         size += len(frame)
     messages.append(b"".join(run))
     return messages
-
-
-async def gather_quietly(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for tasks that report their own failures."""
-    if tasks:
-        await asyncio.gather(*tasks, return_exceptions=True)

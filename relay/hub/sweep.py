@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -49,8 +50,7 @@ class Sweep:
         after = ""
         erased = engagements = 0
         while page := await self._engagements.page(after):
-            for record in page:
-                erased += await self.sweep(record, now_ms)
+            erased += sum(await asyncio.gather(*[self.sweep(record, now_ms) for record in page]))
             engagements += len(page)
             after = page[-1].id
         _log.info("sweep done", extra={"engagements": engagements, "blobs": erased})
@@ -58,10 +58,10 @@ class Sweep:
 
     async def sweep(self, record: EngagementRecord, now_ms: int) -> int:
         """Sweep one engagement; how many of its blobs went."""
-        if record.ended:
-            await self._commits.submit(EndStream(record.id))
-        else:
+        if not record.ended:
             await self._commits.submit(expire(record.id, now_ms, record.retention_hours))
+        elif await self._streams.view(record.id) is not None:
+            await self._commits.submit(EndStream(record.id))
         due = await self.due_blobs(record, now_ms)
         if self._erase_blob is None:
             return 0

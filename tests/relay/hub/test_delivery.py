@@ -329,3 +329,21 @@ async def test_a_gap_is_shown_by_the_first_that_is_held(hub: Hub, pair: Pair) ->
     opened = await pair.ben.open(pair.stream, 2)
     assert (opened.first, opened.head) == (1, 5)
     assert seqs(pair.ben.take_entries())[-1:] == [5]
+
+
+async def test_many_large_backlogs_at_once_wait_for_each_other_and_all_come(hub: Hub) -> None:
+    anna = await Device(hub, ANNA).connect()
+    ben = await Device(hub, BEN).connect()
+    records = [await new_engagement(hub) for _ in range(8)]
+    for record in records:
+        await anna.say(anna.commit(record.id, adds=[ben.id], counter=1))
+        for counter in range(2, 18):
+            await anna.say(anna.message(record.id, body=bytes(60_000), counter=counter))
+    await ben.connect()
+    await ben.session.receive(encode([fr.Open(n, record.id, 0) for n, record in enumerate(records, 1)]))
+    await hub.settle()
+    entries = only(ben.take(), fr.Entries)
+    got = {
+        record.id: [e.seq for f in entries if f.stream == record.id for e in f.entries] for record in records
+    }
+    assert got == {record.id: list(range(1, 18)) for record in records}
