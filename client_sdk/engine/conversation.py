@@ -22,7 +22,7 @@ from client_sdk.engine.answers import Retry
 from client_sdk.engine.context import Context
 from client_sdk.engine.membership import Made
 from client_sdk.engine.outofstep import missed
-from client_sdk.engine.receiving import NewestBundle, take
+from client_sdk.engine.receiving import NewestBundles, take
 from client_sdk.engine.records import CommitReason, Phase
 from client_sdk.engine.rejoining import rejoin
 from client_sdk.engine.standing import Standing, Work, load
@@ -65,7 +65,7 @@ class Conversation:
         """The relay's last word about it."""
         self.stopped = ""
         """The code by which the relay stopped us; empty if it did not."""
-        self._newest = NewestBundle()
+        self._newest = NewestBundles()
         self._tried = 0
         self._opened: fr.Opened | None = None
         self._needed_commit = 0
@@ -122,6 +122,7 @@ class Conversation:
             and not (standing.record.alarm or self.stopped or self.is_ended)
             and standing.record.last_commit >= self._needed_commit
             and len(standing.box.in_flight) < MOST_IN_FLIGHT
+            and not standing.box.late
         )
 
     @property
@@ -183,7 +184,7 @@ class Conversation:
         if record.phase is Phase.REJOINING:
             after = max(record.last_commit - 1, 0)  # the newest commit once more, for its GroupInfo
         self._opened = None
-        self._tried = 0
+        self._newest, self._tried = NewestBundles(), 0
         self._open_request = self._link.next_request()
         self._link.send(fr.Open(self._open_request, self.id, after))
 
@@ -298,7 +299,9 @@ class Conversation:
             return
         self._tried = newest.seq
         with self.work("rejoin") as work:
-            rejoin(work, self.context, newest.group_info, opened.last_counter)
+            for group_info in newest.group_infos:
+                if rejoin(work, self.context, group_info, opened.last_counter):
+                    break
 
     def _receipt_if_due(self) -> None:
         if self.standing.box.items or not self._may_encrypt():
@@ -394,8 +397,7 @@ class Conversation:
     def commit(self, made: Made, reason: CommitReason, *, after_commit: int) -> bool:
         """Send a commit of ours; False if the conversation has gone on since it was made."""
         standing = self.standing
-        settled = standing.pending is None and len(standing.box.in_flight) < MOST_IN_FLIGHT
-        if not settled or standing.record.last_commit != after_commit or standing.record.alarm:
+        if not self.may_commit or standing.record.last_commit != after_commit:
             return False
         with self.work("commit") as work:
             sending.put_commit(work, made, reason, commit_id=self.context.new_id())

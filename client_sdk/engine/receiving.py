@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -24,26 +25,33 @@ from relay.wire import Bundle, EntryKind, WireError
 from relay.wire import frames as fr
 
 UNREADABLE: Final = "Something came that no device of this conversation could have sent properly."
+MOST_BUNDLES: Final = 4  # so many void ones in a row are not an accident
 MOST_UNREAD: Final = 3  # garbage of one sender is no reason to rejoin; a whole epoch of it is
 
 
 @dataclass(slots=True)
-class NewestBundle:
-    """The newest commit entry seen while this device was out of step: by its GroupInfo it rejoins."""
+class NewestBundles:
+    """The newest commit entries seen while this device was out of step: by one's GroupInfo it rejoins.
+
+    More than one, because the newest may be void, and then the group is as the one before it left it.
+    """
 
     seq: int = 0
-    group_info: bytes = field(default=b"", repr=False)
+    group_infos: deque[bytes] = field(default_factory=lambda: deque(maxlen=MOST_BUNDLES), repr=False)
+    """The newest first."""
 
     def note(self, seq: int, body: bytes) -> None:
         """A commit entry came."""
-        try:
-            bundle = Bundle.parse(body)
-        except WireError:
+        if seq <= self.seq:
             return
-        self.seq, self.group_info = seq, bundle.group_info
+        self.seq = seq
+        try:
+            self.group_infos.appendleft(Bundle.parse(body).group_info)
+        except WireError:
+            return  # void for everybody, and no help to us
 
 
-def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundle) -> None:
+def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -> None:
     """Process one entry; what lies behind our position already changes nothing."""
     if work.halted:
         return
@@ -60,7 +68,7 @@ def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundle) ->
 # Without a group state: a commit may bring us in, all else is not for us
 
 
-def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBundle) -> None:
+def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -> None:
     if entry.kind is EntryKind.COMMIT and entry.body is not None:
         newest.note(entry.seq, entry.body)
     if entry.seq <= work.record.cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from dataclasses import dataclass, replace
 
 from client_sdk.delivery import EpochRolledBack, IdentityChanged, SecurityAlarm, StreamForked
@@ -30,6 +31,8 @@ from client_sdk.mls.extensions import RATCHET_TREE
 from client_sdk.mls.ratchet_tree import RatchetTree
 from relay.wire import Bundle
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class _Offered:
@@ -40,25 +43,27 @@ class _Offered:
     members: tuple[Member, ...]
 
 
-def rejoin(work: Work, context: Context, group_info: bytes, last_counter: int) -> None:
+def rejoin(work: Work, context: Context, group_info: bytes, last_counter: int) -> bool:
     """Put the external commit into the outbox by which this device takes its own place again.
 
-    `last_counter` is the last counter of this device that the relay has stored. A GroupInfo that is not of
-    this conversation, or not of its present, raises an alarm instead, or changes nothing.
+    `last_counter` is the last counter of this device that the relay has stored. False if the GroupInfo is not
+    one of this conversation; one of its past raises an alarm instead.
     """
     try:
         made = _make(work, context, group_info)
     except SecurityAlarm as alarm:
         work.raise_alarm(alarm)
-        return
-    except (MLSError, IdentityError):
-        return  # a void bundle: the next commit of a member brings another GroupInfo
+        return True
+    except (MLSError, IdentityError) as error:
+        _log.info("a commit entry is of no use for rejoining: %s", error.code)
+        return False
     if made is None:
         work.change(phase=Phase.OUTSIDE, rejoin_reason="")
         journal.keep_notice(work, journal.GAP, REMOVED, work.record.cursor, context.new_id())
-        return
+        return True
     _settle_outbox(work, last_counter)
     put_commit(work, made, CommitReason.REJOIN, commit_id=context.new_id())
+    return True
 
 
 def _make(work: Work, context: Context, group_info: bytes) -> Made | None:

@@ -89,6 +89,8 @@ class Peer:
         self.open: dict[EngagementId, int] = {}
         """The last position pushed, of each open stream."""
         self.acked: dict[EngagementId, int] = {}
+        self.outside: set[EngagementId] = set()
+        """Open, but this device was no member: it starts at the entry that adds it."""
         self._client_nonce = b""
         self._relay_nonce = b""
 
@@ -180,6 +182,9 @@ class Peer:
             return [fr.Error(frame.request, "not_found", "")]
         cursor = log.members.get(self.device, 0)
         self.open[frame.stream] = self.acked[frame.stream] = frame.after
+        self.outside.discard(frame.stream)
+        if self.device not in log.members:
+            self.outside.add(frame.stream)
         counters = log.counters.get(self.device)
         opened = fr.Opened(
             frame.request,
@@ -220,7 +225,10 @@ class Peer:
             log = stream.log_of(self.device)
             if self.device not in log.members:
                 continue
-            start = max(pushed, log.first - 1) if pushed else max(log.members[self.device], log.first - 1)
+            if stream_id in self.outside:
+                self.outside.discard(stream_id)
+                pushed = max(pushed, log.members[self.device])
+            start = max(pushed, log.first - 1)
             room = WINDOW_ENTRIES - max(0, start - max(self.acked[stream_id], log.first - 1))
             waiting = log.after(start)[: max(0, room)]
             if waiting:

@@ -41,21 +41,18 @@ class Log:
     """One version of a stream; an honest relay has only one of each."""
 
     entries: list[Stored] = field(default_factory=list)
-    first: int = 1
+    head: int = 0
     last_commit: int = 0
     members: dict[DeviceId, int] = field(default_factory=dict)
     """The device's cursor."""
     counters: dict[DeviceId, Counters] = field(default_factory=dict)
 
     @property
-    def head(self) -> int:
-        return self.first + len(self.entries) - 1
+    def first(self) -> int:
+        return self.entries[0].seq if self.entries else self.head + 1
 
     def after(self, seq: int) -> list[Stored]:
-        return self.entries[max(0, seq + 1 - self.first) :]
-
-    def entry(self, seq: int) -> Stored:
-        return self.entries[seq - self.first]
+        return [entry for entry in self.entries if entry.seq > seq]
 
     def append(
         self, device: DeviceId, frame: fr.Append, time_ms: int, users: dict[DeviceId, UserId]
@@ -76,6 +73,7 @@ class Log:
     def store(self, entry: Stored) -> None:
         """Put an entry at the end, by no rule at all."""
         self.entries.append(entry)
+        self.head = entry.seq
         if entry.kind is not EntryKind.COMMIT:
             return
         first = self.last_commit == 0
@@ -127,6 +125,7 @@ class Log:
         """Forget everything after this position, as a relay restored from an old copy has."""
         gone = [entry for entry in self.entries if entry.seq > head]
         self.entries = [entry for entry in self.entries if entry.seq <= head]
+        self.head = head
         self.last_commit = max((e.seq for e in self.entries if e.kind is EntryKind.COMMIT), default=0)
         for entry in gone:
             counters = self.counters[entry.device]
@@ -137,8 +136,7 @@ class Log:
 
     def expire(self, first: int) -> None:
         """Erase everything before this position, the newest commit's entry excepted (as retention does)."""
-        self.entries = self.after(first - 1)
-        self.first = first
+        self.entries = [e for e in self.entries if e.seq >= first or e.seq == self.last_commit]
 
 
 def digest(frame: fr.Append) -> bytes:

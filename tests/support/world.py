@@ -122,3 +122,8 @@ class World:
 
     async def pass_time(self, seconds: float) -> None:
         await self.time.advance(seconds)
+
+
+def alarms(*devices: Device) -> list[str]:
+    """The codes of the alarms that any of them shows."""
+    return [device.room.alarm.code for device in devices if device.room.alarm is not None]

@@ -20,7 +20,7 @@ from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
-from tests.support.world import Device, World
+from tests.support.world import Device, World, alarms
 
 
 async def assert_stopped(world: World, device: Device, alarm: type[SecurityAlarm]) -> None:
@@ -58,7 +58,7 @@ async def test_a_log_forked_for_two_members(world: World) -> None:
         stream.fork(world.relay.device_of("ben"))
         await say(world, anna, "only Anna's log has this")
         await say(world, ben, "only Ben's log has this")
-        assert (anna.room.alarm, ben.room.alarm) == (None, None)
+        assert alarms(anna, ben) == []
         del stream.forks[world.relay.device_of("ben")]
         await say(world, anna, "Ben, do you see what I see?")
         await assert_stopped(world, ben, StreamForked)
@@ -150,7 +150,7 @@ async def test_garbage_changes_nothing_for_anybody(world: World, kind: EntryKind
         await say(world, anna, "after the garbage")
         await say(world, ben, "indeed")
         assert await anna.texts() == await ben.texts() == ["after the garbage", "indeed"]
-        assert (anna.room.alarm, ben.room.alarm) == (None, None)
+        assert alarms(anna, ben) == []
 
 
 async def test_the_stream_rolled_back(world: World) -> None:
@@ -283,7 +283,7 @@ async def test_a_ghost_user_on_the_roster_is_not_let_in(world: World) -> None:
                 "Ben (client), not yet verified",
                 "ghost (supervisor), waits for your approval",
             ]
-            assert (anna.room.alarm, ben.room.alarm) == (None, None)
+            assert alarms(anna, ben) == []
 
 
 async def test_a_person_may_let_a_third_one_in(world: World) -> None:

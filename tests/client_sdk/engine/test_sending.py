@@ -12,7 +12,7 @@ from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
-from tests.support.world import Device, World
+from tests.support.world import Device, World, alarms
 
 
 def appends(world: World, user: str) -> list[fr.Append]:
@@ -152,7 +152,7 @@ async def test_stale_means_encrypt_anew_under_the_new_epoch_and_the_same_numbers
             assert not {a.body for a in first} & {a.body for a in again}
             expected = [f"across the commit {number}" for number in range(3)]
             assert await anna.texts() == await ben.texts() == await sue.texts() == expected
-            assert (anna.room.alarm, ben.room.alarm, sue.room.alarm) == (None, None, None)
+            assert alarms(anna, ben, sue) == []
 
 
 async def test_a_counter_gap_is_sent_again_in_order(world: World) -> None:
@@ -219,7 +219,7 @@ async def test_what_the_relay_will_never_take_is_said_so(world: World) -> None:
         await world.pass_time(10)
         assert await ben.texts() == ["but this goes"]
         assert "gap" in await anna.kinds()
-        assert (anna.room.alarm, ben.room.alarm) == (None, None)
+        assert alarms(anna, ben) == []
 
 
 @pytest.mark.parametrize("what", ["", "x" * 40_000, File])
