@@ -29,7 +29,16 @@ class Plan:
 
 
 WHOLE: Final = Plan()
-QUICK: Final = Plan(rounds=1, warm_up=0.5, seconds=2.0, paced_seconds=2.0, idle=1_000, mls_messages=500)
+QUICK: Final = Plan(
+    rounds=1,
+    warm_up=0.5,
+    seconds=1.5,
+    paced_seconds=1.5,
+    idle=500,
+    settle_seconds=0.5,
+    mls_messages=500,
+    large_file=64 * _MIB,
+)
 TINY: Final = Plan(
     rounds=1,
     pairs=2,
