@@ -1,5 +1,5 @@
-"""A disk that is really full: nothing is acknowledged that is not stored, what is stored stays readable, and all
-goes on by itself when there is room again."""
+"""A disk that is really full: nothing is acknowledged that is not stored, what is stored stays readable, and
+all goes on by itself when there is room again."""
 
 from __future__ import annotations
 
