@@ -52,9 +52,9 @@ async def open_sealed(
 ) -> Path:
     """Open ``spool`` into ``folder`` under ``safe_name(name)`` and return the path, durable and complete.
 
-    A name that is taken becomes ``name (2)`` and so on, unless ``overwrite`` is true. Nothing stands under
-    the name before the sealed size and hash, every tag, the end and the padding are checked; on any error or
-    cancellation nothing is left. Raises `SealedFileTruncated`, `SealedFileExtended`, `SealedFileAltered`,
+    A ``folder`` that is missing is made. A name that is taken becomes ``name (2)`` and so on, unless
+    ``overwrite`` is true. Nothing stands under the name before the sealed size and hash, every tag, the end
+    and the padding are checked; on any error or cancellation nothing is left. Raises `SealedFileTruncated`, `SealedFileExtended`, `SealedFileAltered`,
     `SpoolMissing` or `StorageFailed`. The spool file stays.
     """
     return await run_in_pieces(_open(spool, sealed, folder, safe_name(name), overwrite), progress)
@@ -149,6 +149,7 @@ def _temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A file of its own in ``folder`` under a name that says it is not finished; gone at the end."""
     temporary = folder / f".{secrets.token_hex(8)}.part"
     with storage_errors("The file could not be saved"):
+        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:

@@ -98,6 +98,11 @@ class Peer:
         except (ValueError, IndexError, AssertionError) as error:
             raise DescriptionRefused("A candidate is malformed.") from error
 
+    @property
+    def expects_media(self) -> bool:
+        """Whether the other side said that it sends something: without that, silence is no sign."""
+        return bool(self._consumers)
+
     async def statistics(self) -> CallStatistics:
         """What went over this connection so far."""
         return _statistics(await self._connection.getStats(), self._incoming)

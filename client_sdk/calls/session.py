@@ -162,7 +162,7 @@ class Session:
         while True:
             await asyncio.sleep(self._settings.silence_seconds)
             now_received = (await peer.statistics()).packets_received
-            if now_received == received and received > 0:
+            if peer.expects_media and now_received == received and received > 0:
                 self._on_state(attempt, "silent")
                 return
             received = now_received

@@ -327,7 +327,7 @@ async def test_a_source_over_the_bound_is_refused_before_anything_is_written(tmp
 async def test_a_disk_that_takes_nothing_is_an_error_that_names_no_path(tmp_path: Path, inbox: Path) -> None:
     spool, facts = await sealed(tmp_path, 10)
     with pytest.raises(StorageFailed) as caught:
-        await open_sealed(spool, facts, tmp_path / "secret-folder", name="plan.pdf")
+        await open_sealed(spool, facts, spool / "secret-folder", name="plan.pdf")
     assert "secret-folder" not in str(caught.value)
     with pytest.raises(StorageFailed):
         await seal_to_spool(tmp_path / "spool.source", tmp_path / "secret-folder" / "spool")

@@ -20,7 +20,9 @@ from client_sdk.calls import (
     RecordingFailed,
     Role,
 )
+from client_sdk.calls.peer import Peer
 from client_sdk.calls.states import MediaLost
+from client_sdk.calls.statistics import CallStatistics
 from client_sdk.demo.media import check_recording
 from client_sdk.errors import UsageError
 from tests.client_sdk.calls.line import (
@@ -150,6 +152,26 @@ async def test_a_connection_that_falls_silent_is_replaced(film: Path) -> None:
     pull_the_cable(ben)
     await until(lambda: (anna.attempt, anna.state, ben.state) == (2, Phase.CONNECTED, Phase.CONNECTED))
     assert anna.words == ben.words
+    await close(anna, ben)
+
+
+async def test_where_nobody_sends_anything_silence_is_no_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    async def counted(peer: Peer) -> CallStatistics:
+        looks.append(peer)
+        return CallStatistics(packets_received=1)
+
+    monkeypatch.setattr(Peer, "statistics", counted)
+    annas, bens = lines()
+    settings = replace(SETTINGS, silence_seconds=0.01)
+    anna = await Call.invite(context(caller=True), annas, settings=settings)
+    ben = joined(annas, bens, anna)
+    await ben.wait_ringing()
+    await ben.accept()
+    await asyncio.gather(anna.wait_connected(), ben.wait_connected())
+    await until(lambda: len(looks) > 6)
+    assert (anna.attempt, anna.state, ben.state) == (1, Phase.CONNECTED, Phase.CONNECTED)
     await close(anna, ben)
 
 
