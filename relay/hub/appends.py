@@ -128,18 +128,24 @@ class Appends:
     def committed(self, append: AppendEntry, outcome: Outcome, session: Session) -> None:
         """Answer an append, and let a fresh entry go to who has the stream open."""
         hub = self._hub
-        if outcome.code is None:
-            session.appended(append.stream, append.counter, outcome.seq)
+        seq, _time_ms, fresh, code, last_commit = outcome
+        stream = append.stream
+        if code is not None:
+            session.refuse(stream, append.counter, code, last_commit)
         else:
-            session.refuse(append.stream, append.counter, outcome.code, outcome.last_commit)
-        if outcome.fresh:
-            hub.rooms.committed(append, outcome)
+            session.appended(stream, append.counter, seq)
+        if fresh:
+            room = hub.rooms.get(stream)
+            if room is not None:
+                room.committed(append, outcome)
+            else:
+                hub.rooms.missed(stream)
             if append.kind is not _MESSAGE:
-                hub.changed(append.stream)
+                hub.changed(stream)
         if hub.uploads.expected:
             blobs = hub.uploads.settled(append)
-            if blobs and outcome.code is None:
-                hub.spawn(hub.uploads.name(append.stream, blobs, outcome.seq))
+            if blobs and code is None:
+                hub.spawn(hub.uploads.name(stream, blobs, seq))
 
     def failed(self, append: AppendEntry, error: RelayError, session: Session) -> None:
         """Tell that an append was not stored."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.core.operations import AcknowledgeEntries, AppendEntry, Operation, Outcome
@@ -40,22 +41,23 @@ class CommitQueue:
         self._store = store
         self._appended = appended
         self._refused = refused
-        self._operations: list[Operation] = []
-        self._answers: list[Session | asyncio.Future[Outcome]] = []
+        self._appends: list[AppendEntry] = []
+        self._sessions: list[Session] = []  # whose the appends are
         self._bytes = 0
+        self._others: list[tuple[Operation, asyncio.Future[Outcome]]] = []
         self._acknowledged: dict[tuple[EngagementId, DeviceId], int] = {}
+        self._acknowledge_now = False
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._acknowledge_now = False
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
     def __len__(self) -> int:
-        return len(self._operations)
+        return len(self._appends) + len(self._others)
 
     def start(self) -> None:
         """Begin to commit."""
@@ -73,29 +75,22 @@ class CommitQueue:
         self._hurry()
         await self._idle.wait()
 
-    def _hurry(self) -> None:
-        self._acknowledge_now = True
-        self._idle.clear()
-        self._wake.set()
-
     def append(self, append: AppendEntry, session: Session) -> None:
-        """Queue an append; its session is told."""
-        operations = self._operations
-        if not operations or self._closing:
+        """Queue an append; its session is told. Raises `StoreUnavailable` when it is too late."""
+        appends = self._appends
+        if not appends:
             self._begin()
-        operations.append(append)
-        self._answers.append(session)
+        appends.append(append)
+        self._sessions.append(session)
         self._bytes += len(append.body) + _BYTES_EACH
-        if len(operations) >= MAX_QUEUED_OPERATIONS or self._bytes >= MAX_QUEUED_BYTES:
+        if self._bytes >= MAX_QUEUED_BYTES or len(appends) >= MAX_QUEUED_OPERATIONS:
             self._has_room.clear()
 
     def submit(self, operation: Operation) -> asyncio.Future[Outcome]:
-        """Queue an operation; the future has its outcome, or `StoreError`."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        """Queue an operation that is no append; the future has its outcome, or `StoreError`."""
         self._begin()
-        self._operations.append(operation)
-        self._answers.append(future)
-        self._bytes += _BYTES_EACH
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._others.append((operation, future))
         return future
 
     def acknowledge(self, stream: EngagementId, device: DeviceId, seq: int) -> None:
@@ -103,7 +98,7 @@ class CommitQueue:
         key = (stream, device)
         if seq > self._acknowledged.get(key, 0):
             self._acknowledged[key] = seq
-            if self._timer is None and not self._operations:
+            if self._timer is None and not self._appends:
                 self._wake_in(ACKNOWLEDGE_SECONDS)
 
     @property
@@ -120,6 +115,11 @@ class CommitQueue:
         self._idle.clear()
         self._wake.set()
 
+    def _hurry(self) -> None:
+        self._acknowledge_now = True
+        self._idle.clear()
+        self._wake.set()
+
     def _wake_in(self, seconds: float) -> None:
         def wake() -> None:
             self._timer = None
@@ -128,85 +128,100 @@ class CommitQueue:
         self._timer = asyncio.get_running_loop().call_later(seconds, wake)
 
     async def _run(self) -> None:
-        """Start the next batch before the last one's results are handed out: the disk does not wait for
-        us."""
+        """Start the next batch before the last one's results are handed out: the disk does not wait."""
         done: tuple[_Batch, list[Outcome] | StoreError] | None = None
         while True:
             batch = self._take()
-            running = self._store.commit(batch.operations) if batch else None
+            running = self._start(batch) if batch else None
             if done is not None:
                 self._hand_out_safely(*done)
                 done = None
             if batch and running is not None:
                 done = batch, await _outcomes(running)
-            elif not self._operations:
+            elif not len(self):
                 if self._closing:
                     return
                 self._idle.set()
                 await self._wake.wait()
                 self._wake.clear()
 
+    def _start(self, batch: _Batch) -> Awaitable[list[Outcome]]:
+        try:
+            return self._store.commit(batch.operations)
+        except StoreError as error:
+            return _failed(error)
+
     def _take(self) -> _Batch | None:
         """What goes into the next transaction."""
-        operations, answers = self._operations, self._answers
         hurried, self._acknowledge_now = self._acknowledge_now, False
-        if not operations and not (hurried and self._acknowledged):
+        if not len(self) and not (hurried and self._acknowledged):
             return None
-        count = _fitting(operations) if self._bytes > MAX_BATCH_BYTES else MAX_BATCH_OPERATIONS
-        self._operations, self._answers = operations[count:], answers[count:]
-        del operations[count:], answers[count:]
-        self._bytes = sum(map(_size, self._operations)) if self._operations else 0
-        if len(self._operations) < MAX_QUEUED_OPERATIONS and self._bytes < MAX_QUEUED_BYTES:
-            self._has_room.set()
+        appends, sessions = self._take_appends()
+        others, self._others = self._others, []
         acknowledged, self._acknowledged = self._acknowledged, {}
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        operations.extend([AcknowledgeEntries(*key, seq) for key, seq in acknowledged.items()])
-        return _Batch(operations, answers)
+        operations: list[Operation] = [
+            *appends,
+            *[operation for operation, _ in others],
+            *[AcknowledgeEntries(*key, seq) for key, seq in acknowledged.items()],
+        ]
+        return _Batch(operations, sessions, [future for _, future in others])
+
+    def _take_appends(self) -> tuple[list[AppendEntry], list[Session]]:
+        appends, sessions = self._appends, self._sessions
+        count = _fitting(appends) if self._bytes > MAX_BATCH_BYTES else MAX_BATCH_OPERATIONS
+        self._appends, self._sessions = appends[count:], sessions[count:]
+        self._bytes = sum(map(_size, self._appends))
+        if len(self._appends) < MAX_QUEUED_OPERATIONS and self._bytes < MAX_QUEUED_BYTES:
+            self._has_room.set()
+        return appends[:count], sessions[:count]
 
     def _hand_out_safely(self, batch: _Batch, outcomes: list[Outcome] | StoreError) -> None:
         try:
-            self._hand_out(batch, outcomes)
+            if isinstance(outcomes, StoreError):
+                self._hand_out_failure(batch, outcomes)
+            else:
+                self._hand_out(batch, outcomes)
         except Exception:
             # A fault of ours in one answer must not end everybody's commits: who has none asks again.
             _log.exception("answers to a commit failed", extra={"operations": len(batch.operations)})
 
-    def _hand_out(self, batch: _Batch, outcomes: list[Outcome] | StoreError) -> None:
-        if isinstance(outcomes, StoreError):
-            self._hand_out_failure(batch, outcomes)
-            return
+    def _hand_out(self, batch: _Batch, outcomes: list[Outcome]) -> None:
         appended = self._appended
-        # Acknowledgements are the last ones, and have nobody to tell.
-        for operation, answer, outcome in zip(batch.operations, batch.answers, outcomes, strict=False):
-            if type(operation) is AppendEntry and not isinstance(answer, asyncio.Future):
-                appended(operation, outcome, answer)
-            elif isinstance(answer, asyncio.Future) and not answer.done():
-                answer.set_result(outcome)
+        for append, outcome, session in zip(batch.operations, outcomes, batch.sessions, strict=False):
+            appended(append, outcome, session)  # type: ignore[arg-type]  # appends are the first operations
+        for future, outcome in zip(batch.futures, outcomes[len(batch.sessions) :], strict=False):
+            if not future.done():
+                future.set_result(outcome)
 
     def _hand_out_failure(self, batch: _Batch, error: StoreError) -> None:
         _log.error("commit failed", extra={"code": str(error.code), "operations": len(batch.operations)})
-        for operation, answer in zip(batch.operations, batch.answers, strict=False):
-            if type(operation) is AppendEntry and not isinstance(answer, asyncio.Future):
-                self._refused(operation, error, answer)
-            elif isinstance(answer, asyncio.Future) and not answer.done():
-                answer.set_exception(error)
-        for operation in batch.operations[len(batch.answers) :]:
+        for operation in batch.operations:
             if isinstance(operation, AcknowledgeEntries) and not self._closing:
                 key = operation.stream, operation.device
                 self._acknowledged[key] = max(operation.seq, self._acknowledged.get(key, 0))
         if self._acknowledged and self._timer is None:
             self._wake_in(RETRY_SECONDS)
+        for future in batch.futures:
+            if not future.done():
+                future.set_exception(error)
+        for append, session in zip(batch.operations, batch.sessions, strict=False):
+            self._refused(append, error, session)  # type: ignore[arg-type]  # as above
 
 
+@dataclass(frozen=True, slots=True)
 class _Batch:
-    """One transaction: `answers` belong to the first operations, the rest are acknowledgements."""
+    """One transaction: first the sessions' appends, then what the futures wait for, then acknowledgements."""
 
-    __slots__ = ("answers", "operations")
+    operations: list[Operation]
+    sessions: list[Session]
+    futures: list[asyncio.Future[Outcome]]
 
-    def __init__(self, operations: list[Operation], answers: list[Session | asyncio.Future[Outcome]]) -> None:
-        self.operations = operations
-        self.answers = answers
+
+async def _failed(error: StoreError) -> list[Outcome]:
+    raise error
 
 
 async def _outcomes(running: Awaitable[list[Outcome]]) -> list[Outcome] | StoreError:
@@ -219,15 +234,15 @@ async def _outcomes(running: Awaitable[list[Outcome]]) -> list[Outcome] | StoreE
         return StoreUnavailable("the store failed")
 
 
-def _size(operation: Operation) -> int:
-    return len(operation.body) + _BYTES_EACH if isinstance(operation, AppendEntry) else _BYTES_EACH
+def _size(append: AppendEntry) -> int:
+    return len(append.body) + _BYTES_EACH
 
 
-def _fitting(operations: list[Operation]) -> int:
-    """How many of the first operations fit into one transaction; at least one."""
+def _fitting(appends: list[AppendEntry]) -> int:
+    """How many of the first appends fit into one transaction; at least one."""
     size = 0
-    for count, operation in enumerate(operations[:MAX_BATCH_OPERATIONS]):
-        size += _size(operation)
+    for count, append in enumerate(appends[:MAX_BATCH_OPERATIONS]):
+        size += _size(append)
         if count and size > MAX_BATCH_BYTES:
             return count
-    return min(len(operations), MAX_BATCH_OPERATIONS)
+    return min(len(appends), MAX_BATCH_OPERATIONS)

@@ -114,13 +114,10 @@ class Rooms:
             room = self._rooms.get(stream) or await self._load(record)
         return room
 
-    def committed(self, append: AppendEntry, outcome: Outcome) -> None:
-        """Follow a fresh append."""
-        room = self._rooms.get(append.stream)
-        if room is not None:
-            room.committed(append, outcome)
-        elif append.stream in self._loading:
-            self._loading[append.stream] = True
+    def missed(self, stream: EngagementId) -> None:
+        """Note an append to a stream without a room: if one is being loaded, it looks again."""
+        if stream in self._loading:
+            self._loading[stream] = True
 
     def drop(self, stream: EngagementId) -> Room | None:
         """Forget a room, because its engagement has ended."""
