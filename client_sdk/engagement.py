@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class Engagement:
 
     # What was said
 
-    async def items(self) -> AsyncIterator[AnyItem | Ring]:
+    async def items(self) -> AsyncGenerator[AnyItem | Ring, None]:
         """What comes from others, in its order, from where the application stopped the last time; never ends.
 
         Each item comes at least once: it counts as dealt with when the next one is asked for. Its `id` is the

@@ -10,14 +10,25 @@ from client_sdk.delivery import BundleMismatch, ClonedDevice, MessageCounters, S
 from client_sdk.engine import journal
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import enter
-from client_sdk.engine.outofstep import lost_step
+from client_sdk.engine.outofstep import doubt, lost_step
 from client_sdk.engine.records import Phase
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError, MembershipError, VaultCorrupt
 from client_sdk.identity import BundleNamesDiffer, ConversationView, check_commit, view_of
-from client_sdk.mls import CommitReceived, MLSError, RemovedFromGroup, WrongEpoch, process_message
+from client_sdk.mls import (
+    CommitReceived,
+    CryptoError,
+    MLSError,
+    RemovedFromGroup,
+    SecretReuse,
+    WrongEpoch,
+    process_message,
+)
 from relay.wire import Bundle, WireError
 from relay.wire import frames as fr
+
+_OURS_ALONE: Final = (CryptoError, SecretReuse)
+"""What may be wrong with a commit for one member and not for another; all else every member finds alike."""
 
 REMOVED: Final = "This device was removed from the conversation."
 
@@ -31,11 +42,15 @@ class _Accepted:
 def foreign_commit(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
     """Stage the commit, judge it by the rules that all members apply alike, and go on accordingly."""
     try:
-        verdict = _judge(work, context, Bundle.parse(body))
+        bundle = Bundle.parse(body)
+        verdict = _judge(work, context, bundle)
     except WrongEpoch as error:
         _void(work, entry, body)
         if error.seen > error.current:
-            lost_step(work, entry.seq)
+            lost_step(work, context, entry.seq)
+    except _OURS_ALONE:
+        _void(work, entry, body)
+        doubt(work, bundle.group_info)
     except BundleNamesDiffer:
         _void(work, entry, body)
         work.raise_alarm(BundleMismatch(seq=entry.seq))

@@ -9,7 +9,7 @@ from client_sdk.delivery import AttestLog, EpochRolledBack, MessageCounters, Sec
 from client_sdk.engine import journal, key_packages, resending, sending, spaces, trusting
 from client_sdk.engine.answers import without
 from client_sdk.engine.context import Context
-from client_sdk.engine.outofstep import begin_rejoin
+from client_sdk.engine.outofstep import begin_rejoin, settled
 from client_sdk.engine.records import CommitReason, PendingCommit, Phase
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError, OutboxFull
@@ -44,6 +44,7 @@ def enter(
     # With it a released message can be proved: its signature covers the GroupContext of its epoch.
     epoch_key = spaces.numbered_key(work.engagement, group.epoch)
     work.tx.put(spaces.CONTEXT, epoch_key, group.group_context.encoded)
+    settled(work)
     trusting.observe_people(work, context, view)
 
 

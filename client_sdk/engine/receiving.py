@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from client_sdk.content import CallInvite, Envelope, Profile, Receipt
-from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm
+from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm, StreamForked
 from client_sdk.engine import journal, trusting
 from client_sdk.engine.commits import extend, foreign_commit
 from client_sdk.engine.context import Context
@@ -26,7 +26,7 @@ from relay.wire import frames as fr
 
 UNREADABLE: Final = "Something came that no device of this conversation could have sent properly."
 MOST_BUNDLES: Final = 4  # so many void ones in a row are not an accident
-MOST_UNREAD: Final = 3  # garbage of one sender is no reason to rejoin; a whole epoch of it is
+MOST_UNREAD: Final = 3  # in a row: then somebody is in another epoch, or makes noise
 
 
 @dataclass(slots=True)
@@ -166,8 +166,10 @@ def _message(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None
 def _unreadable(work: Work, context: Context, seq: int, *, others_went_on: bool = False) -> None:
     journal.keep_notice(work, journal.GAP, UNREADABLE, seq, context.new_id())
     work.change(unread=work.record.unread + 1)
-    if others_went_on or work.record.unread >= MOST_UNREAD:
-        lost_step(work, seq)
+    if others_went_on:
+        lost_step(work, context, seq)
+    if work.record.unread >= MOST_UNREAD and work.record.phase is Phase.MEMBER:
+        work.raise_alarm(StreamForked(seq=seq, own_epoch=work.record.highest_epoch))
 
 
 def _said(

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from client_sdk.delivery import EpochRolledBack, IdentityChanged, SecurityAlarm, StreamForked
-from client_sdk.engine import journal, trusting
-from client_sdk.engine.account import SUITE
+from client_sdk.delivery import SecurityAlarm
+from client_sdk.engine import journal
 from client_sdk.engine.commits import REMOVED
 from client_sdk.engine.context import Context
 from client_sdk.engine.key_packages import capabilities
 from client_sdk.engine.membership import Made
+from client_sdk.engine.offers import check_offer, read_offer
 from client_sdk.engine.records import CommitReason, Phase
 from client_sdk.engine.sending import put_commit
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError
-from client_sdk.identity import ConversationView, check_commit, check_joined, check_not_older, view_of
-from client_sdk.mls import (
-    Extension,
-    GroupInfo,
-    Member,
-    MLSError,
-    MLSMessage,
-    create_external_commit,
-    find_extension,
-)
-from client_sdk.mls.extensions import RATCHET_TREE
-from client_sdk.mls.ratchet_tree import RatchetTree
+from client_sdk.identity import check_commit, view_of
+from client_sdk.mls import MLSError, create_external_commit
 from relay.wire import Bundle
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Offered:
-    """A GroupInfo as the rules of membership read a group; `create_external_commit` verifies it."""
-
-    group_id: bytes
-    extensions: tuple[Extension, ...]
-    members: tuple[Member, ...]
 
 
 def rejoin(work: Work, context: Context, group_info: bytes, last_counter: int) -> bool:
@@ -67,16 +47,13 @@ def rejoin(work: Work, context: Context, group_info: bytes, last_counter: int) -
 
 
 def _make(work: Work, context: Context, group_info: bytes) -> Made | None:
-    info, offered = _read(group_info)
-    before = view_of(offered)
-    check_joined(before, portal=context.account.portal, engagement=work.engagement)
-    _check_newer(work, info)
-    _check_people(work, context, before)
-    own = [leaf.index for leaf in before.leaves if leaf.device == context.account.device]
+    offer = read_offer(work, context, group_info)
+    check_offer(work, context, offer)
+    own = [leaf.index for leaf in offer.view.leaves if leaf.device == context.account.device]
     if not own:
         return None
     output = create_external_commit(
-        info,
+        offer.info,
         context.account.signer,
         context.account.credential,
         remove=own[0],
@@ -85,41 +62,9 @@ def _make(work: Work, context: Context, group_info: bytes) -> Made | None:
         rng=context.rng,
         capabilities=capabilities(),
     )
-    check_commit(before, view_of(output.state), adds=(), removes=(), external=True)
+    check_commit(offer.view, view_of(output.state), adds=(), removes=(), external=True)
     body = Bundle(commit=output.commit, group_info=output.group_info).serialize()
     return Made(body, output.state, None)
-
-
-def _read(group_info: bytes) -> tuple[GroupInfo, _Offered]:
-    info = MLSMessage.parse(group_info).body
-    tree = find_extension(info.extensions, RATCHET_TREE) if isinstance(info, GroupInfo) else None
-    if not isinstance(info, GroupInfo) or tree is None:
-        raise IdentityError("A commit entry carries no description of its epoch.")
-    leaves = RatchetTree.parse(SUITE, tree).leaves()
-    members = tuple(Member(index, leaf) for index, leaf in leaves)
-    context = info.group_context
-    return info, _Offered(context.group_id, context.extensions, members)
-
-
-def _check_newer(work: Work, info: GroupInfo) -> None:
-    own, offered = work.record.highest_epoch, info.group_context.epoch
-    if offered < own:
-        raise EpochRolledBack(own=own, offered=offered)
-    same = hmac.compare_digest(info.group_context.confirmed_transcript_hash, work.record.transcript)
-    if offered == own and not same:
-        raise StreamForked(own_epoch=own, own_transcript=work.record.transcript)
-
-
-def _check_people(work: Work, context: Context, view: ConversationView) -> None:
-    for participant in view.info.participants:
-        known = trusting.trust_of(work.tx, participant.user)
-        if known is None or participant.user == context.account.user:
-            continue
-        governing = view.governing(participant.user)
-        if governing is not None:
-            check_not_older(known, governing)
-        if not hmac.compare_digest(participant.identity_key, known.newest.identity_key):
-            raise IdentityChanged(user=participant.user)
 
 
 def _settle_outbox(work: Work, last_counter: int) -> None:

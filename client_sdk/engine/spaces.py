@@ -18,6 +18,7 @@ OUTBOX: Final = "outbox"  # engagement, item id -> OutboxRecord
 COUNTERS: Final = "counters"  # engagement -> delivery.MessageCounters
 UPLOAD: Final = "upload"  # engagement, item id -> UploadRecord
 ATTEST: Final = "attest"  # engagement -> the stream hashes of late
+DOUBT: Final = "doubt"  # engagement -> GroupInfo of a commit that did not open on this device
 FOREIGN: Final = "foreign"  # user, hash of a device list -> it was refused with an alarm once
 TRUST: Final = "trust"  # user -> TrustRecord
 NAME: Final = "name"  # user -> the name that they gave themselves

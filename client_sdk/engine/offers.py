@@ -1,0 +1,69 @@
+"""A GroupInfo that the stream offers: read, and judged by the rules that every member applies."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from client_sdk.delivery import EpochRolledBack, StreamForked
+from client_sdk.engine import trusting
+from client_sdk.engine.account import SUITE
+from client_sdk.engine.context import Context
+from client_sdk.engine.standing import Work
+from client_sdk.errors import IdentityError
+from client_sdk.identity import ConversationView, check_joined, check_not_older, view_of
+from client_sdk.identity.alarms import IdentityChanged
+from client_sdk.mls import Extension, GroupInfo, Member, MLSMessage, find_extension
+from client_sdk.mls.extensions import RATCHET_TREE
+from client_sdk.mls.ratchet_tree import RatchetTree
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A GroupInfo and the conversation as it describes it. Its signature is verified when it is used."""
+
+    info: GroupInfo
+    view: ConversationView
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    group_id: bytes
+    extensions: tuple[Extension, ...]
+    members: tuple[Member, ...]
+
+
+def read_offer(work: Work, context: Context, group_info: bytes) -> Offer:
+    """The offer in these bytes, if it is of this conversation; raises `MLSError` or `IdentityError`."""
+    info = MLSMessage.parse(group_info).body
+    tree = find_extension(info.extensions, RATCHET_TREE) if isinstance(info, GroupInfo) else None
+    if not isinstance(info, GroupInfo) or tree is None:
+        raise IdentityError("A commit entry carries no description of its epoch.")
+    members = tuple(Member(index, leaf) for index, leaf in RatchetTree.parse(SUITE, tree).leaves())
+    described = _Described(info.group_context.group_id, info.group_context.extensions, members)
+    view = view_of(described)
+    check_joined(view, portal=context.account.portal, engagement=work.engagement)
+    return Offer(info, view)
+
+
+def check_offer(work: Work, context: Context, offer: Offer) -> None:
+    """Whether it is of the present, and of the people that this device knows; raises `SecurityAlarm`."""
+    _check_newer(work, offer.info)
+    for participant in offer.view.info.participants:
+        known = trusting.trust_of(work.tx, participant.user)
+        if known is None or participant.user == context.account.user:
+            continue
+        governing = offer.view.governing(participant.user)
+        if governing is not None:
+            check_not_older(known, governing)
+        if not hmac.compare_digest(participant.identity_key, known.newest.identity_key):
+            raise IdentityChanged(user=participant.user)
+
+
+def _check_newer(work: Work, info: GroupInfo) -> None:
+    own, offered = work.record.highest_epoch, info.group_context.epoch
+    if offered < own:
+        raise EpochRolledBack(own=own, offered=offered)
+    same = hmac.compare_digest(info.group_context.confirmed_transcript_hash, work.record.transcript)
+    if offered == own and not same:
+        raise StreamForked(own_epoch=own, own_transcript=work.record.transcript)
