@@ -34,6 +34,7 @@ written to latest.json and latest.svg in the results folder.
 """
 _NO_DISK: Final = frozenset({"tmpfs", "ramfs"})
 _LOG_CHARS: Final = 2000
+_QUIET: Final = 0.25  # of a core; the system's own work for us, such as writing back, is in it
 _SYNC_SECONDS: Final = 0.5
 
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             progress=Progress(),
             profile=options.profile,
         )
-        facts = machine.describe(context.folder)
+        facts, others = machine.describe(context.folder), machine.Others()
         syncs = machine.syncs_per_second(context.folder, seconds=_SYNC_SECONDS)
         facts["disk"] = f"{facts['file_system']}, {syncs:,.0f} durable appends/s"
         try:
@@ -57,8 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BenchError as error:
             print(f"bench: {error}{_relay_log(context.folder)}", file=sys.stderr)
             return 1
+    disturbance = others.share()
+    facts["other_programs"] = f"{disturbance:.0%} of a core"
     _store(options.results, figures, facts)
-    _print(figures, facts, options.results)
+    _print(figures, facts, options.results, disturbance)
     return 1 if options.strict and any(figure.met is False for figure in figures) else 0
 
 
@@ -106,7 +109,7 @@ def _store(folder: Path, figures: Sequence[Figure], facts: Mapping[str, str]) ->
     (folder / "latest.svg").write_text(picture, encoding="utf-8")
 
 
-def _print(figures: Sequence[Figure], facts: Mapping[str, str], folder: Path) -> None:
+def _print(figures: Sequence[Figure], facts: Mapping[str, str], folder: Path, disturbance: float) -> None:
     print(f"\n{_in_short(facts)}\n\n{table(figures)}\n")
     for note in notes(figures):
         print(f"- {note}")
@@ -114,6 +117,10 @@ def _print(figures: Sequence[Figure], facts: Mapping[str, str], folder: Path) ->
         print(f"- {facts['file_system']} is no disk: durability is free there; choose another --results")
     if machine.choose_cores().load is None:
         print("- there is one core only: server and load share it, so every rate is a lower bound")
+    if disturbance > _QUIET:
+        print(
+            f"- other programs used {disturbance:.0%} of a core meanwhile: measure again on a quiet machine"
+        )
     print(f"\nwritten: {folder / 'latest.json'} and latest.svg")
 
 

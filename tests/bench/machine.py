@@ -52,11 +52,23 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
 
-def busy_seconds() -> float:
-    """Time that all cores together spent on anything, time that another virtual machine took included."""
-    line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
-    user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, line.split()[1:9])
-    return (user + nice + system + irq + softirq + stolen) / _TICKS_PER_SECOND
+class Others:
+    """Watches how much of the machine goes to programs that this one did not start."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def share(self) -> float:
+        """Their processor time since the start, in cores. Ask when our own processes have ended."""
+        others, clock = (now - before for now, before in zip(self._now(), self._start, strict=True))
+        return max(0.0, others / clock)
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+        user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, line.split()[1:9])
+        busy = (user + nice + system + irq + softirq + stolen) / _TICKS_PER_SECOND
+        return busy - sum(os.times()[:4]), time.monotonic()
 
 
 def resident_bytes(pid: int) -> int:

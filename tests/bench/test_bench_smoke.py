@@ -150,6 +150,7 @@ def test_the_report_holds_every_figure(tmp_path: Path) -> None:
 def test_what_the_machine_says_is_plausible(tmp_path: Path) -> None:
     assert machine.cpu_seconds(os.getpid()) > 0
     assert 0 < machine.resident_bytes(os.getpid()) <= machine.peak_resident_bytes()
+    assert machine.Others().share() >= 0
     assert machine.syncs_per_second(tmp_path, seconds=0.01) > 0
     assert machine.allow_open_files(10) == 10
     assert machine.file_system(tmp_path) != "unknown"

@@ -16,7 +16,6 @@ from tests.bench.traffic import Bodies, Load, no_garbage_collection
 
 _MUST_REACH: Final = Target(Bound.RATIO_AT_LEAST, 0.2)
 _SATURATED: Final = 0.95  # share of its core above which the generator, not the server, may set the pace
-_QUIET: Final = 0.2  # of a core, for what else runs: above it rates are not to be trusted
 _FIRST_COUNTERS: Final = 40_000
 
 
@@ -26,7 +25,6 @@ class _Sample:
     cpu: float
     server_share: float
     generator_share: float
-    others_share: float
 
 
 async def measure_throughput(context: Context) -> list[Figure]:
@@ -68,15 +66,14 @@ async def _sample(server: Server, load: Load, context: Context) -> _Sample:
         before, start = _clocks(server.pid), time.perf_counter()
         count = await load.run(context.plan.seconds)
         elapsed = time.perf_counter() - start
-        cpu, own, busy = (after - earlier for after, earlier in zip(_clocks(server.pid), before, strict=True))
+        cpu, own = (after - earlier for after, earlier in zip(_clocks(server.pid), before, strict=True))
         await load.stop()
-    others = max(0.0, busy - cpu - own)
-    return _Sample(count / elapsed, cpu / max(count, 1), cpu / elapsed, own / elapsed, others / elapsed)
+    return _Sample(count / elapsed, cpu / max(count, 1), cpu / elapsed, own / elapsed)
 
 
-def _clocks(server: int) -> tuple[float, float, float]:
-    """Processor time of the server, of the generator, and of everything."""
-    return machine.cpu_seconds(server), time.process_time(), machine.busy_seconds()
+def _clocks(server: int) -> tuple[float, float]:
+    """Processor time of the server and of the generator."""
+    return machine.cpu_seconds(server), time.process_time()
 
 
 def _figures(samples: dict[str, list[_Sample]], commits: list[float]) -> list[Figure]:
@@ -91,11 +88,6 @@ def _figures(samples: dict[str, list[_Sample]], commits: list[float]) -> list[Fi
         note += "; the generator was saturated, so the relay's rate is a lower bound"
     if busy_bare > _SATURATED:
         note += "; against the forwarder the generator was saturated, so its rate is a lower bound"
-    others = max(sample.others_share for sample in ours + bare)
-    if others > _QUIET:
-        note += (
-            f"; other programs used up to {others:.0%} of a core meanwhile: measure again on a quiet machine"
-        )
     rates = tuple(sample.rate / 1000 for sample in ours)
     return [
         Figure(
