@@ -125,6 +125,16 @@ const groupInfo = async ({ state, suite: cs }) => {
   return message({ wireformat: "mls_group_info", groupInfo: info });
 };
 
+const timed = async (action, repeats) => {
+  const taken = [];
+  for (let round = 0; round < repeats; round++) {
+    const start = performance.now();
+    await action();
+    taken.push((performance.now() - start) * 1000);
+  }
+  return taken.sort((a, b) => a - b)[taken.length >> 1];
+};
+
 const commands = {
   async client({ name, suite: id, padding = 256, lifetime }) {
     const identity = new TextEncoder().encode(name);
@@ -232,6 +242,43 @@ const commands = {
   },
   async group_info({ name }) {
     return { group_info: await groupInfo(clients.get(name)) };
+  },
+  // Medians in microseconds; nothing of what is done is kept, but for the message keys.
+  async bench({ first, second, joiner, package: text, payload, messages, repeats }) {
+    const [one, two, three] = [first, second, joiner].map((name) => clients.get(name));
+    const sent = [];
+    const commit = (extraProposals = []) =>
+      mls.createCommit(
+        { state: one.state, cipherSuite: one.suite },
+        { extraProposals, ratchetTreeExtension: true },
+      );
+    const encrypt = await timed(async () => {
+      const made = await mls.createApplicationMessage(one.state, raw(payload), one.suite);
+      one.state = made.newState;
+      sent.push(mls.encodeMlsMessage({ version: "mls10", wireformat: "mls_private_message", privateMessage: made.privateMessage }));
+    }, messages);
+    const decrypt = await timed(async () => {
+      const [found] = mls.decodeMlsMessage(sent.shift(), 0);
+      two.state = (await mls.processPrivateMessage(two.state, found.privateMessage, mls.emptyPskIndex, two.suite)).newState;
+    }, messages);
+    const made = mls.encodeMlsMessage((await commit()).commit);
+    const { welcome } = await commit(proposals([{ kind: "add", package: text }]));
+    const encoded = mls.encodeMlsMessage({ version: "mls10", wireformat: "mls_welcome", welcome });
+    const { publicPackage, privatePackage } = three.bundle;
+    return {
+      encrypt,
+      decrypt,
+      commit: await timed(() => commit(), repeats),
+      process: await timed(async () => {
+        const [found] = mls.decodeMlsMessage(made, 0);
+        await mls.processPrivateMessage(two.state, found.privateMessage, mls.emptyPskIndex, two.suite);
+      }, repeats),
+      join: await timed(async () => {
+        const [found] = mls.decodeMlsMessage(encoded, 0);
+        const none = mls.emptyPskIndex;
+        await mls.joinGroup(found.welcome, publicPackage, privatePackage, none, three.suite, undefined, undefined, three.config);
+      }, repeats),
+    };
   },
   async view({ name }) {
     return view(clients.get(name));
