@@ -1,4 +1,4 @@
-"""The relay is killed with SIGKILL under load, again and again: it holds what it acknowledged, where it said."""
+"""The relay is killed with SIGKILL under load: what it acknowledged it holds, once, and where it said."""
 
 from __future__ import annotations
 
