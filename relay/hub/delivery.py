@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from relay.core.operations import StoredEntry
+from relay.hub.settings import CONGESTED_BYTES
 from relay.wire.codec import encode_entries, encode_entry
 from relay.wire.limits import MIB
 
@@ -88,9 +89,13 @@ class Subscription:
         self.sent = seq
         in_flight.append((seq, size))
         self._in_flight_bytes = in_flight_bytes
+        session = self.session
         if not self._packed:
-            self.session.queue_entries(self)
+            session.queue_entries(self)
         self._packed.append(packed)
+        session.out_bytes += size
+        if session.out_bytes > CONGESTED_BYTES:
+            session.congested = True  # many streams at once must not fill the memory
 
     def push_read(self, entries: list[StoredEntry]) -> None:
         """Let entries from the store go out, as far as the window reaches."""
@@ -102,7 +107,6 @@ class Subscription:
             if self.session.congested or not self.takes(len(packed)):
                 return
             self.push(entry.seq, packed)
-            self.session.count_entry(len(packed))
 
     def acknowledge(self, seq: int) -> None:
         """Free the window of what the device has stored."""

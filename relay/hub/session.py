@@ -30,7 +30,6 @@ class Session:
     __slots__ = (
         "_appended",
         "_out",
-        "_out_bytes",
         "_ready_subscriptions",
         "_sink",
         "closed",
@@ -42,6 +41,7 @@ class Session:
         "limits",
         "link",
         "nonces",
+        "out_bytes",
         "portal",
         "subscriptions",
         "token_expires",
@@ -64,7 +64,7 @@ class Session:
         self.dirty = False
         self._sink = sink
         self._out: list[bytes] = []
-        self._out_bytes = 0
+        self.out_bytes = 0
         self._appended: dict[EngagementId, list[tuple[int, int]]] = {}
         self._ready_subscriptions: dict[Subscription, None] = {}
 
@@ -145,12 +145,6 @@ class Session:
         if not self.dirty:
             self._mark()
 
-    def count_entry(self, size: int) -> None:
-        """Note the size of an entry from the store: many streams at once must not fill the memory."""
-        self._out_bytes += size
-        if self._out_bytes > CONGESTED_BYTES:
-            self.congested = True
-
     def end(self, code: ErrorCode, detail: str = "", *, reconnect_after_ms: int = 0) -> None:
         """Say goodbye and close."""
         if self.closed:
@@ -183,7 +177,7 @@ class Session:
         for stream, results in self._appended.items():
             for start in range(0, len(results), MAX_FRAMES_PER_MESSAGE):
                 out.append(encode_appended(stream, results[start : start + MAX_FRAMES_PER_MESSAGE]))
-        self._out, self._out_bytes, self._appended = [], 0, {}
+        self._out, self.out_bytes, self._appended = [], 0, {}
         self._ready_subscriptions.clear()
         if out:
             was_congested = self.congested
@@ -193,7 +187,7 @@ class Session:
 
     def pump(self) -> None:
         """Go on with streams that wait for the device to take what it was sent."""
-        self.congested = self._sink.pending() + self._out_bytes > CONGESTED_BYTES
+        self.congested = self._sink.pending() + self.out_bytes > CONGESTED_BYTES
         for subscription in self.subscriptions.values():
             if subscription.wants_reading:
                 self.hub.read_for(subscription)
@@ -226,7 +220,7 @@ class Session:
 
     def _put(self, frame: bytes) -> None:
         self._out.append(frame)
-        self._out_bytes += len(frame)
+        self.out_bytes += len(frame)
         self._mark()
 
     def _mark(self) -> None:

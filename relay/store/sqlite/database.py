@@ -69,7 +69,6 @@ def open_reader(path: Path) -> apsw.Connection:
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(BUSY_MS)
-        connection.execute("PRAGMA mmap_size = 0")
     except apsw.Error as error:
         raise translate(error, path.name) from error
     return connection

@@ -17,6 +17,7 @@ from tests.relay.hub.support import (
     PORTAL,
     Device,
     Pair,
+    Sink,
     connected_pair,
     make_hub,
     new_engagement,
@@ -347,3 +348,29 @@ async def test_many_large_backlogs_at_once_wait_for_each_other_and_all_come(hub:
         record.id: [e.seq for f in entries if f.stream == record.id for e in f.entries] for record in records
     }
     assert got == {record.id: list(range(1, 18)) for record in records}
+
+
+async def test_a_burst_from_many_streams_cuts_nobody(hub: Hub) -> None:
+    anna = await Device(hub, ANNA).connect()
+    ben = await Device(hub, BEN).connect()
+    ben.sink = CountingSink()
+    ben.session._sink = ben.sink
+    records = [await new_engagement(hub) for _ in range(16)]
+    for record in records:
+        await anna.say(anna.commit(record.id, adds=[ben.id], counter=1))
+        await ben.open(record.id)
+    ben.take()
+    for record in records:
+        for start in (2, 10):
+            run = [anna.message(record.id, body=bytes(60_000), counter=start + n) for n in range(8)]
+            await anna.session.receive(encode(run))
+    await hub.settle()
+    assert not ben.sink.closed
+    assert 0 < ben.sink.pending() < 2 * CONGESTED_BYTES
+
+
+class CountingSink(Sink):
+    """A peer that has not taken anything yet."""
+
+    def pending(self) -> int:
+        return sum(map(len, self.messages))
