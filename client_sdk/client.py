@@ -11,6 +11,7 @@ from typing import Final
 
 import aiohttp
 
+from client_sdk.attachments import OnProgress
 from client_sdk.calls import CallSettings
 from client_sdk.content import Profile
 from client_sdk.engagement import Engagement
@@ -59,6 +60,7 @@ class Client:
         key: Key | None = None,
         name: str | None = None,
         allow_insecure: bool = False,
+        on_progress: OnProgress | None = None,
         call_settings: CallSettings | None = None,
         environment: Environment | None = None,
         dial: Dial | None = None,
@@ -68,7 +70,8 @@ class Client:
         `token` is awaited for an access token of the portal whenever one is needed. The vault opens with a
         `passphrase` (or a function that asks for it, called in a thread), with a key in the operating
         system's `keyring`, or with a `key`. `name` is what the others see. The first use needs the portal;
-        nothing needs the relay: what is said offline waits.
+        nothing needs the relay: what is said offline waits. `on_progress` is told about uploads that an
+        earlier run began.
 
         Raises `VaultError`, `AccessRefused` or `UsageError`. Leaving the block at any time loses nothing.
         """
@@ -82,6 +85,7 @@ class Client:
             async with aiohttp.ClientSession() as http:
                 settings = call_settings or CallSettings()
                 engine = _engine(account, opened, address, token, env, dial, Path(vault), http, settings)
+                engine.files.on_progress = on_progress
                 engine.start()
                 try:
                     client = cls(engine)

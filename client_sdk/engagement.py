@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -188,6 +188,10 @@ class Engagement:
         """Wait until somebody else takes part; returns the people. Raises a `SecurityAlarm`."""
         await self._engine.wait_until(lambda: self._no_alarm() and self._conversation.somebody_listens)
         return self.people
+
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; it is asked whenever anything changed, so it should be quick."""
+        await self._engine.wait_until(holds)
 
     def _no_alarm(self) -> bool:
         alarm = self._conversation.alarm

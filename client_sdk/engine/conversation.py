@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from client_sdk.content import Content, Receipt
 from client_sdk.delivery import (
-    MOST_IN_FLIGHT,
     Action,
     ItemState,
     Receipts,
@@ -17,7 +15,7 @@ from client_sdk.delivery import (
     SecurityAlarm,
     check_opened,
 )
-from client_sdk.engine import answers, journal, sending
+from client_sdk.engine import answers, sending
 from client_sdk.engine.answers import Retry
 from client_sdk.engine.context import Context
 from client_sdk.engine.membership import Made
@@ -25,9 +23,9 @@ from client_sdk.engine.outofstep import missed
 from client_sdk.engine.receiving import NewestBundles, take
 from client_sdk.engine.records import CommitReason, Phase
 from client_sdk.engine.rejoining import rejoin
-from client_sdk.engine.standing import Standing, Work, load
-from client_sdk.engine.whispers import Whispers
-from client_sdk.errors import RelayUnreachable, UpdateRequired
+from client_sdk.engine.situation import Situation
+from client_sdk.engine.standing import Work
+from client_sdk.errors import RelayUnreachable
 from client_sdk.transport import Environment, Link
 from client_sdk.vault import Vault
 from relay.wire import frames as fr
@@ -40,8 +38,8 @@ Later = Callable[[float, Callable[[], None]], None]
 """Calls something after so many seconds."""
 
 
-class Conversation:
-    """What one device knows and does about one conversation. Every change is one vault transaction."""
+class Conversation(Situation):
+    """What one device does about one conversation. Every change is one vault transaction."""
 
     def __init__(
         self,
@@ -54,126 +52,17 @@ class Conversation:
         later: Later,
         changed: Callable[[Conversation], None],
     ) -> None:
-        self.id = engagement
-        self.context = context
-        self._vault = vault
+        super().__init__(engagement, context, vault, environment)
         self._link = link
-        self._env = environment
         self.later = later
         self._changed = changed
-        self.engagement: fr.Engagement | None = None
-        """The relay's last word about it."""
-        self.stopped = ""
-        """The code by which the relay stopped us; empty if it did not."""
         self._newest = NewestBundles()
         self._tried = 0
-        self._opened: fr.Opened | None = None
-        self._needed_commit = 0
         self._retry = Retry()
         self._receipts = Receipts()
         self._timers: set[str] = set()
-        self._open_request = 0
-        with vault.transaction() as tx:
-            self.standing: Standing = load(tx, engagement)
         self.stored: Callable[[Sequence[bytes], Sequence[bytes]], None] = lambda _placed, _said: None
         """Told the ids of our messages that got their position, and of others' that came."""
-        self.whispers = Whispers(engagement, context, vault, environment)
-        self.whispers.follow(self.standing)
-
-    # State
-
-    @property
-    def alarm(self) -> SecurityAlarm | None:
-        """The alarm that waits for a person's decision."""
-        return self.standing.alarm
-
-    @property
-    def is_member(self) -> bool:
-        return self.standing.record.phase is Phase.MEMBER
-
-    @property
-    def is_ended(self) -> bool:
-        return self.engagement is not None and self.engagement.status == "ended"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the relay delivers the stream on the present connection."""
-        return self._opened is not None
-
-    @property
-    def opening(self) -> bool:
-        """Whether the relay was asked, on the present connection, to deliver the stream."""
-        return self._open_request > 0
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether everything is here that the relay had when the stream was opened."""
-        return self._opened is not None and (
-            self.standing.record.cursor >= self._opened.head or not self._opened.member
-        )
-
-    @property
-    def may_commit(self) -> bool:
-        """Whether a commit of ours could be sent now."""
-        standing = self.standing
-        return (
-            self.caught_up
-            and standing.pending is None
-            and not (standing.record.alarm or self.stopped or self.is_ended)
-            and standing.record.last_commit >= self._needed_commit
-            and len(standing.box.in_flight) < MOST_IN_FLIGHT
-            and not standing.box.late
-        )
-
-    @property
-    def must_create(self) -> bool:
-        """Whether there is no group yet, and this device's user is one of those who may make it."""
-        opened, engagement, record = self._opened, self.engagement, self.standing.record
-        if opened is None or engagement is None or record.phase is not Phase.OUTSIDE:
-            return False
-        invited = any(person.user == self.context.account.user for person in engagement.participants)
-        return invited and opened.last_commit == 0 == record.last_commit
-
-    @property
-    def is_supported(self) -> bool:
-        """Whether this version has every feature that the conversation requires."""
-        view = self.standing.view
-        try:
-            if view is not None:
-                view.info.check_features()
-        except UpdateRequired:
-            return False
-        return True
-
-    @property
-    def somebody_listens(self) -> bool:
-        """Whether a device of another user is in the group."""
-        view = self.standing.view
-        return view is not None and any(leaf.user != self.context.account.user for leaf in view.leaves)
-
-    @contextmanager
-    def work(self, name: str) -> Iterator[Work]:
-        """One change: what happens inside is durable when the block ends, or did not happen."""
-        self._env.step(f"{name}: begin")
-        with self._vault.transaction() as tx:
-            work = Work(tx, self.id, self.standing, self._env.now())
-            before = work.record.alarm
-            yield work
-            alarm = work.record.alarm
-            if alarm and alarm != before:
-                self._keep_alarm(work)
-            self._env.step(f"{name}: made")
-            standing = work.store()
-            self._env.step(f"{name}: stored")
-        self._env.step(f"{name}: durable")
-        self.standing = standing
-        self.whispers.follow(standing)
-
-    def _keep_alarm(self, work: Work) -> None:
-        alarm = Standing(work.record).alarm
-        if alarm is not None:
-            seq, notice_id = work.record.cursor, self.context.new_id()
-            journal.keep_notice(work, journal.ALARM, alarm.sentence, seq, notice_id, code=alarm.code)
 
     # The connection
 

@@ -1,0 +1,77 @@
+"""A call between two people over the real relay: invitation, ring, words, media, end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from client_sdk import CallEnded, Client, Engagement, Ring
+from client_sdk.calls import CallSettings, Outcome
+from tests.support.real_relay import RealRelay
+
+PATIENCE = 60
+
+
+def caller(relay: RealRelay, folder: Path, user: str) -> AbstractAsyncContextManager[Client]:
+    return Client.open(
+        folder / f"{user}.vault",
+        key=user.encode().ljust(32, b"."),
+        relay=relay.url,
+        token=relay.token_for(user),
+        name=user.capitalize(),
+        call_settings=CallSettings(loopback=True),
+    )
+
+
+async def ring(room: Engagement) -> Ring:
+    async for item in room.items():
+        if isinstance(item, Ring):
+            return item
+    raise AssertionError("items never end")
+
+
+async def ended(room: Engagement) -> CallEnded:
+    """The end as the conversation tells it to who was called."""
+    async for item in room.items():
+        if isinstance(item, CallEnded):
+            return item
+    raise AssertionError("items never end")
+
+
+async def test_a_call_is_taken_recorded_and_ended(relay: RealRelay, tmp_path: Path) -> None:
+    engagement = await relay.create_engagement(anna="coach", ben="client")
+    async with (
+        asyncio.timeout(PATIENCE),
+        caller(relay, tmp_path, "anna") as anna,
+        caller(relay, tmp_path, "ben") as ben,
+    ):
+        room, theirs = await anna.engagement(engagement), await ben.engagement(engagement)
+        await asyncio.gather(room.wait_joined(), theirs.wait_joined())
+        call = await room.call()
+        rung = await ring(theirs)
+        assert rung.sender.user == "anna"
+        taken = await rung.accept(record=tmp_path / "call.mp4")
+        await asyncio.gather(call.wait_connected(), taken.wait_connected())
+        assert call.words == taken.words
+        assert len(call.words or ()) == 5
+        await call.hang_up()
+        end = await taken.ended()
+        assert end.outcome is Outcome.ANSWERED
+        shown = await ended(theirs)
+        assert (shown.outcome, shown.answered_by) == ("answered", "ben")
+
+
+async def test_a_call_that_is_declined(relay: RealRelay, tmp_path: Path) -> None:
+    engagement = await relay.create_engagement(anna="coach", ben="client")
+    async with (
+        asyncio.timeout(PATIENCE),
+        caller(relay, tmp_path, "anna") as anna,
+        caller(relay, tmp_path, "ben") as ben,
+    ):
+        room, theirs = await anna.engagement(engagement), await ben.engagement(engagement)
+        await asyncio.gather(room.wait_joined(), theirs.wait_joined())
+        call = await room.call(video=False)
+        await (await ring(theirs)).decline()
+        assert (await call.ended()).outcome is Outcome.DECLINED
+        assert (await ended(theirs)).outcome == "declined"
