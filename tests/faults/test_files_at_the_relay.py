@@ -75,9 +75,8 @@ async def test_the_file_that_was_sent_or_none(
             change(blob / "000000", untouched / "000000")
             try:
                 saved = await file.save(inbox)
-            except CoachRelayError as error:
+            except CoachRelayError:
                 refused.add(change)
-                assert str(error)
             else:
                 assert saved.read_bytes() == CONTENT
                 saved.unlink()
