@@ -83,26 +83,25 @@ def check_body(kind: EntryKind, after_commit: int, body: bytes) -> Bundle | None
 
 def decide_append(state: StreamState, append: AppendEntry) -> Outcome:
     """Rules 3 to 7 in their order. The outcome is the answer; a fresh one has still to be applied."""
+    # Taken apart at once: a named tuple's attributes are slow, and this is run for every message.
+    _, device, counter, kind, after_commit, _, _, now_ms, _, _, refusal = append
     last_commit = state.last_commit
-    after_commit = append.after_commit
-    device = append.device
-    if device not in state.members and (append.kind is not _COMMIT or after_commit):
+    if device not in state.members and (kind is not _COMMIT or after_commit):
         return refused(ErrorCode.NOT_MEMBER, last_commit)
     sender = state.senders.get(device)
-    last_counter = sender.last_counter if sender is not None else 0
-    if append.counter != last_counter + 1:
+    if counter != (sender.last_counter + 1 if sender is not None else 1):
         return _decide_counter(sender, append, last_commit)
     if after_commit != last_commit:
         return refused(ErrorCode.STALE if after_commit < last_commit else ErrorCode.AHEAD, last_commit)
-    if append.kind is _COMMIT or append.refusal is not None:
+    if kind is _COMMIT or refusal is not None:
         code = _decide_outside(state, append)
         if code is not None:
             return refused(code, last_commit)
     if state.head - state.floor >= MAX_HELD_ENTRIES:
         return refused(ErrorCode.RATE_LIMITED, last_commit)
     seq = state.head + 1
-    time_ms = append.now_ms if append.now_ms > state.last_time_ms else state.last_time_ms
-    return _new(Outcome, (seq, time_ms, True, None, seq if append.kind is _COMMIT else last_commit))
+    time_ms = now_ms if now_ms > state.last_time_ms else state.last_time_ms
+    return _new(Outcome, (seq, time_ms, True, None, seq if kind is _COMMIT else last_commit))
 
 
 def _decide_counter(sender: Sender | None, append: AppendEntry, last_commit: int) -> Outcome:
@@ -133,14 +132,15 @@ def _members_after(state: StreamState, append: AppendEntry) -> set[DeviceId]:
 
 def apply_append(state: StreamState, append: AppendEntry, outcome: Outcome) -> None:
     """Move the state on by a fresh outcome of `decide_append`."""
-    seq = outcome.seq
-    sender = state.senders.get(append.device)
+    _, device, counter, kind, _, _, digest, *_ = append
+    seq, time_ms, *_ = outcome
+    sender = state.senders.get(device)
     if sender is None:
-        sender = state.senders[append.device] = Sender()
-    sender.remember(append.counter, seq, outcome.time_ms, append.digest)
+        sender = state.senders[device] = Sender()
+    sender.remember(counter, seq, time_ms, digest)
     state.head = seq
-    state.last_time_ms = outcome.time_ms
-    if append.kind is _COMMIT:
+    state.last_time_ms = time_ms
+    if kind is _COMMIT:
         _apply_bundle(state, append, seq)
 
 

@@ -128,19 +128,19 @@ class Appends:
     def committed(self, append: AppendEntry, outcome: Outcome, session: Session) -> None:
         """Answer an append, and let a fresh entry go to who has the stream open."""
         hub = self._hub
-        seq, _time_ms, fresh, code, last_commit = outcome
-        stream = append.stream
+        stream, _, counter, kind, *_ = append
+        seq, _, fresh, code, last_commit = outcome
         if code is not None:
-            session.refuse(stream, append.counter, code, last_commit)
+            session.refuse(stream, counter, code, last_commit)
         else:
-            session.appended(stream, append.counter, seq)
+            session.appended(stream, counter, seq)
         if fresh:
             room = hub.rooms.get(stream)
             if room is not None:
                 room.committed(append, outcome)
             else:
                 hub.rooms.missed(stream)
-            if append.kind is not _MESSAGE:
+            if kind is not _MESSAGE:
                 hub.changed(stream)
         if hub.uploads.expected:
             blobs = hub.uploads.settled(append)

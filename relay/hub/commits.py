@@ -173,10 +173,11 @@ class CommitQueue:
         appends, sessions = self._appends, self._sessions
         count = _fitting(appends) if self._bytes > MAX_BATCH_BYTES else MAX_BATCH_OPERATIONS
         self._appends, self._sessions = appends[count:], sessions[count:]
-        self._bytes = sum(map(_size, self._appends))
+        del appends[count:], sessions[count:]
+        self._bytes -= sum(map(_size, appends))
         if len(self._appends) < MAX_QUEUED_OPERATIONS and self._bytes < MAX_QUEUED_BYTES:
             self._has_room.set()
-        return appends[:count], sessions[:count]
+        return appends, sessions
 
     def _hand_out_safely(self, batch: _Batch, outcomes: list[Outcome] | StoreError) -> None:
         try:

@@ -52,24 +52,23 @@ class Room:
 
     def committed(self, append: AppendEntry, outcome: Outcome) -> None:
         """Follow a fresh append: to who keeps up it goes from memory."""
-        seq = outcome.seq
+        _, sender, counter, kind, after_commit, body, *_ = append
+        seq, time_ms, *_ = outcome
         if seq <= self.head:
             return
         self.head = seq
-        kind = append.kind
         if kind is _COMMIT:
             self._follow_bundle(append, seq)
-        after_commit, time_ms, sender = append.after_commit, outcome.time_ms, append.device
         packed: bytes | None = None
         for session, subscription in self.subscriptions.items():
             if subscription.sent != seq - 1 or session.congested or not subscription.is_member:
                 continue
             if subscription.device == sender:
-                mine = encode_entry((seq, kind, after_commit, time_ms, append.counter, None))
+                mine = encode_entry((seq, kind, after_commit, time_ms, counter, None))
                 subscription.push(seq, mine)
                 continue
             if packed is None:
-                packed = encode_entry((seq, kind, after_commit, time_ms, 0, append.body))
+                packed = encode_entry((seq, kind, after_commit, time_ms, 0, body))
             subscription.push(seq, packed)
 
     def _follow_bundle(self, append: AppendEntry, seq: int) -> None:

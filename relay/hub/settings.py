@@ -16,7 +16,7 @@ from relay.wire.limits import KIB, MIB, WINDOW_BYTES, WINDOW_ENTRIES
 MAX_QUEUED_OPERATIONS: Final = 8_192
 MAX_QUEUED_BYTES: Final = 64 * MIB
 # One transaction: larger ones gain nothing and make the first of them wait.
-MAX_BATCH_OPERATIONS: Final = 1_024
+MAX_BATCH_OPERATIONS: Final = 512
 MAX_BATCH_BYTES: Final = 16 * MIB
 # Acknowledgements ride in the next batch; without one they wait this long for company.
 ACKNOWLEDGE_SECONDS: Final = 0.05

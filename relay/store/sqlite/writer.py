@@ -104,19 +104,20 @@ class Writer:
             del self._cache[next(iter(self._cache))]
 
     def _append(self, append: AppendEntry) -> Outcome:
-        cached = self._cache.get(append.stream) or self._load(append.stream)
+        stream, device, counter, kind, after_commit, body, *_ = append
+        cached = self._cache.get(stream) or self._load(stream)
         if cached is None:
             return streams.refused(ErrorCode.NOT_FOUND, 0)
-        outcome = streams.decide_append(cached.state, append)
-        if not outcome.fresh:
+        state = cached.state
+        outcome = streams.decide_append(state, append)
+        seq, time_ms, fresh, *_ = outcome
+        if not fresh:
             return outcome
-        streams.apply_append(cached.state, append, outcome)
-        _, device, counter, kind, after_commit, body, *_ = append
-        position = cached.base + outcome.seq
-        self._inserts.append((position, kind, after_commit, outcome.time_ms, device, counter, body))
+        streams.apply_append(state, append, outcome)
+        self._inserts.append((cached.base + seq, kind, after_commit, time_ms, device, counter, body))
         cached.unsaved.add(device)
         if kind is EntryKind.COMMIT:
-            cached.state.floor = streams.acknowledged_floor(cached.state)
+            state.floor = streams.acknowledged_floor(state)
             self._to_flush[cached] = None
         return outcome
 
