@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.support.real_relay import RealRelay
 ROOT = Path(__file__).resolve().parents[2]
 PASSPHRASE = "as long as a sentence, and only mine"
 
-Talk = Callable[[str, Callable[[], Awaitable[str]], Callable[[], str], str], Awaitable[None]]
+Talk = Callable[[str, Callable[[], Awaitable[str]], Callable[[], str], str], Coroutine[Any, Any, None]]
 
 
 def example() -> Talk:
