@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from client_sdk.engine import (
     Person,
     Ring,
     Waiting,
+    WaitReason,
     decisions,
     journal,
     roster,
@@ -32,6 +35,10 @@ from client_sdk.vault import Transaction
 from relay.wire.ids import EngagementId, UserId
 
 _BATCH = 50
+MOST_AHEAD = 256
+"""Messages in the outbox beyond which `send` waits a little, if they go out."""
+PATIENCE_SECONDS = 2.0
+"""Long enough for a relay that works; one that does not answer must not keep a person from writing."""
 
 
 class Engagement:
@@ -82,8 +89,10 @@ class Engagement:
         content = Text(what) if isinstance(what, str) else what
         if isinstance(content, File):
             raise UsageError("A file is sent with send_file.")
+        await self._wait_for_room()
         message_id = self._conversation.context.new_id()
         self._conversation.say(content, message_id=message_id)
+        await asyncio.sleep(0)  # whoever says much lets it go out in between
         return self._item(message_id)
 
     async def answer(self, checkin: CheckIn, answers: Mapping[str, int | str]) -> AnyItem:
@@ -93,6 +102,18 @@ class Engagement:
         answer = CheckInAnswer(checkin.id, dict(answers))
         check_answers(checkin, answer)
         return await self.send(answer)
+
+    async def _wait_for_room(self) -> None:
+        """Back-pressure: while messages go out, only so many of them pile up here."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._engine.wait_until(self._has_room)
+
+    def _has_room(self) -> bool:
+        if len(self._conversation.standing.box.items) < MOST_AHEAD:
+            return True
+        online = self._engine.link.online
+        return waiting.reason(self._conversation, online=online) is not WaitReason.ON_ITS_WAY
 
     def _check_may_say(self) -> None:
         alarm = self._conversation.alarm

@@ -28,6 +28,7 @@ from client_sdk.engine.standing import Work
 from client_sdk.errors import RelayUnreachable
 from client_sdk.transport import Environment, Link
 from client_sdk.vault import Vault
+from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
 from relay.wire.ids import EngagementId
@@ -240,6 +241,8 @@ class Conversation(Situation):
                 blobs=blobs,
                 in_history=in_history,
             )
+            frames = self._fill(work) if self._goes_out() else []
+        self._hand_over(frames)
         self.go_on()
 
     def _may_encrypt(self) -> bool:
@@ -258,23 +261,35 @@ class Conversation(Situation):
     def _pump(self) -> None:
         box = self.standing.box
         encrypts = self._may_encrypt() and box.next_to_encrypt is not None
-        if self.stopped or self.is_ended or not (encrypts or box.to_send):
+        if not (encrypts or box.to_send) or not self._goes_out():
             return
+        with self.work("send") as work:
+            frames = self._fill(work)
+        self._hand_over(frames)
+
+    def _goes_out(self) -> bool:
+        """Whether the relay takes entries now; if it asked for patience, this is looked at again then."""
+        if not self.caught_up or self.standing.record.alarm or self.stopped or self.is_ended:
+            return False
         wait = self._retry.wait(self._env.monotonic())
         if wait > 0:
             self._once_later("retry", wait)
-            return
-        with self.work("send") as work:
-            if encrypts:
-                while sending.encrypt_next(work, self.context.rng) is not None:
-                    self._env.step("send: encrypted")
-            frames = [sending.append_frame(work, item) for item in work.box.to_send]
-            work.box = work.box.sent()
-        if encrypts:
-            self._receipts = self._receipts.sent()
-        self._hand_over(frames)
+        return wait <= 0
+
+    def _fill(self, work: Work) -> list[fr.Append]:
+        """Encrypt what may be encrypted; the appends that are to go out when this work is durable."""
+        if self._may_encrypt():
+            while sending.encrypt_next(work, self.context.rng) is not None:
+                self._env.step("send: encrypted")
+        frames = [sending.append_frame(work, item) for item in work.box.to_send]
+        work.box = work.box.sent()
+        return frames
 
     def _hand_over(self, frames: list[fr.Append]) -> None:
+        if not frames:
+            return
+        if any(frame.kind is EntryKind.MESSAGE for frame in frames):
+            self._receipts = self._receipts.sent()
         try:
             self._link.send(*frames)
         except RelayUnreachable:
