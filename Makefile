@@ -7,6 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+.PHONY: rules fuzz interop-long bench-mls
 .PHONY: help demo test verify fix bench lint types house lock clean setup
 
 help: ## show this list
@@ -45,6 +46,19 @@ fix: $(READY) ## format, and mend what lint can mend
 
 bench: $(READY) ## measure speed against baselines taken in the same run
 	@$(BIN)/python -m tests.bench
+
+rules: $(READY) ## switch each check of the MLS package off in turn: its test must fail (minutes)
+	@$(BIN)/python -m tests.mls.switch_off
+
+fuzz: $(READY) ## coverage-guided fuzzing of the MLS package (make fuzz SECONDS=600)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	@$(BIN)/python -m tests.fuzz.mls_run $(or $(SECONDS),60)
+
+interop-long: $(READY) ## thousands of epochs in step with ts-mls (INTEROP_SEED=x replays one)
+	@INTEROP_STEPS=$(or $(STEPS),2000) $(BIN)/python -m pytest tests/interop -q --timeout=0 -k whatever_happens
+
+bench-mls: $(READY) ## MLS beside ts-mls: messages, commits, joins, by group size and suite
+	@$(BIN)/python -m tests.bench.mls_compare
 
 lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)

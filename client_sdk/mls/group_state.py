@@ -16,7 +16,7 @@ from .key_schedule import EpochSecrets, GroupContext, mls_exporter, parse_group_
 from .leaf_node import LeafNode
 from .proposals import Proposal, ReInit, parse_proposal
 from .ratchet_tree import RatchetTree, parse_tree
-from .secret_tree import SecretTree, parse_secret_tree
+from .secret_tree import SecretTree, parse_secret_tree, unique_index
 from .suites import CipherSuite, cipher_suite
 
 _STATE_VERSION = 1
@@ -139,7 +139,7 @@ def _parse_epoch(reader: Reader) -> EpochState:
         tree=parse_tree(suite, reader),
         own_leaf_index=reader.u32(),
         signer=SignatureKeyPair(reader.opaque(), reader.opaque()),
-        private_keys=dict(reader.vector(lambda inner: (inner.u32(), inner.opaque()))),
+        private_keys=unique_index(reader.vector(lambda inner: (inner.u32(), inner.opaque()))),
         secrets=EpochSecrets(**{name: reader.opaque() for name in _SECRET_FIELDS}),
         interim_transcript_hash=reader.opaque(),
         confirmation_tag=reader.opaque(),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from . import tree_math
 from .codec import Reader, opaque, u32, vector
-from .errors import SecretReuse
+from .errors import DecodeError, SecretReuse
 from .framing import ContentType
 from .suites import CipherSuite
+
+T = TypeVar("T")
 
 MAX_BACKWARD = 5
 """Keys of that many generations before the newest received stay for late messages; all clients agree."""
@@ -165,4 +168,13 @@ def parse_secret_tree(reader: Reader) -> SecretTree:
     def ratchets(inner: Reader) -> tuple[int, LeafRatchets]:
         return inner.u32(), LeafRatchets(_parse_ratchet(inner), _parse_ratchet(inner))
 
-    return SecretTree(reader.u32(), dict(reader.vector(secret)), dict(reader.vector(ratchets)))
+    width = reader.u32()
+    return SecretTree(width, unique_index(reader.vector(secret)), unique_index(reader.vector(ratchets)))
+
+
+def unique_index(entries: Sequence[tuple[int, T]]) -> dict[int, T]:
+    """A stored list of (index, value) as a mapping; an index that occurs twice is refused."""
+    found = dict(entries)
+    if len(found) != len(entries):
+        raise DecodeError("STATE-INDEX-TWICE", "a stored state names one index twice")
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .errors import UsageError
+
 
 def node_width(leaves: int) -> int:
     """Number of nodes of a tree with that many leaves."""
@@ -46,7 +48,9 @@ def sibling(node: int) -> int:
 
 
 def direct_path(node: int, leaves: int) -> tuple[int, ...]:
-    """The node's ancestors from its parent up to the root."""
+    """The node's ancestors from its parent up to the root; a node outside the tree has none."""
+    if not 0 <= node < node_width(leaves):
+        raise UsageError(None, "a node lies outside the tree")
     top = root(leaves)
     path = []
     while node != top:

@@ -32,7 +32,7 @@ _ROW = re.compile(
 )
 _NAMED_BY_CLASS = {"WrongGroup": "FRAME-GROUP", "WrongEpoch": "FRAME-EPOCH"}
 _TEST_SECONDS = 120
-_TEST_BYTES = 2 << 30  # some checks bound a loop: without them it fills the memory, which is noticed, too
+_TEST_BYTES = 2 << 30  # some checks are bounds
 _AT_ONCE = 2
 
 

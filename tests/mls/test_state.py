@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from client_sdk import mls
+from client_sdk.mls.codec import opaque, parse_all, u32
+from client_sdk.mls.secret_tree import SecretTree, parse_secret_tree
 
 from .support import Auth, Group
 
@@ -100,3 +102,13 @@ def test_secrets_of_a_past_epoch_are_gone(group: Group) -> None:
 def test_states_cannot_be_changed(group: Group) -> None:
     with pytest.raises(AttributeError):
         group.states["anna"].pending = ()  # type: ignore[misc]  # this is what must not work
+
+
+def test_an_index_that_is_stored_twice_is_refused() -> None:
+    """Found by fuzzing: the later of the two was taken without a word."""
+    tree = SecretTree(2, {1: b"a"}, {})
+    assert parse_all(tree.serialize(), parse_secret_tree) == tree
+    entry = u32(1) + opaque(b"a")
+    with pytest.raises(mls.DecodeError) as caught:
+        parse_all(u32(2) + opaque(2 * entry) + opaque(b""), parse_secret_tree)
+    assert caught.value.rule == "STATE-INDEX-TWICE"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
-from client_sdk.mls import ratchet_tree
+from client_sdk.mls import ratchet_tree, tree_math
 from client_sdk.mls.codec import opaque, optional, parse_all, u8, vector
 from client_sdk.mls.ratchet_tree import Node, ParentNode, RatchetTree
 from client_sdk.mls.tree_validation import check_tree
@@ -119,3 +119,9 @@ def test_a_parent_key_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(mls.CryptoError) as caught:
         check_tree(bad, group_id=b"group", extensions=(), auth=Auth(), max_lifetime=FOREVER)
     assert caught.value.rule == "KEM-KEY"
+
+
+@pytest.mark.parametrize("node", [-1, 7, 100])
+def test_a_node_outside_the_tree_has_no_path(node: int) -> None:
+    with pytest.raises(mls.UsageError):
+        tree_math.direct_path(node, 4)
