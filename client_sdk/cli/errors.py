@@ -10,7 +10,6 @@ from client_sdk.errors import (
     RelayError,
     RelayUnreachable,
     VaultError,
-    WrongPassphrase,
 )
 
 
@@ -43,8 +42,7 @@ class CliError(CoachRelayError):
 
 
 _NEXT: dict[type[CoachRelayError], str] = {
-    WrongPassphrase: "Try again; without the right passphrase nobody can open this vault.",
-    RelayUnreachable: "Check the address (--relay) and that the relay runs, then try again. Nothing is lost.",
+    RelayUnreachable: "Check the address (--relay) and that the relay runs.",
     AccessRefused: "Check where the token comes from (--token-url, --token-command or COACH_TOKEN).",
 }
 

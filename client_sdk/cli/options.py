@@ -57,13 +57,14 @@ def add_vault_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--patience",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=20.0,
         help="how long to wait for the relay (20)",
     )
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Read a number of seconds from the command line."""
     value = float(text)
     if not 0 < value <= 3600:
         raise argparse.ArgumentTypeError("a number of seconds between 0 and 3600")

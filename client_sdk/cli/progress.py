@@ -57,7 +57,7 @@ def live_bar(
 
 def plain_bar(say: Callable[[str], None], what: str, *, unit: Callable[[int], str] = megabytes) -> Move:
     """Return a function that says how far it is at each quarter."""
-    said = -1
+    said = 0
 
     def move(done: int, total: int, /) -> None:
         nonlocal said

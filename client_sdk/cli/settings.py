@@ -23,6 +23,10 @@ class Settings:
     engagement: str = ""
     keyring: bool = False
 
+    def without_token(self) -> Settings:
+        """Return the settings without where tokens come from, because another place was given."""
+        return replace(self, token_url="", token_command="")
+
     def overridden(self, **given: str | bool | None) -> Settings:
         """Return the settings with those values that were given on the command line."""
         values: dict[str, Any] = {name: value for name, value in given.items() if value}

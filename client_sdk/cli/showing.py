@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from client_sdk.cli.printable import one_line, printable
@@ -25,6 +28,9 @@ from client_sdk.engine.items import (
 SHORT_ID: Final = 8
 """Characters of an item's id that are shown: enough to name one among thousands."""
 
+REMEMBERED: Final = 1000
+"""Items of which is known that they were shown: more than come twice."""
+
 _OUTCOMES: Final = {
     "answered": "a call of {seconds} s",
     "declined": "a call, declined",
@@ -34,13 +40,38 @@ _OUTCOMES: Final = {
 }
 
 
+class Shown:
+    """Shows items one after the other, and knows which were shown already and what answers belong to."""
+
+    def __init__(self) -> None:
+        self._ids: deque[bytes] = deque(maxlen=REMEMBERED)
+        self._last_seq = 0
+        self._questions: dict[bytes, dict[str, str]] = {}
+
+    def has(self, item: AnyItem) -> bool:
+        """Whether the item, or something after it, was shown."""
+        return item.id in self._ids or (item.seq or self._last_seq + 1) <= self._last_seq
+
+    def text_of(self, item: AnyItem) -> str:
+        """Return the item for a terminal, and remember it as shown."""
+        self._ids.append(item.id)
+        self._last_seq = max(self._last_seq, item.seq or 0)
+        if isinstance(item, CheckInItem):
+            self._questions[item.id] = {question.id: question.text for question in item.questions}
+        asked = self._questions.get(item.checkin, {}) if isinstance(item, CheckInAnswerItem) else {}
+        return shown(item, asked)
+
+
 def short_id(item: AnyItem) -> str:
     """Return the few characters by which commands name an item."""
     return item.id.hex()[:SHORT_ID]
 
 
-def shown(item: AnyItem) -> str:
-    """Return the item for a terminal, with nothing in it that could steer the terminal."""
+def shown(item: AnyItem, asked: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the item for a terminal, with nothing in it that could steer the terminal.
+
+    `asked` has the questions, by their ids, of the check-in that is answered.
+    """
     match item:
         case Gap():
             return f"{_when(item)}  -- something is missing here: {one_line(item.reason)}"
@@ -48,7 +79,7 @@ def shown(item: AnyItem) -> str:
             return f"{_when(item)}  !! SECURITY ALARM: {one_line(item.sentence)}"
     who = "you" if item.mine else one_line(item.sender.name)
     state = "  (waiting to be sent)" if item.delivery is Delivery.WAITING and item.mine else ""
-    first, *rest = _said(item)
+    first, *rest = _said(item, asked)
     head = f"{_when(item)}  {who}: "
     return "\n".join([head + first + state, *(" " * 4 + line for line in rest)])
 
@@ -64,15 +95,18 @@ def question_line(item: CheckInItem, index: int) -> str:
     return f"{index + 1}. {one_line(question.text)}  [{takes[question.answer]}]"
 
 
-def _said(item: AnyItem) -> list[str]:
+def _said(item: AnyItem, asked: Mapping[str, str]) -> list[str]:
     match item:
         case TextItem():
             return printable(item.text).split("\n")
         case CheckInItem():
-            asked = [question_line(item, index) for index in range(len(item.questions))]
-            return [f"check-in {short_id(item)}: {one_line(item.prompt)}", *asked]
+            lines = [question_line(item, index) for index in range(len(item.questions))]
+            return [f"check-in {short_id(item)}: {one_line(item.prompt)}", *lines]
         case CheckInAnswerItem():
-            answers = [f"{one_line(key)}: {one_line(str(value))}" for key, value in item.answers.items()]
+            answers = [
+                f"{one_line(asked.get(key, key))}  {one_line(str(value))}"
+                for key, value in item.answers.items()
+            ]
             return [f"answers to check-in {item.checkin.hex()[:SHORT_ID]}:", *answers]
         case FileItem():
             return [f"file {short_id(item)}: {one_line(item.name)} ({megabytes(item.size)})"]

@@ -11,33 +11,44 @@ from typing import Final
 
 from client_sdk.cli.progress import megabytes
 
-_TABLES: Final = {
+_BLOBS: Final = "blobs"
+
+# By table, or by space of the table `records`; what matters most comes first.
+_KINDS: Final = {
+    "entries": ("entries still waiting", "position, time, size, sending device; the rest is ciphertext"),
+    _BLOBS: ("pieces of sealed files", "their size; the rest is ciphertext"),
+    "uploads": ("uploads", "a file's size, time and engagement; neither its name nor its kind"),
     "streams": ("conversations", "the engagement's id, its devices, how far each has read"),
     "senders": ("counters of devices", "how many entries each device has sent"),
-    "entries": ("entries still waiting", "position, time, size, sending device; the rest is ciphertext"),
-    "versions": ("counter of changes", "a number"),
-}
-_SPACES: Final = {
-    "portals": ("portals", "the portal's id; its API key as a hash, and its token secret"),
     "engagements": ("engagements", "user ids and roles; when it began; how long entries are kept"),
     "rosters": ("rosters", "which user ids are in which engagement"),
-    "bindings": ("devices", "which user id a device belongs to; its public key"),
     "users": ("users", "which devices a user id has"),
+    "bindings": ("devices", "which user id a device belongs to; its public key"),
     "keypackages": ("key packages", "public keys for adding a device, each used once"),
     "lastresort": ("reserve key packages", "the same, for when the others are used up"),
-    "uploads": ("uploads", "a file's size, time and engagement; neither its name nor its kind"),
+    "portals": ("portals", "the portal's id; its API key as a hash, and its token secret"),
     "secrets": ("the relay's own secrets", "for its tokens for uploads and downloads"),
+    "versions": ("counter of changes", "a number"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One kind of thing that the relay keeps."""
+    """One kind of thing that the relay keeps: how many, and how many bytes in all."""
 
-    what: str
+    kind: str
     count: int
     size: int
-    tells: str
+
+    @property
+    def what(self) -> str:
+        """What it is, in plain words; its name in the database if there are none."""
+        return _KINDS.get(self.kind, (f"“{self.kind}”", ""))[0]
+
+    @property
+    def tells(self) -> str:
+        """What the relay can tell from it."""
+        return _KINDS.get(self.kind, ("", "not described here"))[1]
 
     def row(self) -> tuple[str, str, str, str]:
         """Return it as a row of a table."""
@@ -55,7 +66,8 @@ class Entry:
 def list_holdings(data: Path) -> list[Holding]:
     """Return all that is in the databases and blobs of a copy of the relay's data folder."""
     found = [holding for database in sorted(data.glob("*.db")) for holding in _tables(database)]
-    return [*found, *_files(data)]
+    order = [*_KINDS, *(holding.kind for holding in found)]
+    return sorted([*found, _files(data)], key=lambda holding: order.index(holding.kind))
 
 
 def newest_entry(data: Path) -> Entry | None:
@@ -81,26 +93,22 @@ def _tables(path: Path) -> Iterator[Holding]:
 
 
 def _table(database: sqlite3.Connection, name: str) -> Holding:
-    what, tells = _TABLES.get(name, (f"table “{name}”", ""))
     columns = [row[1] for row in database.execute(f'PRAGMA table_info("{name}")')]
     size = " + ".join(f'coalesce(length(CAST("{column}" AS BLOB)), 0)' for column in columns)
     # The names come from the database's own list of tables, and are quoted.
     count, total = database.execute(f'SELECT count(*), coalesce(sum({size}), 0) FROM "{name}"').fetchone()  # noqa: S608
-    return Holding(what, count, total, tells)
+    return Holding(name, count, total)
 
 
 def _records(database: sqlite3.Connection) -> Iterator[Holding]:
-    query = (
-        "SELECT space, count(*), sum(length(key) + length(value)) FROM records GROUP BY space ORDER BY space"
-    )
+    query = "SELECT space, count(*), sum(length(key) + length(value)) FROM records GROUP BY space"
     for space, count, size in database.execute(query):
-        what, tells = _SPACES.get(space, (f"records “{space}”", ""))
-        yield Holding(what, count, size, tells)
+        yield Holding(space, count, size)
 
 
-def _files(data: Path) -> Iterator[Holding]:
+def _files(data: Path) -> Holding:
     sizes = [file.stat().st_size for file in (data / "blobs").rglob("*") if file.is_file()]
-    yield Holding("pieces of sealed files", len(sizes), sum(sizes), "their size; the rest is ciphertext")
+    return Holding(_BLOBS, len(sizes), sum(sizes))
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -1,6 +1,6 @@
 """One person of the demo: a program that uses the SDK as any application does, told what to do line by line.
 
-Reads a JSON object a line, `{"request": 1, "do": "send", "text": "..."}`, and prints one a line: answers,
+Reads lines such as `{"request": 1, "do": "send", "text": "..."}` and prints lines: answers,
 `{"request": 1, "result": ...}` or `{"request": 1, "error": "..."}`, and what happens by itself, `{"event": ...}`.
 Where vault, relay and tokens are, the environment says. When its input ends, it ends.
 """

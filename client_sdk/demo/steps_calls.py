@@ -57,7 +57,7 @@ async def _compare_words(stage: Stage) -> None:
     stage.screen.did("Ben", f"sees the words  {' '.join(ben)}")
     stage.check_equal("the five words are the same: nobody listens in between", expected=anna, found=ben)
     for separator in (" ", ",", "-", '", "'):
-        stage.said.text("call words", separator.join(anna))
+        stage.said.text("the call's words, in four spellings", separator.join(anna))
 
 
 async def _check_recording(stage: Stage, recording: Path, seconds: float) -> None:

@@ -43,8 +43,8 @@ async def send_file(stage: Stage) -> None:
     )
     twice = before_crash + after_crash - sealed
     stage.check(
-        f"sealed, the file is {megabytes(sealed)}; {megabytes(before_crash + after_crash)} went over Anna's "
-        f"line in all, so {megabytes(max(0, twice))} were sent again or were overhead",
+        f"{megabytes(before_crash + after_crash)} went over Anna's line for a sealed file of "
+        f"{megabytes(sealed)}: only {megabytes(max(0, twice))} were sent again, or went with it",
         twice <= MOST_TWICE,
         expected=f"at most {MOST_TWICE:,} bytes more than the sealed file",
         found=f"{twice:,} bytes more",
@@ -95,6 +95,7 @@ async def _receive(stage: Stage, source: Path) -> None:
     item = await stage.ben.wait_item(
         "the file", kind="file", name_of_file=source.name, patience=TRANSFER_PATIENCE
     )
+    stage.said.secret("the file's key", [bytes.fromhex(item["key"])])
     with stage.screen.progress("Ben", "downloads") as move:
         stage.ben.watch = _moving(move, "download")
         saved = Path(

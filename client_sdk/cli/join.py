@@ -1,0 +1,68 @@
+"""`coach join`: makes the vault of one person and brings it into their engagement."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Any, Final
+
+from client_sdk import Engagement
+from client_sdk.cli.errors import Exit
+from client_sdk.cli.opened import choose_engagement, connected, given_settings, within
+from client_sdk.cli.options import add_command, add_vault_options
+from client_sdk.cli.passphrase import known_passphrase, new_passphrase
+from client_sdk.cli.printable import one_line
+from client_sdk.cli.settings import load_settings, save_settings
+
+GREETING_SECONDS: Final = 5.0
+"""How long to wait for somebody to let this device in; they may be away, and then it happens later."""
+
+EXAMPLES = """\
+  coach join --vault anna.vault --relay https://relay.example --token-url https://portal.example/token
+  COACH_TOKEN=eyJ... coach join --vault anna.vault --relay http://127.0.0.1:8470 --name "Anna"
+"""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "join",
+        about="make your vault and join the engagement that your portal opened for you",
+        examples=EXAMPLES,
+        run=run,
+    )
+    add_vault_options(parser)
+    parser.add_argument("--name", help="what the others see; you can join again to change it")
+
+
+async def run(args: argparse.Namespace) -> Exit:
+    """Make or open the vault, connect, and remember where everything is."""
+    settings = given_settings(args, load_settings(args.vault))
+    is_new = not args.vault.exists()
+    passphrase = None
+    if not settings.keyring:
+        passphrase = new_passphrase(args.vault) if is_new else known_passphrase(args.vault)
+    async with connected(args.vault, settings, passphrase, name=args.name) as me:
+        await within(me, me.wait_online(), args.patience)
+        room = await choose_engagement(me, settings.engagement, args.patience)
+        save_settings(args.vault, settings.overridden(engagement=room.id))
+        print(f"{'Made' if is_new else 'Opened'} {args.vault}: you are {me.user} in {room.id}.")
+        await _greet(args, room)
+    return Exit.DONE
+
+
+async def _greet(args: argparse.Namespace, room: Engagement) -> None:
+    try:
+        async with asyncio.timeout(GREETING_SECONDS):
+            await room.wait_joined()
+    except TimeoutError:
+        print(f"With you: {one_line(str(room.people))}")
+        print("Nobody else was online: once they are, they let your device in, or join it themselves.")
+        print("Until then, what you say waits in your vault. To wait for them:")
+        print(f"  coach read --vault {args.vault} --follow")
+        return
+    print(f"With you: {one_line(str(room.people))}")
+    print(f'Say something: coach send --vault {args.vault} "Hello"')
+    if not all(person.verified for person in room.people):
+        print(f"Make sure that it is really them: coach verify --vault {args.vault}")

@@ -1,0 +1,163 @@
+"""Opening a vault for one command: settings, passphrase, token, relay, and the conversation."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from client_sdk import Client, Engagement
+from client_sdk.calls import CallSettings
+from client_sdk.cli.errors import CliError, Exit
+from client_sdk.cli.passphrase import known_passphrase
+from client_sdk.cli.settings import Settings, load_settings
+from client_sdk.cli.tokens import token_source
+from client_sdk.errors import AccessRefused, RelayError, RelayUnreachable
+
+LOOK_AGAIN: Final = 0.05
+"""Seconds between two looks at what the SDK does not tell by itself."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a command works with; `patience` is how long the person waits for the relay, in seconds."""
+
+    me: Client
+    room: Engagement
+    patience: float
+
+    async def within(self, work: Awaitable[_T]) -> _T:
+        """Return what `work` gives; raises a `RelayError` if it takes too long, or cannot be."""
+        return await within(self.me, work, self.patience)
+
+    async def catch_up(self) -> None:
+        """Have everything here that the relay has; if that cannot be, say so and go on with the vault."""
+        try:
+            await self.within(self.room.wait_caught_up())
+        except (RelayError, CliError) as error:
+            print(f"coach: {error} This is what your vault has.", file=sys.stderr)
+
+
+@asynccontextmanager
+async def opened(args: argparse.Namespace) -> AsyncIterator[Opened]:
+    """Open the vault that the command names, with what is remembered for it; `CoachRelayError` if not."""
+    if not args.vault.exists():
+        raise CliError(
+            f"There is no vault at {args.vault}.",
+            do=f"Make one: coach join --vault {args.vault} --relay URL --token-url URL",
+            exit_code=Exit.VAULT,
+        )
+    settings = given_settings(args, load_settings(args.vault))
+    passphrase = None if settings.keyring else known_passphrase(args.vault)
+    loopback = getattr(args, "loopback", False)
+    async with connected(args.vault, settings, passphrase, loopback=loopback) as me:
+        yield Opened(me, await choose_engagement(me, settings.engagement, args.patience), args.patience)
+
+
+def given_settings(args: argparse.Namespace, remembered: Settings) -> Settings:
+    """Return the remembered settings with what was given instead; raises `CliError` without a relay."""
+    settings = remembered
+    if args.token_url or args.token_command:
+        settings = settings.without_token()
+    settings = settings.overridden(
+        relay=args.relay,
+        token_url=args.token_url,
+        token_command=args.token_command,
+        engagement=args.engagement,
+        keyring=args.keyring,
+    )
+    if not settings.relay:
+        raise CliError(
+            "It is not known where the relay is.",
+            do="Name it: --relay https://relay.example (coach join remembers it).",
+            exit_code=Exit.USAGE,
+        )
+    return settings
+
+
+@asynccontextmanager
+async def connected(
+    vault: Path,
+    settings: Settings,
+    passphrase: str | None,
+    *,
+    name: str | None = None,
+    loopback: bool = False,
+) -> AsyncIterator[Client]:
+    """Open a vault, or make it, and begin to connect; without a passphrase, with the keyring."""
+    opening = Client.open(
+        vault,
+        relay=settings.relay,
+        token=token_source(settings),
+        passphrase=passphrase,
+        keyring=passphrase is None,
+        name=name,
+        call_settings=CallSettings(loopback=loopback),
+    )
+    async with opening as me:
+        yield me
+
+
+async def choose_engagement(me: Client, engagement: str, patience: float) -> Engagement:
+    """Return the engagement that was named, or the only one; raises `CliError` if that is unclear."""
+    if engagement:
+        return await within(me, me.engagement(engagement), patience)
+    found = await within(me, _listed(me), patience)
+    if len(found) == 1:
+        return found[0]
+    raise CliError(
+        f"You take part in {len(found)} engagements: {', '.join(room.id for room in found)}.",
+        do="Name one: --engagement ID",
+        exit_code=Exit.USAGE,
+    )
+
+
+async def _listed(me: Client) -> list[Engagement]:
+    while True:
+        found = [room for room in await me.engagements() if not room.ended]
+        if found:
+            return found
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def within(me: Client, work: Awaitable[_T], patience: float) -> _T:
+    """Wait for `work`, at most `patience` seconds, and not at all once the relay or the portal says no.
+
+    Raises `AccessRefused` or `CliError` (no token), or `RelayUnreachable` when the time is over.
+    """
+    task = asyncio.ensure_future(work)
+    refusal = asyncio.create_task(_refusal(me))
+    try:
+        await asyncio.wait({task, refusal}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise refusal.result() if refusal.done() else _too_late(me, patience)
+    finally:
+        task.cancel()
+        refusal.cancel()
+        await asyncio.gather(task, refusal, return_exceptions=True)
+
+
+async def _refusal(me: Client) -> Exception:
+    """Why trying again will not help; waits until there is such a reason."""
+    while True:
+        error = me.status.error
+        if isinstance(error, AccessRefused | CliError):
+            return error
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+def _too_late(me: Client, patience: float) -> Exception:
+    error = me.status.error
+    if error is not None:
+        return error
+    if me.online:
+        return RelayUnreachable(f"The relay did not do it within {patience:.0f} s.")
+    return RelayUnreachable(f"There was no connection to the relay within {patience:.0f} s.")

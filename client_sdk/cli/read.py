@@ -1,0 +1,107 @@
+"""`coach read`: shows what was said, and what comes, live."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from client_sdk import Engagement, Ring
+from client_sdk.cli.errors import Exit
+from client_sdk.cli.opened import Opened, opened
+from client_sdk.cli.options import add_command, add_vault_options
+from client_sdk.cli.printable import one_line
+from client_sdk.cli.showing import Shown
+from client_sdk.errors import CoachRelayError
+
+MOST: Final = 500
+"""Items that one command shows of the history."""
+
+EXAMPLES = """\
+  coach read --vault ben.vault                       the newest 20 items
+  coach read --vault ben.vault --limit 100 --search Thursday
+  coach read --vault ben.vault --follow              and what comes; type a line to answer; Ctrl-C ends
+"""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "read", about="show what was said, and what comes", examples=EXAMPLES, run=run
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="go on showing what comes; lines typed are sent"
+    )
+    parser.add_argument("--limit", type=_limit, default=20, metavar="NUMBER", help="items to show (20)")
+    parser.add_argument("--search", metavar="WORDS", help="only items that contain this")
+    add_vault_options(parser)
+
+
+async def run(args: argparse.Namespace) -> Exit:
+    """Catch up, show the history, and follow if told so."""
+    async with opened(args) as here:
+        await here.catch_up()
+        shown = Shown()
+        for item in reversed(await here.room.history(limit=args.limit, search=args.search)):
+            print(shown.text_of(item))
+        if args.follow:
+            await _follow(here, shown)
+    return Exit.DONE
+
+
+async def _follow(here: Opened, shown: Shown) -> None:
+    print("-- live from here; Ctrl-C ends", flush=True)
+    tasks = [asyncio.create_task(_show_new(here.room, shown))]
+    if sys.stdin.isatty():
+        tasks.append(asyncio.create_task(_send_typed(here.room)))
+    try:
+        await asyncio.gather(*tasks)
+    except asyncio.CancelledError:  # Ctrl-C is how this ends: nothing is wrong
+        print()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _show_new(room: Engagement, shown: Shown) -> None:
+    async for item in room.items():
+        if isinstance(item, Ring):
+            print(
+                f"** {one_line(item.sender.name)} is calling. Press Ctrl-C and type: coach call answer",
+                flush=True,
+            )
+        elif not shown.has(item):
+            print(shown.text_of(item), flush=True)
+
+
+async def _send_typed(room: Engagement) -> None:
+    async for line in _typed_lines():
+        try:
+            await room.send(line)
+        except CoachRelayError as error:
+            print(f"coach: {error}", file=sys.stderr)
+
+
+async def _typed_lines() -> AsyncIterator[str]:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _protocol = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    try:
+        while line := await reader.readline():
+            words = line.decode("utf-8", "replace").rstrip("\n")
+            if words.strip():
+                yield words
+    finally:
+        transport.close()
+
+
+def _limit(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {MOST}")
+    return value

@@ -1,0 +1,91 @@
+"""`coach verify`: shows the safety numbers of both people, and marks the other as verified."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from client_sdk import Engagement, Person
+from client_sdk.cli.errors import CliError, Exit
+from client_sdk.cli.opened import opened
+from client_sdk.cli.options import add_command, add_vault_options
+from client_sdk.cli.printable import one_line
+
+EXAMPLES = """\
+  coach verify --vault anna.vault                   shows the numbers, and asks whether they are the same
+  coach verify --vault anna.vault --yes             you have compared them already
+"""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "verify",
+        about="make sure that the others are who they seem to be",
+        examples=EXAMPLES,
+        run=run,
+    )
+    parser.add_argument("--person", metavar="USER", help="whom, by user id, if there are several")
+    parser.add_argument("--yes", action="store_true", help="the numbers were compared: do not ask")
+    add_vault_options(parser)
+
+
+async def run(args: argparse.Namespace) -> Exit:
+    """Show both numbers and ask."""
+    async with opened(args) as here:
+        await here.catch_up()
+        person = _chosen(here.room, args.person)
+        _show(here.room.me, person)
+        if person.verified:
+            print(f"{one_line(person.name)} is verified already.")
+            return Exit.DONE
+        if not (args.yes or _asked(person)):
+            print("Not marked as verified.")
+            return Exit.DONE
+        await here.room.verify(person)
+        print(f"{one_line(person.name)} is verified from now on. If their key ever changes, sending stops.")
+    return Exit.DONE
+
+
+def _chosen(room: Engagement, user: str | None) -> Person:
+    present = [person for person in room.people if person.joined and user in (None, person.user)]
+    if len(present) == 1:
+        return present[0]
+    if not present:
+        raise CliError(
+            "There is nobody to compare numbers with yet." if user is None else f"There is no {user} here.",
+            do="See who is there: coach read --follow waits for them.",
+        )
+    raise CliError(
+        f"There are several people: {', '.join(person.user for person in present)}.",
+        do="Name one: --person USER",
+        exit_code=Exit.USAGE,
+    )
+
+
+def _show(me: Person, person: Person) -> None:
+    name = one_line(person.name)
+    width = max(len(name), len("you")) + 2
+    print(f"Compare these numbers with {name}, by telephone or when you meet, not in this conversation:")
+    print()
+    print(f"  {'you':<{width}}{in_groups(me.safety_number)}")
+    print(f"  {name:<{width}}{in_groups(person.safety_number)}")
+    print()
+    print(
+        f"{name} sees the same two, the other way round. If a digit differs, somebody may stand between you."
+    )
+
+
+def in_groups(digits: str) -> str:
+    """Return digits in groups of five, to be read out."""
+    return " ".join(digits[start : start + 5] for start in range(0, len(digits), 5))
+
+
+def _asked(person: Person) -> bool:
+    if not sys.stdin.isatty():
+        print("When you have compared them: coach verify --yes")
+        return False
+    answer = input(f"Did you compare them with {one_line(person.name)}, and are they the same? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
