@@ -132,8 +132,8 @@ def _members_after(state: StreamState, append: AppendEntry) -> set[DeviceId]:
 
 def apply_append(state: StreamState, append: AppendEntry, outcome: Outcome) -> None:
     """Move the state on by a fresh outcome of `decide_append`."""
-    _, device, counter, kind, _, _, digest, *_ = append
-    seq, time_ms, *_ = outcome
+    _, device, counter, kind, _, _, digest, _, _, _, _ = append
+    seq, time_ms, _, _, _ = outcome
     sender = state.senders.get(device)
     if sender is None:
         sender = state.senders[device] = Sender()

@@ -128,18 +128,14 @@ class Appends:
     def committed(self, append: AppendEntry, outcome: Outcome, session: Session) -> None:
         """Answer an append, and let a fresh entry go to who has the stream open."""
         hub = self._hub
-        stream, _, counter, kind, *_ = append
+        stream, _, counter, kind, _, _, _, _, _, _, _ = append
         seq, _, fresh, code, last_commit = outcome
         if code is not None:
             session.refuse(stream, counter, code, last_commit)
         else:
             session.appended(stream, counter, seq)
         if fresh:
-            room = hub.rooms.get(stream)
-            if room is not None:
-                room.committed(append, outcome)
-            else:
-                hub.rooms.missed(stream)
+            hub.rooms.committed(append, outcome)
             if kind is not _MESSAGE:
                 hub.changed(stream)
         if hub.uploads.expected:

@@ -37,10 +37,12 @@ class CommitQueue:
         store: StreamStore,
         appended: Callable[[AppendEntry, Outcome, Session], None],
         refused: Callable[[AppendEntry, RelayError, Session], None],
+        handed_out: Callable[[], None],
     ) -> None:
         self._store = store
         self._appended = appended
         self._refused = refused
+        self._handed_out = handed_out
         self._appends: list[AppendEntry] = []
         self._sessions: list[Session] = []  # whose the appends are
         self._bytes = 0
@@ -188,6 +190,7 @@ class CommitQueue:
         except Exception:
             # A fault of ours in one answer must not end everybody's commits: who has none asks again.
             _log.exception("answers to a commit failed", extra={"operations": len(batch.operations)})
+        self._handed_out()
 
     def _hand_out(self, batch: _Batch, outcomes: list[Outcome]) -> None:
         appended = self._appended

@@ -76,23 +76,40 @@ class Subscription:
             len(self._in_flight) < self._max_entries and self._in_flight_bytes + size <= self._max_bytes
         )
 
-    def push(self, seq: int, packed: bytes) -> None:
+    def push(self, seq: int, packed: bytes) -> bool:
         """Let an entry that follows on what was sent go out with this turn's flush, if the window takes it.
 
         What it does not take is read from the store when the device has acknowledged enough.
         """
         size = len(packed)
+        if self.session.congested or not self.takes(size):
+            return False
+        self._note(seq, size)
+        self._in_flight.append((seq, size))
+        self._packed.append(packed)
+        return True
+
+    def push_all(self, first: int, packed: list[bytes]) -> None:
+        """`push` for a run of entries that begins at `first`."""
+        sizes = list(map(len, packed))
+        size = sum(sizes)
         in_flight = self._in_flight
-        in_flight_bytes = self._in_flight_bytes + size
-        if in_flight and (len(in_flight) >= self._max_entries or in_flight_bytes > self._max_bytes):
+        fits = len(in_flight) + len(packed) <= self._max_entries
+        if fits and self._in_flight_bytes + size <= self._max_bytes:
+            self._note(first + len(packed) - 1, size)
+            in_flight.extend(zip(range(first, first + len(packed)), sizes, strict=True))
+            self._packed += packed
             return
-        self.sent = seq
-        in_flight.append((seq, size))
-        self._in_flight_bytes = in_flight_bytes
+        for seq, entry in enumerate(packed, first):
+            if not self.push(seq, entry):
+                return
+
+    def _note(self, seq: int, size: int) -> None:
         session = self.session
+        self.sent = seq
+        self._in_flight_bytes += size
         if not self._packed:
             session.queue_entries(self)
-        self._packed.append(packed)
         session.out_bytes += size
         if session.out_bytes > CONGESTED_BYTES:
             session.congested = True  # many streams at once must not fill the memory
@@ -103,10 +120,8 @@ class Subscription:
         for entry in entries:
             if entry.seq <= self.sent:
                 continue  # memory gave it while the store was being read
-            packed = pack_entry(entry, own=entry.device == device)
-            if self.session.congested or not self.takes(len(packed)):
+            if not self.push(entry.seq, pack_entry(entry, own=entry.device == device)):
                 return
-            self.push(entry.seq, packed)
 
     def acknowledge(self, seq: int) -> None:
         """Free the window of what the device has stored."""

@@ -78,8 +78,8 @@ class Hub:
         self.rng = rng
         appends = Appends(self)
         handshake = Handshake(self)
-        self.commits = CommitQueue(streams, appends.committed, appends.failed)
         self.rooms = Rooms(self)
+        self.commits = CommitQueue(streams, appends.committed, appends.failed, self.rooms.deliver)
         self.devices = Devices(directory)
         self.key_packages = KeyPackages(directory, rng, clock, self._key_packages_low)
         self.engagements = Engagements(

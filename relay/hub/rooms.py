@@ -25,6 +25,7 @@ class Room:
     """One active engagement's stream as the live connections need it; follows every commit of this relay."""
 
     __slots__ = (
+        "_fresh",
         "entries_prefix",
         "head",
         "incarnation",
@@ -43,6 +44,7 @@ class Room:
         self.last_commit = view.last_commit
         self.joined: dict[DeviceId, int] = dict(view.joined)
         self.subscriptions: dict[Session, Subscription] = {}
+        self._fresh: list[tuple[AppendEntry, Outcome]] = []
         self.entries_prefix = entries_prefix(record.id)
 
     def update(self, record: EngagementRecord) -> None:
@@ -51,25 +53,39 @@ class Room:
         self.users = record.users
 
     def committed(self, append: AppendEntry, outcome: Outcome) -> None:
-        """Follow a fresh append: to who keeps up it goes from memory."""
-        _, sender, counter, kind, after_commit, body, *_ = append
-        seq, time_ms, *_ = outcome
-        if seq <= self.head:
+        """Follow a fresh append. What came in one transaction goes out together, with `deliver`."""
+        if outcome.seq <= self.head:
+            return  # it was there when the room was loaded
+        if append.kind is _COMMIT:
+            self.deliver()
+            self._follow_bundle(append, outcome.seq)
+        self._fresh.append((append, outcome))
+
+    def deliver(self) -> None:
+        """Let fresh entries go to who keeps up; the others read them from the store."""
+        fresh, self._fresh = self._fresh, []
+        if not fresh:
             return
-        self.head = seq
-        if kind is _COMMIT:
-            self._follow_bundle(append, seq)
-        packed: bytes | None = None
+        first = fresh[0][1].seq
+        self.head = fresh[-1][1].seq
+        senders = {append.device for append, _ in fresh}
+        packed: list[bytes] | None = None
         for session, subscription in self.subscriptions.items():
-            if subscription.sent != seq - 1 or session.congested or not subscription.is_member:
-                continue
-            if subscription.device == sender:
-                mine = encode_entry((seq, kind, after_commit, time_ms, counter, None))
-                subscription.push(seq, mine)
+            if subscription.sent != first - 1 or session.congested or not subscription.is_member:
                 continue
             if packed is None:
-                packed = encode_entry((seq, kind, after_commit, time_ms, 0, body))
-            subscription.push(seq, packed)
+                packed = [_pack_for_others(append, outcome) for append, outcome in fresh]
+            device = subscription.device
+            if device in senders:
+                subscription.push_all(
+                    first,
+                    [
+                        _pack_own(append, outcome) if append.device == device else theirs
+                        for (append, outcome), theirs in zip(fresh, packed, strict=True)
+                    ],
+                )
+            else:
+                subscription.push_all(first, packed)
 
     def _follow_bundle(self, append: AppendEntry, seq: int) -> None:
         creator = () if self.last_commit else (append.device,)
@@ -87,12 +103,26 @@ class Room:
                 subscription.is_member = False
 
 
+def _pack_for_others(append: AppendEntry, outcome: Outcome) -> bytes:
+    _, _, _, kind, after_commit, body, _, _, _, _, _ = append
+    seq, time_ms, _, _, _ = outcome
+    return encode_entry((seq, kind, after_commit, time_ms, 0, body))
+
+
+def _pack_own(append: AppendEntry, outcome: Outcome) -> bytes:
+    """Without the body, which its device has already."""
+    _, _, counter, kind, after_commit, _, _, _, _, _, _ = append
+    seq, time_ms, _, _, _ = outcome
+    return encode_entry((seq, kind, after_commit, time_ms, counter, None))
+
+
 class Rooms:
     """The rooms in use. A room that nobody has open may be dropped at any time: the store has it."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._rooms: dict[EngagementId, Room] = {}
+        self._to_deliver: dict[Room, None] = {}
         # Streams whose room is being loaded, and whether a commit passed meanwhile.
         self._loading: dict[EngagementId, bool] = {}
 
@@ -113,10 +143,21 @@ class Rooms:
             room = self._rooms.get(stream) or await self._load(record)
         return room
 
-    def missed(self, stream: EngagementId) -> None:
-        """Note an append to a stream without a room: if one is being loaded, it looks again."""
-        if stream in self._loading:
-            self._loading[stream] = True
+    def committed(self, append: AppendEntry, outcome: Outcome) -> None:
+        """Follow a fresh append; `deliver` lets it go out."""
+        stream = append.stream
+        room = self._rooms.get(stream)
+        if room is not None:
+            room.committed(append, outcome)
+            self._to_deliver[room] = None
+        elif stream in self._loading:
+            self._loading[stream] = True  # the room that is being loaded looks again
+
+    def deliver(self) -> None:
+        """Let the entries of a transaction go out."""
+        for room in self._to_deliver:
+            room.deliver()
+        self._to_deliver.clear()
 
     def drop(self, stream: EngagementId) -> Room | None:
         """Forget a room, because its engagement has ended."""

@@ -104,13 +104,13 @@ class Writer:
             del self._cache[next(iter(self._cache))]
 
     def _append(self, append: AppendEntry) -> Outcome:
-        stream, device, counter, kind, after_commit, body, *_ = append
+        stream, device, counter, kind, after_commit, body, _, _, _, _, _ = append
         cached = self._cache.get(stream) or self._load(stream)
         if cached is None:
             return streams.refused(ErrorCode.NOT_FOUND, 0)
         state = cached.state
         outcome = streams.decide_append(state, append)
-        seq, time_ms, fresh, *_ = outcome
+        seq, time_ms, fresh, _, _ = outcome
         if not fresh:
             return outcome
         streams.apply_append(state, append, outcome)

@@ -45,10 +45,12 @@ class Queue:
         self.store = HeldStore()
         self.told: list[int] = []
         self.refused: list[int] = []
+        self.handed_out: list[int] = []
         self.queue = CommitQueue(
             self.store,
             lambda append, _, __: self.told.append(append.counter),
             lambda append, _, __: self.refused.append(append.counter),
+            lambda: self.handed_out.append(len(self.told)),
         )
 
     def append(self, *counters: int, size: int = 1) -> None:
@@ -83,6 +85,7 @@ async def test_what_comes_while_a_transaction_runs_goes_into_the_next(held: Queu
     await held.queue.settle()
     assert [counters(batch) for batch in held.store.batches] == [[1], [2, 3, 4]]
     assert held.told == [1, 2, 3, 4]
+    assert held.handed_out == [1, 4]
 
 
 async def test_a_transaction_has_its_most_of_operations(held: Queue) -> None:
@@ -195,7 +198,9 @@ class ClosedStore(MemoryStreamStore):
 
 async def test_a_store_that_refuses_at_once_is_survived() -> None:
     refused: list[int] = []
-    queue = CommitQueue(ClosedStore(), lambda *_: None, lambda append, _, __: refused.append(append.counter))
+    queue = CommitQueue(
+        ClosedStore(), lambda *_: None, lambda append, _, __: refused.append(append.counter), lambda: None
+    )
     queue.start()
     for counter in (1, 2):
         queue.append(message(ANNA, counter), SESSION)
