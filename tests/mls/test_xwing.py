@@ -32,6 +32,10 @@ def test_published_vectors() -> None:
     check_vectors(Path(PUBLISHED or "") / "xwing.json")
 
 
+def test_own_vectors() -> None:
+    check_vectors(OWN_VECTOR)
+
+
 def test_lengths() -> None:
     pair = KEM.generate_key_pair(seeded("a"))
     secret, encapsulated = KEM.encapsulate(pair.public, seeded("b"))
