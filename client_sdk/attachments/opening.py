@@ -54,8 +54,8 @@ async def open_sealed(
 
     A ``folder`` that is missing is made. A name that is taken becomes ``name (2)`` and so on, unless
     ``overwrite`` is true. Nothing stands under the name before the sealed size and hash, every tag, the end
-    and the padding are checked; on any error or cancellation nothing is left. Raises `SealedFileTruncated`, `SealedFileExtended`, `SealedFileAltered`,
-    `SpoolMissing` or `StorageFailed`. The spool file stays.
+    and the padding are checked; on any error or cancellation nothing is left. Raises `SealedFileTruncated`,
+    `SealedFileExtended`, `SealedFileAltered`, `SpoolMissing` or `StorageFailed`. The spool file stays.
     """
     return await run_in_pieces(_open(spool, sealed, folder, safe_name(name), overwrite), progress)
 
