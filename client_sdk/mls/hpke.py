@@ -89,16 +89,29 @@ class KemKeyPair:
 
 
 class Kem(Protocol):
-    """A key encapsulation mechanism with HPKE's id."""
+    """A key encapsulation mechanism (RFC 9180 section 4) with HPKE's id; all keys are serialised bytes."""
 
     @property
-    def id(self) -> int: ...
-    def generate_key_pair(self, rng: Rng) -> KemKeyPair: ...
-    def derive_key_pair(self, seed: bytes) -> KemKeyPair: ...
-    def public_key(self, private: bytes) -> bytes: ...
-    def check_public(self, public: bytes) -> None: ...
-    def encapsulate(self, public: bytes, rng: Rng) -> tuple[bytes, bytes]: ...
-    def decapsulate(self, private: bytes, encapsulated: bytes) -> bytes: ...
+    def id(self) -> int:
+        """HPKE's KEM id."""
+
+    def generate_key_pair(self, rng: Rng) -> KemKeyPair:
+        """GenerateKeyPair: a fresh pair."""
+
+    def derive_key_pair(self, seed: bytes) -> KemKeyPair:
+        """DeriveKeyPair: the pair that keying material determines."""
+
+    def public_key(self, private: bytes) -> bytes:
+        """The public half of a private key, or `CryptoError`."""
+
+    def check_public(self, public: bytes) -> None:
+        """Raise `CryptoError` unless this is a public key."""
+
+    def encapsulate(self, public: bytes, rng: Rng) -> tuple[bytes, bytes]:
+        """Encap: (shared secret, encapsulation)."""
+
+    def decapsulate(self, private: bytes, encapsulated: bytes) -> bytes:
+        """Decap: the shared secret, or `CryptoError`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What opening and sealing messages returns."""
+"""What opening and sealing messages returns (RFC 9420 section 6, 12.4)."""
 
 from __future__ import annotations
 
