@@ -25,7 +25,7 @@ from client_sdk.engine.membership import (
 )
 from client_sdk.engine.records import CommitReason
 from client_sdk.engine.requests import Requests
-from client_sdk.errors import ApprovalRequired, CoachRelayError, IdentityError, RelayError
+from client_sdk.errors import ApprovalRequired, CoachRelayError, IdentityError, RelayError, VaultError
 from client_sdk.identity import CredentialPolicy, VerifiedManifest, check_admission, manifest_of
 from client_sdk.mls import KeyPackage, MLSError, verify_key_package
 from client_sdk.transport import Environment
@@ -38,7 +38,7 @@ from relay.wire.limits import MAX_CLAIMED_DEVICES
 _log = logging.getLogger(__name__)
 
 REFUSED_SECONDS: Final = 60.0  # claiming a device's key packages again and again would use them up
-RELAY_RETRY_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 5.0
 _NO_PACKAGE: Final = "no_key_package"
 
 
@@ -66,9 +66,9 @@ class Admissions:
             self._due.clear()
             try:
                 await self._look()
-            except RelayError as error:
-                _log.info("the relay did not answer about key packages: %s", error.code)
-                await self._env.sleep(RELAY_RETRY_SECONDS)
+            except (RelayError, VaultError) as error:
+                _log.info("a device could not be let in just now: %s", error.code)
+                await self._env.sleep(RETRY_SECONDS)
                 self._due.set()
 
     async def _look(self) -> None:

@@ -17,7 +17,7 @@ from client_sdk.engine.context import Context
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.files import Files
 from client_sdk.engine.requests import Requests
-from client_sdk.errors import RelayError
+from client_sdk.errors import RelayError, VaultError
 from client_sdk.transport import Environment, Incoming, Link
 from client_sdk.vault import Vault
 from relay.wire import decode_from_relay, encode
@@ -102,7 +102,12 @@ class Engine:
 
         async def wait() -> None:
             await self.environment.sleep(seconds)
-            call()
+            try:
+                call()
+            except VaultError as error:
+                # A full disk, say. Nothing is lost; after connecting anew everything that is due is done.
+                _log.warning("the vault could not be written: %s", error.code)
+                self.link.reconnect()
 
         self.spawn(wait())
 
@@ -177,7 +182,7 @@ class Engine:
             case fr.EngagementChanged():
                 self._on_engagement(frame.engagement)
             case fr.KeyPackagesLow():
-                self.spawn(self._publish(frame.left))
+                self.spawn(self._fill_up(frame.left))
             case _:
                 self._take_answer(frame)
 
@@ -196,14 +201,14 @@ class Engine:
     async def _begin(self, key_packages_left: int) -> None:
         try:
             answer = await self.requests.ask(fr.ListEngagements, fr.Engagements)
-        except RelayError as error:
-            _log.info("the relay did not list the engagements: %s", error.code)
-            return
-        for engagement in answer.engagements:
-            self._on_engagement(engagement)
-        self.listed.set()
-        self.notify()
-        await self._publish(key_packages_left)
+            for engagement in answer.engagements:
+                self._on_engagement(engagement)
+            self.listed.set()
+            self.notify()
+            await self._publish(key_packages_left)
+        except (RelayError, VaultError) as error:
+            _log.info("a connection could not be begun: %s", error.code)
+            self.link.reconnect()
 
     def _on_engagement(self, engagement: fr.Engagement) -> None:
         known = self.conversations.get(engagement.id)
@@ -240,6 +245,12 @@ class Engine:
 
     # Key packages
 
+    async def _fill_up(self, left: int) -> None:
+        try:
+            await self._publish(left)
+        except (RelayError, VaultError) as error:
+            _log.info("key packages could not be published: %s", error.code)
+
     async def _publish(self, left: int) -> None:
         with self.vault.transaction() as tx:
             publication = key_packages.prepare(
@@ -247,14 +258,10 @@ class Engine:
             )
         if publication is None:
             return
-        try:
-            await self.requests.ask(
-                lambda n: fr.PublishKeyPackages(n, publication.packages, publication.last_resort),
-                fr.Published,
-            )
-        except RelayError as error:
-            _log.info("the relay did not take key packages: %s", error.code)
-            return
+        await self.requests.ask(
+            lambda n: fr.PublishKeyPackages(n, publication.packages, publication.last_resort),
+            fr.Published,
+        )
         with self.vault.transaction() as tx:
             key_packages.published(tx, publication)
 

@@ -17,7 +17,7 @@ class Shelf:
         self._tx = tx
         self._keeper = keeper
         self._senders: dict[str, Person] = {}
-        own = conversation.context.account.user
+        own = self._own = conversation.context.account.user
         attested = [seq for _, user, seq in conversation.standing.record.peers if user != own]
         self._attested = max(attested, default=0)
 
@@ -28,7 +28,7 @@ class Shelf:
             sender=self._sender(found.sender_user or self._conversation.context.account.user),
             sent_ms=found.sent_ms,
             seq=found.seq,
-            mine=found.mine,
+            mine=found.sender_user == self._own,
             delivery=self._delivery(found),
             keeper=self._keeper,
         )

@@ -68,7 +68,8 @@ class Link:
         self._requests = itertools.count(1)
         self._outgoing: Outgoing | None = None
         self._renewal = 0
-        self._renewed: asyncio.Event = asyncio.Event()
+        self._renewed = asyncio.Event()
+        self._dropped = asyncio.Event()
         self._lifetime = 0.0
         self._relay_ahead = 0.0
         self.status = LinkStatus()
@@ -89,9 +90,15 @@ class Link:
         for frame in frames:
             self._outgoing.put(frame)
 
+    def reconnect(self) -> None:
+        """End the present connection, if there is one; `run` makes another."""
+        if self.online:
+            self._dropped.set()
+
     async def run(self) -> None:
         """Connect, again and again; ends by cancellation, or with what a handler raised."""
         while True:
+            wait = 0.0
             try:
                 await self._connect_once()
             except GoodbyeReceived as goodbye:
@@ -99,7 +106,6 @@ class Link:
                 wait = min(goodbye.retry_after, MAX_RETRY_AFTER_SECONDS)
             except CoachRelayError as error:
                 self._failed(error)
-                wait = 0.0
             await self._env.sleep(wait or self._backoff.next_delay())
 
     def _failed(self, error: CoachRelayError) -> None:
@@ -135,8 +141,11 @@ class Link:
         self._renewal = 0
         self.status = LinkStatus(online=True)
         try:
+            self._dropped.clear()
             self._handler.connected(session.ready)
-            await _until_first(self._read(session), self._write(session, outgoing), self._keep_token())
+            await _until_first(
+                self._read(session), self._write(session, outgoing), self._keep_token(), self._until_dropped()
+            )
         finally:
             self._outgoing = None
             self._backoff.connection_lived(self._env.monotonic() - ready_at)
@@ -153,6 +162,9 @@ class Link:
     async def _write(self, session: Session, outgoing: Outgoing) -> None:
         while True:
             await session.send_message(await outgoing.take())
+
+    async def _until_dropped(self) -> None:
+        await self._dropped.wait()
 
     async def _keep_token(self) -> None:
         while True:

@@ -39,7 +39,7 @@ class DeviceProof:
     sign: Callable[[bytes], bytes] = field(repr=False)
 
 
-class GoodbyeReceived(RelayError):  # noqa: N818  the frame's name
+class GoodbyeReceived(RelayError):
     """The relay ended the connection; `retry_after` is in seconds, 0 if the relay named no time."""
 
     def __init__(self, goodbye: fr.Goodbye) -> None:

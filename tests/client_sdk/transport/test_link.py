@@ -188,6 +188,17 @@ async def test_a_proof_for_elsewhere_lets_nobody_in(changes: dict[str, object]) 
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_it_can_be_told_to_connect_anew(at: Setting) -> None:
+    at.link.reconnect()
+    await settle()
+    assert at.handler.events == ["connected", "disconnected"]
+    at.link.reconnect()  # there is no connection to end
+    await at.time.advance(1)
+    assert at.handler.events == ["connected", "disconnected", "connected"]
+    await at.time.advance(60)
+    assert at.link.online
+
+
 async def test_what_a_handler_raises_ends_the_link() -> None:
     setting = Setting()
 
