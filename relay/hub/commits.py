@@ -71,6 +71,8 @@ class CommitQueue:
         self._hurry()
         if self._task is not None:
             await self._task
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def settle(self) -> None:
         """Wait until everything accepted so far has been committed and answered."""
@@ -96,11 +98,11 @@ class CommitQueue:
         return future
 
     def acknowledge(self, stream: EngagementId, device: DeviceId, seq: int) -> None:
-        """Note an acknowledgement: of several only the highest is written, with the next batch."""
+        """Note an acknowledgement: of those that gather for a moment only the highest is written."""
         key = (stream, device)
         if seq > self._acknowledged.get(key, 0):
             self._acknowledged[key] = seq
-            if self._timer is None and not self._appends:
+            if self._timer is None:
                 self._wake_in(ACKNOWLEDGE_SECONDS)
 
     @property
@@ -160,10 +162,9 @@ class CommitQueue:
             return None
         appends, sessions = self._take_appends()
         others, self._others = self._others, []
-        acknowledged, self._acknowledged = self._acknowledged, {}
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        acknowledged: dict[tuple[EngagementId, DeviceId], int] = {}
+        if hurried:
+            acknowledged, self._acknowledged = self._acknowledged, {}
         operations: list[Operation] = [
             *appends,
             *[operation for operation, _ in others],

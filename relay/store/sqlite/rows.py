@@ -31,12 +31,13 @@ SCHEMA: Final = Schema(
             members BLOB NOT NULL DEFAULT x''
         ) STRICT;
         CREATE TABLE senders (
+            no INTEGER PRIMARY KEY,
             stream INTEGER NOT NULL,
             device BLOB NOT NULL,
             last_counter INTEGER NOT NULL,
             window BLOB NOT NULL,
-            PRIMARY KEY (stream, device)
-        ) STRICT, WITHOUT ROWID;
+            UNIQUE (stream, device)
+        ) STRICT;
         CREATE TABLE entries (
             position INTEGER PRIMARY KEY,
             kind INTEGER NOT NULL,

@@ -17,14 +17,13 @@ import apsw
 from relay.core.operations import Operation, Outcome, StoredEntry, StreamView
 from relay.errors import StoreCorrupt, StoreError, StoreUnavailable
 from relay.store.sqlite import rows
+from relay.store.sqlite.checkpoints import Checkpoints
 from relay.store.sqlite.database import open_database, open_reader, translate
 from relay.store.sqlite.writer import Writer
 from relay.wire.frames import EntryKind
 from relay.wire.ids import EngagementId
 
 STREAMS_FILE: Final = "streams.db"
-# The log is copied back into the database in larger steps than SQLite's 1,000 pages: each step syncs twice.
-_CHECKPOINT_PAGES: Final = 4_000
 _LOG_BYTES: Final = 64 * 1024 * 1024  # what the log file is cut back to
 _CACHE_KIB: Final = 32 * 1024
 
@@ -44,10 +43,13 @@ class _Job:
 class SqliteStreamStore:
     """Streams in one SQLite file, durable at every commit (WAL, synchronous=FULL)."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, reader: apsw.Connection) -> None:
+    def __init__(
+        self, path: Path, connection: apsw.Connection, reader: apsw.Connection, checkpoints: Checkpoints
+    ) -> None:
         self._name = path.name
         self._connection = connection
         self._reader_connection = reader
+        self._checkpoints = checkpoints
         self._writer = Writer(connection)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: StoreError | None = None
@@ -61,14 +63,14 @@ class SqliteStreamStore:
         path = folder / STREAMS_FILE
         connection = open_database(path, rows.SCHEMA)
         try:
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES:d}")
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES:d}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
             reader = open_reader(path)
+            checkpoints = Checkpoints(connection, path)
         except BaseException:
             connection.close(True)
             raise
-        return cls(path, connection, reader)
+        return cls(path, connection, reader, checkpoints)
 
     def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[Outcome]]:
         return self._submit(operations, None)
@@ -97,6 +99,7 @@ class SqliteStreamStore:
         self._broken = self._broken or StoreUnavailable(f"{self._name} is closed")
         self._jobs.put(None)
         self._thread.join()
+        self._checkpoints.close()
         self._reader_connection.close()
         self._connection.close()
         self._reader.shutdown(wait=False)
@@ -129,6 +132,7 @@ class SqliteStreamStore:
                 if job.read is not None:
                     self._read_between(job, job.read)
             _tell(jobs)
+            self._checkpoints.after_commit()
 
     def _run(self, jobs: list[_Job]) -> None:
         if not jobs:

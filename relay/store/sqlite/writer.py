@@ -42,7 +42,11 @@ _SAVE_MEMBERS: Final = "UPDATE streams SET members = ? WHERE no = ?"
 _SAVE_STREAM: Final = (
     "UPDATE streams SET head = ?, last_commit = ?, floor = ?, last_time_ms = ?, members = ? WHERE no = ?"
 )
-_SAVE_SENDER: Final = "INSERT OR REPLACE INTO senders VALUES (?, ?, ?, ?)"
+_SAVE_SENDER: Final = (
+    "INSERT INTO senders (stream, device, last_counter, window) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (stream, device) DO UPDATE"
+    " SET last_counter = excluded.last_counter, window = excluded.window"
+)
 _DUE: Final = "SELECT max(position) FROM entries WHERE position > ? AND position <= ? AND time_ms < ?"
 _NOTHING: Final = Outcome(0, 0, False, None, 0)
 

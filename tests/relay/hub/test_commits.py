@@ -126,7 +126,7 @@ async def test_a_queue_is_full_of_bytes_too(held: Queue) -> None:
     assert held.queue.is_full
 
 
-async def test_acknowledgements_ride_along_and_only_the_highest_counts(held: Queue) -> None:
+async def test_acknowledgements_gather_and_only_the_highest_counts(held: Queue) -> None:
     held.append(1)
     await held.started()
     for seq in (3, 5, 4):
@@ -134,8 +134,11 @@ async def test_acknowledgements_ride_along_and_only_the_highest_counts(held: Que
     held.queue.acknowledge(STREAM, BEN, 2)
     held.append(2)
     held.store.go.set()
+    await held.started(2)
+    held.append(3)
     await held.queue.settle()
-    assert held.store.batches[1][1:] == [
+    assert counters(held.store.batches[1]) == [2]
+    assert held.store.batches[2][1:] == [
         AcknowledgeEntries(STREAM, ANNA, 5),
         AcknowledgeEntries(STREAM, BEN, 2),
     ]
