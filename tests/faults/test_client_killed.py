@@ -22,7 +22,7 @@ from tests.support.real_relay import RealRelay
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES_EACH = 100
-KILLS_EACH = 4
+KILLS_EACH = 3
 
 
 @dataclass(slots=True)
@@ -86,12 +86,13 @@ class Person:
         return (self.folder / f"{self.user}.errors").read_text()
 
 
+@pytest.mark.timeout(300)  # a dozen processes start one after the other, on whatever machine this is
 @pytest.mark.parametrize("seed", [1])
 async def test_nothing_is_lost_and_nothing_comes_twice(relay: RealRelay, tmp_path: Path, seed: int) -> None:
     print("seed", seed)
     engagement = await relay.create_engagement(anna="coach", ben="client")
     people = [Person(relay, engagement, user, tmp_path) for user in ("anna", "ben")]
-    async with asyncio.timeout(100), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(240), asyncio.TaskGroup() as group:
         for person in people:
             group.create_task(person.live(random.Random(f"{seed} {person.user}")))
     anna, ben = people

@@ -185,7 +185,7 @@ async def test_no_acknowledged_entry_is_lost_and_no_position_used_twice(relay: R
     total = len(rooms) * len(WRITERS) * ENTRIES_EACH
     moments = [rng.randrange(20, total // (KILLS + 2)) for _ in range(KILLS)]
     listening = [asyncio.create_task(room.listener.run()) for room in rooms]
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(100), asyncio.TaskGroup() as group:
         group.create_task(kill_again_and_again(relay, alive, progress, moments))
         for room in rooms:
             for writer in room.writers:
