@@ -360,3 +360,13 @@ def test_a_group_whose_epochs_are_used_up_stays_as_it_is(group: Group) -> None:
     with pytest.raises(mls.StateError) as caught:
         group.clients["anna"].commit(replace(state, epoch_state=last))
     assert caught.value.rule == "EPOCH-LIMIT"
+
+
+def test_ones_own_next_leaf_is_judged_as_a_successor_before_it_is_sent(group: Group) -> None:
+    anna = group.clients["anna"]
+    anna.auth.refuse_successor = True
+    with pytest.raises(RefusedError):
+        anna.commit(group.states["anna"])
+    anna.auth.refuse_successor = False
+    group.commit("anna")
+    group.talk()
