@@ -27,6 +27,7 @@ from client_sdk.engine.records import CommitReason
 from client_sdk.engine.requests import Requests
 from client_sdk.errors import ApprovalRequired, CoachRelayError, IdentityError, RelayError, VaultError
 from client_sdk.identity import CredentialPolicy, VerifiedManifest, check_admission, manifest_of
+from client_sdk.identity.alarms import ManifestRolledBack
 from client_sdk.mls import KeyPackage, MLSError, verify_key_package
 from client_sdk.transport import Environment
 from client_sdk.vault import Vault
@@ -38,6 +39,7 @@ from relay.wire.limits import MAX_CLAIMED_DEVICES
 _log = logging.getLogger(__name__)
 
 REFUSED_SECONDS: Final = 60.0  # claiming a device's key packages again and again would use them up
+MOST_DOUBLINGS: Final = 10  # in the end it is tried about once a day
 RETRY_SECONDS: Final = 5.0
 _NO_PACKAGE: Final = "no_key_package"
 
@@ -53,7 +55,7 @@ class Admissions:
         self._vault = vault
         self._env = environment
         self._due = asyncio.Event()
-        self._refused: dict[DeviceId, float] = {}
+        self._refused: dict[DeviceId, tuple[float, int]] = {}
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -110,13 +112,15 @@ class Admissions:
 
     def _refused_now(self) -> set[DeviceId]:
         now = self._env.monotonic()
-        self._refused = {device: until for device, until in self._refused.items() if until > now}
-        return set(self._refused)
+        return {device for device, (until, _) in self._refused.items() if until > now}
 
     def _refuse(self, device: DeviceId, code: str) -> None:
+        """Leave the device out for a while, longer each time."""
         _log.info("a waiting device is not added: %s", code)
-        self._refused[device] = self._env.monotonic() + REFUSED_SECONDS
-        self._conversation.later(REFUSED_SECONDS + 1.0, self.wake)
+        _, before = self._refused.get(device, (0.0, 0))
+        wait = REFUSED_SECONDS * 2 ** min(before, MOST_DOUBLINGS)
+        self._refused[device] = (self._env.monotonic() + wait, before + 1)
+        self._conversation.later(wait + 1.0, self.wake)
 
     # Doing it
 
@@ -193,7 +197,8 @@ class Admissions:
             return self._check(parsed, manifest)
         except SecurityAlarm as alarm:
             self._refuse(device, alarm.code)
-            if self._is_news(manifest):
+            # An old list is what a device has that its user has revoked: it stays outside, and that is all.
+            if not isinstance(alarm, ManifestRolledBack) and self._is_news(manifest):
                 self._conversation.raise_alarm(alarm)
         except (MLSError, CoachRelayError) as error:
             self._refuse(device, error.code)
