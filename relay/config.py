@@ -21,6 +21,7 @@ from relay.wire.limits import DEFAULT_RETENTION_HOURS, MAX_BLOB_BYTES, MAX_ICE_S
 
 ENVIRONMENT_PREFIX: Final = "COACH_RELAY_"
 CONFIG_VARIABLE: Final = "COACH_RELAY_CONFIG"
+VECTORS_VARIABLE: Final = "COACH_RELAY_VECTORS"  # tells the tests where published test vectors are
 MAX_CONFIG_BYTES: Final = 256 * 1024  # a file of settings; anything larger is another file by mistake
 MAX_LIST: Final = 64  # origins, URLs: more is a mistake
 
@@ -245,7 +246,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in (CONFIG_VARIABLE, VECTORS_VARIABLE)
     }
 
 

@@ -96,6 +96,10 @@ def test_an_unknown_setting_is_named_with_the_nearest_one_and_where_it_stands(tm
     assert "--port" in refusal(tmp_path, prot=1)
 
 
+def test_where_tests_find_their_vectors_is_no_setting_and_no_mistake() -> None:
+    assert load_settings(environ=HOME | {"COACH_RELAY_VECTORS": "/x"}) == load_settings(environ=HOME)
+
+
 @pytest.mark.parametrize(
     "line",
     [
