@@ -15,7 +15,7 @@ from client_sdk.cli.printable import one_line
 from client_sdk.cli.settings import load_settings, save_settings
 
 GREETING_SECONDS: Final = 5.0
-"""How long to wait for somebody to let this device in; they may be away, and then it happens later."""
+"""For being let in by somebody, and for saying one's name; they may be away, and then it happens later."""
 
 EXAMPLES = """\
   coach join --vault anna.vault --relay https://relay.example --token-url https://portal.example/token
@@ -56,6 +56,8 @@ async def _greet(args: argparse.Namespace, room: Engagement) -> None:
     try:
         async with asyncio.timeout(GREETING_SECONDS):
             await room.wait_joined()
+            await room.wait_caught_up()
+            await room.wait_sent()  # what this user is called
     except TimeoutError:
         print(f"With you: {one_line(str(room.people))}")
         print("Nobody else was online: once they are, they let your device in, or join it themselves.")

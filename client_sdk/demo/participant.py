@@ -1,7 +1,7 @@
 """One person of the demo: a program that uses the SDK as any application does, told what to do line by line.
 
 Reads lines such as `{"request": 1, "do": "send", "text": "..."}` and prints lines: answers,
-`{"request": 1, "result": ...}` or `{"request": 1, "error": "..."}`, and what happens by itself, `{"event": ...}`.
+`{"request": 1, "result": ...}` or `{"request": 1, "error": "..."}`, and what happens, `{"event": ...}`.
 Where vault, relay and tokens are, the environment says. When its input ends, it ends.
 """
 

@@ -8,6 +8,8 @@ import signal
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -31,23 +33,26 @@ async def run_demo(options: Options) -> Exit:
     """Run the whole story and return the exit code; Ctrl-C and SIGTERM end it in order."""
     check_installation()
     folder = Path(tempfile.mkdtemp(prefix="coach-relay-demo-"))
-    screen = Screen(steps=len(story.STEPS))
-    stage = _stage(folder, screen, options)
-    _cancel_on_signals()
-    result = Exit.FAILED
-    try:
-        result = await _perform(stage)
-    except asyncio.CancelledError:
-        screen.plain("\nStopped. Ending the demo's own processes …")
-        result = Exit.INTERRUPTED
-    finally:
-        if not (options.keep and result is Exit.DONE):
-            await _end(stage)
-        if result is Exit.FAILED:
-            screen.plain(f"  The logs and everything else are kept in {folder}")
-        elif not options.keep or result is Exit.INTERRUPTED:
-            shutil.rmtree(folder, ignore_errors=True)
+    stage = _stage(folder, Screen(steps=len(story.STEPS)), options)
+    with _cancelled_by_signals():
+        try:
+            result = await _perform(stage)
+        except asyncio.CancelledError:
+            stage.screen.plain("\nStopped. Ending the demo's own processes …")
+            result = Exit.INTERRUPTED
+        await _clean_up(stage, result)
     return result
+
+
+async def _clean_up(stage: Stage, result: Exit) -> None:
+    """End the demo's processes and remove its files, except what is to be used or looked at."""
+    if result is Exit.DONE and stage.options.keep:
+        return
+    await _end(stage)
+    if result is Exit.FAILED:
+        stage.screen.plain(f"  The logs and everything else are kept in {stage.folder}")
+    else:
+        shutil.rmtree(stage.folder, ignore_errors=True)
 
 
 def check_installation() -> None:
@@ -78,7 +83,9 @@ def _stage(folder: Path, screen: Screen, options: Options) -> Stage:
     )
 
 
-def _cancel_on_signals() -> None:
+@contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """Have the first Ctrl-C or SIGTERM cancel this task; further ones do not disturb the cleaning up."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     told = False
 
@@ -90,6 +97,11 @@ def _cancel_on_signals() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, cancel_once)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
 
 
 async def _perform(stage: Stage) -> Exit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class Screen:
 
     def __init__(self, file: TextIO | None = None, *, steps: int) -> None:
         out: TextIO = file or sys.stdout
-        terminal = out.isatty()
+        terminal = out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         reconfigure = getattr(out, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace", line_buffering=True)

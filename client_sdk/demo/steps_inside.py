@@ -59,7 +59,7 @@ async def _show_holdings(stage: Stage) -> None:
         raise DemoError("no message waits at the relay, and one should", log=stage.relay.log)
     stage.screen.note("One message, as Anna wrote it and as the relay has it:")
     stage.screen.says("Anna", WAITING[-1])
-    stage.screen.did("Relay", f"{entry.body[:20].hex(' ')} … ({len(entry.body)} bytes)")
+    stage.screen.did("Relay", f"{entry.body[:20].hex(' ')} … ({len(entry.body)} bytes, padded)")
 
 
 async def _collect_keys(stage: Stage) -> None:

@@ -1,0 +1,97 @@
+"""Every command explains itself, with an example."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from client_sdk.cli.main import main, parser
+
+
+def commands(top: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command and action, by its words."""
+    yield path
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from commands(below, (*path, name))
+
+
+ALL = sorted(commands(parser()))
+
+
+def help_of(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([*path, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_all_commands_are_there() -> None:
+    names = {path[0] for path in ALL if path}
+    assert names == {"join", "send", "read", "checkin", "file", "call", "verify", "demo"}
+    assert {("file", "send"), ("file", "save"), ("call", "ring"), ("call", "answer")} <= set(ALL)
+    assert {("checkin", "ask"), ("checkin", "answer")} <= set(ALL)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_the_help_has_an_example(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(path, capsys)
+    examples = text.partition("examples:\n")[2]
+    assert f"coach {' '.join(path)}".strip() in examples
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path], ids=" ".join)
+def test_the_examples_are_valid_command_lines(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = help_of(path, capsys).partition("examples:\n")[2].replace("\\\n", " ")
+    found = 0
+    for line in examples.splitlines():
+        words = shlex.split(
+            line.partition("   ")[0] if not line.startswith(" ") else line.strip().partition("   ")[0]
+        )
+        while words and "=" in words[0]:
+            words.pop(0)  # a variable for this one command
+        if not words:
+            continue
+        words = words[: words.index("<")] if "<" in words else words
+        assert words.pop(0) == "coach"
+        assert parser().parse_args(words).run is not None
+        found += 1
+    assert found
+
+
+def test_without_a_command_the_commands_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["read", "--vault", "v", "--limit", "0"],
+        ["read", "--vault", "v", "--limit", "501"],
+        ["read", "--vault", "v", "--limit", "many"],
+        ["send", "--vault", "v", "--patience", "0", "text"],
+        ["send", "--vault", "v", "--patience", "nan", "text"],
+        ["send", "--vault", "v", "--token-url", "a", "--token-command", "b", "text"],
+        ["send", "text"],
+        ["send", "--vau", "v", "text"],
+    ],
+)
+def test_wrong_usage_has_its_exit_code(line: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COACH_VAULT", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    assert ended.value.code == 2
+
+
+def test_the_vault_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COACH_VAULT", "anna.vault")
+    assert str(parser().parse_args(["send", "text"]).vault) == "anna.vault"

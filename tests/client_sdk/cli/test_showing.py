@@ -1,0 +1,105 @@
+"""How items look: complete, on their lines, and unable to steer the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_sdk.attachments import OnProgress
+from client_sdk.cli.showing import Shown, shown
+from client_sdk.content import CallEnded, CheckIn, CheckInAnswer, Content, File, Question, Text, Unknown
+from client_sdk.engine.items import Alarm, AnyItem, Delivery, Gap, Origin, item_of
+from client_sdk.engine.people import Person
+from relay.wire.ids import PortalId, Role, UserId
+
+EVIL = "\x1b[2Jno\x07\u202eesrever"
+TURNED = "no\u202eesrever"
+
+
+class Nowhere:
+    """Saves nothing."""
+
+    async def save_file(
+        self, file: File, folder: Path, *, overwrite: bool, progress: OnProgress | None
+    ) -> Path:
+        raise NotImplementedError
+
+
+def origin(number: int = 1, *, name: str = "Ben", **changes: Any) -> Origin:
+    person = Person(PortalId("p"), UserId("ben"), Role.CLIENT, name)
+    values: Mapping[str, Any] = {
+        "id": bytes([number]) * 16,
+        "sender": person,
+        "sent_ms": 1_800_000_000_000,
+        "seq": number,
+        "mine": False,
+        "delivery": Delivery.DELIVERED,
+        "keeper": Nowhere(),
+    }
+    return Origin(**{**values, **changes})
+
+
+def item(content: Content, number: int = 1, **changes: Any) -> AnyItem:
+    return item_of(content, origin(number, **changes))
+
+
+def test_a_text_has_its_time_and_sender() -> None:
+    line = shown(item(Text("How was the week?")))
+    assert line.endswith("Ben: How was the week?")
+    assert line.startswith("2027-01-1")
+
+
+def test_ones_own_is_from_you_and_says_whether_it_waits() -> None:
+    waiting = item(Text("hello"), mine=True, seq=None, delivery=Delivery.WAITING)
+    assert shown(waiting).endswith("you: hello  (waiting to be sent)")
+    assert shown(item(Text("hello"), mine=True)).endswith("you: hello")
+
+
+def test_further_lines_cannot_pass_for_another_message() -> None:
+    lines = shown(item(Text("one\n2027-01-15 08:00  Anna: I agree"))).split("\n")
+    assert len(lines) == 2
+    assert lines[1].startswith("    ")
+
+
+CONTENTS = [
+    Text(EVIL),
+    CheckIn(EVIL, (Question("a", EVIL), Question("b", EVIL, "choice", choices=(TURNED, "x")))),
+    CheckInAnswer(bytes(16), {"a": EVIL, TURNED: 3}),
+    File(TURNED, "text/plain", 1, "A" * 22, bytes(32), 100, bytes(32)),
+    CallEnded(bytes(16), "answered", "ben", 7),
+    Unknown(TURNED, 1, False, EVIL, b"\x80"),
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=lambda content: type(content).__name__)
+def test_nothing_that_others_say_steers_the_terminal(content: Content) -> None:
+    text = Shown().text_of(item(content, name=f"Ben{EVIL}"))
+    assert not set(text) & set("\x1b\x07\u202e")
+
+
+def test_gaps_and_alarms_stand_out() -> None:
+    gap = Gap(origin=origin(), reason=f"because{EVIL}")
+    alarm = Alarm(origin=origin(), code="stream_forked", sentence=f"Look!{EVIL}")
+    assert "something is missing here: because" in shown(gap)
+    assert "SECURITY ALARM: Look!" in shown(alarm)
+    assert "\x1b" not in shown(gap) + shown(alarm)
+
+
+def test_answers_are_shown_with_their_questions() -> None:
+    screen = Shown()
+    screen.text_of(item(CheckIn("Week", (Question("e", "Energy?"), Question("w", "Why?", "text")))))
+    text = screen.text_of(item(CheckInAnswer(bytes([1]) * 16, {"e": 7, "w": "because"}), 2))
+    assert "Energy?  7" in text
+    assert "Why?  because" in text
+
+
+def test_what_was_shown_is_not_shown_again() -> None:
+    screen = Shown()
+    screen.text_of(item(Text("five"), 5))
+    assert screen.has(item(Text("five"), 5))
+    assert screen.has(item(Text("four"), 4))
+    assert not screen.has(item(Text("six"), 6))
+    assert not screen.has(item(Text("mine"), 7, seq=None))
