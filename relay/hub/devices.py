@@ -39,7 +39,8 @@ class Devices:
 
         async def load() -> UserDevices | None:
             record = await self._directory.get(spaces.USERS, spaces.user_key(portal, user))
-            return UserDevices.parse(record.value) if record else None
+            # That a user has none is worth remembering too: a roster may be full of those who never came.
+            return UserDevices.parse(record.value) if record else UserDevices()
 
         known = await self._users.read((portal, user), load)
         return known.seen if known else ()

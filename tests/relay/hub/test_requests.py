@@ -329,3 +329,23 @@ async def test_ephemeral_messages_are_limited() -> None:
     assert frames == [fr.Error(0, "rate_limited", "")] * 2
     assert len(pair.ben.take()) == 3
     await hub.close()
+
+
+async def test_a_roster_of_those_who_never_came_is_not_looked_up_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await new_engagement(hub, ANNA, BEN, CARA)
+    anna = await Device(hub, ANNA).connect()
+    await anna.say(fr.ListEngagements(1))
+    asked: list[str] = []
+    get = hub.directory.get
+
+    async def counted(space: str, key: str) -> object:
+        asked.append(space)
+        return await get(space, key)
+
+    monkeypatch.setattr(hub.directory, "get", counted)
+    (listed,) = await anna.say(fr.ListEngagements(2))
+    assert len(listed.engagements) == 3
+    assert asked == []
