@@ -34,12 +34,12 @@ from relay.store.sqlite.streams import STREAMS_FILE
 SQLITE_FLOOR: Final = "3.51.3"  # earlier ones can corrupt a WAL database when it is reset
 PYTHON_FLOOR: Final = (3, 11)
 FLOORS: Final = {
-    "aiohttp": "3.13.2",
+    "aiohttp": "3.13.3",
     "apsw-sqlite3mc": "3.51.3.0",
-    "cryptography": "46.0.0",
+    "cryptography": "46.0.5",
     "msgpack": "1.2.1",
     "obstore": "0.8.2",
-    "pyjwt": "2.10.1",
+    "pyjwt": "2.12.0",
     "pynacl": "1.6.2",
 }
 """The versions below which a package has a known fault that matters here; those of pyproject.toml."""
