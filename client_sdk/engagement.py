@@ -134,18 +134,17 @@ class Engagement:
             while self._calls.rings:
                 yield self._ring(*self._calls.rings.popleft())
             seen = self._conversation.standing.record.next_inbox
-            for key, item in self._untaken():
+            untaken = self._untaken()
+            for key, item in untaken:
                 if item is not None:
                     yield item
                 with self._engine.vault.transaction() as tx:
                     journal.taken(tx, key)
-            await self._engine.wait_until(partial(self._has_more, seen))
+            if not untaken:
+                await self._engine.wait_until(partial(self._has_more, seen))
 
     def _has_more(self, seen: int) -> bool:
-        if self._calls.rings or self._conversation.standing.record.next_inbox > seen:
-            return True
-        with self._engine.vault.transaction() as tx:
-            return bool(journal.waiting(tx, self.id, None, 1))
+        return bool(self._calls.rings) or self._conversation.standing.record.next_inbox > seen
 
     def _ring(self, call: Call, message_id: bytes) -> Ring:
         invite = self._item(message_id)
@@ -192,14 +191,18 @@ class Engagement:
             return waiting.outbox(self._conversation, tx, online=self._engine.link.online, uploads=uploads)
 
     async def wait_sent(self) -> None:
-        """Wait until the relay durably holds everything that was said here. Raises a `SecurityAlarm`."""
-        files = self._engine.files
-        await self._engine.wait_until(
-            lambda: (
-                self._no_alarm()
-                and waiting.nothing_waits(self._conversation, files.uploads(self._conversation))
-            )
-        )
+        """Wait until the relay durably holds everything that was said here.
+
+        Raises a `SecurityAlarm`, or `EngagementUnavailable` if it has ended before.
+        """
+        await self._engine.wait_until(self._is_sent)
+
+    def _is_sent(self) -> bool:
+        uploads = self._engine.files.uploads(self._conversation)
+        sent = self._no_alarm() and waiting.nothing_waits(self._conversation, uploads)
+        if not sent:
+            self._check_may_say()
+        return sent
 
     async def wait_caught_up(self) -> None:
         """Wait until everything is here that the relay has. Raises a `SecurityAlarm`."""

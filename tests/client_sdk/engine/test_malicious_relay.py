@@ -16,6 +16,7 @@ from client_sdk.delivery import (
     StreamRolledBack,
     StreamSkipped,
 )
+from client_sdk.errors import EngagementUnavailable
 from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
@@ -319,6 +320,8 @@ async def test_an_engagement_said_to_have_ended_keeps_what_was_said(world: World
         await world.pass_time(5)
         assert anna.room.ended
         assert len(anna.room.outbox) == 1
+        with pytest.raises(EngagementUnavailable):
+            await anna.room.wait_sent()
         world.relay.lies.append = None
         world.relay.ended.clear()
         world.relay.drop_connections()

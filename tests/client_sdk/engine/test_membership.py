@@ -11,9 +11,12 @@ from client_sdk.engine.records import CommitReason
 from client_sdk.engine.sending import put_commit
 from client_sdk.identity import Leaf
 from client_sdk.identity.alarms import IdentityChanged
+from client_sdk.mls import MLSMessage, PrivateMessage
+from client_sdk.mls.protection import open_sender_data
 from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
+from tests.support.fake_relay import Peer
 from tests.support.rogue import forged_package, package_of, rogue_commit, stranger, strangers_external_commit
 from tests.support.world import Device, World
 
@@ -230,6 +233,35 @@ async def test_waiting_in_turn_only_one_of_two_members_adds(world: World) -> Non
             adding = [b for b in commits(world) if world.relay.device_of("sue") in b.adds]
             assert len(adding) == 1
             await assert_they_talk(world, anna, ben, sue)
+
+
+async def test_no_key_encrypts_two_commits(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        world.relay.set_roster(world.stream, anna="coach", ben="client", sue="supervisor")
+        await world.settle()
+        tried: list[bytes] = []
+
+        def refuse_commits(peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+            if frame.kind is EntryKind.MESSAGE:
+                return None
+            tried.append(frame.body)
+            return [fr.Refused(frame.stream, frame.counter, "too_many_devices", 0)]
+
+        world.relay.lies.append = refuse_commits
+        await anna.room.admit(anna.room.people.named("sue"))
+        async with world.device("sue", name="Sue"):
+            for _ in range(3):
+                await world.pass_time(5)
+                world.relay.drop_connections()
+                await world.pass_time(31)
+        group = ben.conversation.standing.group
+        assert group is not None
+        secret = group.epoch_state.secrets.sender_data_secret
+        sealed = [MLSMessage.parse(Bundle.parse(body).commit).body for body in tried]
+        private = [message for message in sealed if isinstance(message, PrivateMessage)]
+        generations = [open_sender_data(group.suite, secret, message).generation for message in private]
+        assert len(generations) > 1
+        assert len(set(generations)) == len(generations)
 
 
 async def test_the_private_part_of_a_used_key_package_is_gone(world: World) -> None:

@@ -228,6 +228,7 @@ async def test_the_same_id_twice_is_one_message(world: World) -> None:
         forge(anna, envelope_of(anna, "again", id=b"i" * 16))
         await world.settle()
         assert await ben.texts() == ["first"]
+        assert len(await ben.received()) == 1
 
 
 @pytest.mark.parametrize("when", [0, 2**63 - 1])

@@ -254,6 +254,7 @@ async def test_after_the_end_nothing_more_is_taken(world: World) -> None:
         await world.settle()
         with pytest.raises(EngagementUnavailable):
             await anna.room.send("too late")
+        await anna.room.wait_sent()
         assert await anna.texts() == []
 
 
