@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from client_sdk.delivery import SecurityAlarm
 from client_sdk.errors import (
     AccessRefused,
     CoachRelayError,
@@ -43,6 +44,7 @@ class CliError(CoachRelayError):
 
 _NEXT: dict[type[CoachRelayError], str] = {
     RelayUnreachable: "Check the address (--relay) and that the relay runs.",
+    SecurityAlarm: "When you have looked into it: coach verify --go-on",
     AccessRefused: "Check where the token comes from (--token-url, --token-command or COACH_TOKEN).",
 }
 

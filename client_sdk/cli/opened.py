@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from client_sdk import Client, Engagement
+from client_sdk import Client, Engagement, SecurityAlarm
 from client_sdk.calls import CallSettings
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.passphrase import known_passphrase
@@ -41,6 +41,9 @@ class Opened:
         """Have everything here that the relay has; if that cannot be, say so and go on with the vault."""
         try:
             await self.within(self.room.wait_caught_up())
+        except SecurityAlarm as alarm:
+            print(f"coach: SECURITY ALARM. {alarm}", file=sys.stderr)
+            print("       When you have looked into it: coach verify --go-on", file=sys.stderr)
         except (RelayError, CliError) as error:
             print(f"coach: {error} This is what your vault has.", file=sys.stderr)
 

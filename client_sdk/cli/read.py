@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -18,6 +19,9 @@ from client_sdk.errors import CoachRelayError
 
 MOST: Final = 500
 """Items that one command shows of the history."""
+
+LINE_BYTES: Final = 64 * 1024
+"""More than a terminal hands over at once."""
 
 EXAMPLES = """\
   coach read --vault ben.vault                       the newest 20 items
@@ -86,18 +90,18 @@ async def _send_typed(room: Engagement) -> None:
 
 
 async def _typed_lines() -> AsyncIterator[str]:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _protocol = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
+    """Yield the lines that are typed into the terminal, which hands each over when it is whole."""
+    terminal, loop = sys.stdin.fileno(), asyncio.get_running_loop()
+    typed: asyncio.Queue[bytes] = asyncio.Queue()
+    # Not connect_read_pipe: it would make the terminal, which our output shares, non-blocking.
+    loop.add_reader(terminal, lambda: typed.put_nowait(os.read(terminal, LINE_BYTES)))
     try:
-        while line := await reader.readline():
+        while line := await typed.get():
             words = line.decode("utf-8", "replace").rstrip("\n")
             if words.strip():
                 yield words
     finally:
-        transport.close()
+        loop.remove_reader(terminal)
 
 
 def _limit(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 from client_sdk import CoachRelayError, Engagement, SecurityAlarm, WaitReason
 from client_sdk.cli.errors import Exit, next_step_of
-from client_sdk.cli.opened import LOOK_AGAIN, Opened
+from client_sdk.cli.opened import Opened
 
 PATIENCE_FOR_OTHERS: Final = 3.0
 """Seconds to wait for what only somebody else can change: it may be minutes or days."""
@@ -49,10 +49,17 @@ async def _sent_or_hopeless(room: Engagement) -> None:
 
 async def _hopeless(room: Engagement) -> None:
     """Return once it has been up to others for a while."""
-    looks = 0
-    while looks * LOOK_AGAIN < PATIENCE_FOR_OTHERS:
-        looks = looks + 1 if any(entry.reason in _UP_TO_OTHERS for entry in room.outbox) else 0
-        await asyncio.sleep(LOOK_AGAIN)
+    while True:
+        await room.wait_until(lambda: _is_up_to_others(room))
+        try:
+            async with asyncio.timeout(PATIENCE_FOR_OTHERS):
+                await room.wait_until(lambda: not _is_up_to_others(room))
+        except TimeoutError:
+            return
+
+
+def _is_up_to_others(room: Engagement) -> bool:
+    return any(entry.reason in _UP_TO_OTHERS for entry in room.outbox)
 
 
 def _kept(room: Engagement, what: str, error: str) -> Exit:

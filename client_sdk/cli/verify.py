@@ -15,6 +15,7 @@ from client_sdk.cli.printable import one_line
 EXAMPLES = """\
   coach verify --vault anna.vault                   shows the numbers, and asks whether they are the same
   coach verify --vault anna.vault --yes             you have compared them already
+  coach verify --vault anna.vault --go-on           after a security alarm that you have looked into
 """
 
 
@@ -29,6 +30,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--person", metavar="USER", help="whom, by user id, if there are several")
     parser.add_argument("--yes", action="store_true", help="the numbers were compared: do not ask")
+    parser.add_argument("--go-on", action="store_true", help="send again after a security alarm")
     add_vault_options(parser)
 
 
@@ -36,6 +38,8 @@ async def run(args: argparse.Namespace) -> Exit:
     """Show both numbers and ask."""
     async with opened(args) as here:
         await here.catch_up()
+        if args.go_on:
+            return await _go_on(here.room)
         person = _chosen(here.room, args.person)
         _show(here.room.me, person)
         if person.verified:
@@ -46,6 +50,16 @@ async def run(args: argparse.Namespace) -> Exit:
             return Exit.DONE
         await here.room.verify(person)
         print(f"{one_line(person.name)} is verified from now on. If their key ever changes, sending stops.")
+    return Exit.DONE
+
+
+async def _go_on(room: Engagement) -> Exit:
+    alarm = room.alarm
+    if alarm is None:
+        print("There is no security alarm.")
+        return Exit.DONE
+    await room.resolve_alarm(alarm)
+    print("Sending goes on. The conversation shows where something is missing.")
     return Exit.DONE
 
 

@@ -29,9 +29,6 @@ from client_sdk.errors import CoachRelayError, UsageError
 HISTORY: Final = 500
 """Items of the history that are compared: more than the story has."""
 
-LOOK_AGAIN: Final = 0.02
-"""Seconds between two looks at what changes without saying so."""
-
 
 class _InputEnded(Exception):
     """The demo wants nothing more."""
@@ -66,20 +63,19 @@ class Participant:
             token=token_source(Settings(token_url=os.environ["COACH_TOKEN_URL"])),
             name=name,
             call_settings=CallSettings(loopback=True),
+            on_progress=_report_progress,
         )
         self._client = await self._stack.enter_async_context(opening)
-        self._client._engine.files.on_progress = _report_progress
         self._engagement = await self._client.engagement(engagement)
         self._tasks.create_task(self._report_items())
         return self._client.user
 
     async def do_people(self) -> dict[str, str]:
         """Everybody, once the others have joined and said what they are called: names by user id."""
-        others = await self._room.wait_joined()
-        while any(person.name == person.user for person in others):
-            await asyncio.sleep(LOOK_AGAIN)
-            others = self._room.people
-        return {person.user: person.name for person in (*others, self._room.me)}
+        room = self._room
+        await room.wait_joined()
+        await room.wait_until(lambda: all(person.name != person.user for person in room.people))
+        return {person.user: person.name for person in (*room.people, room.me)}
 
     async def do_safety(self, person: str) -> dict[str, str]:
         """Both safety numbers as this side sees them."""

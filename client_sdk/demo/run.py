@@ -34,13 +34,14 @@ async def run_demo(options: Options) -> Exit:
     check_installation()
     folder = Path(tempfile.mkdtemp(prefix="coach-relay-demo-"))
     stage = _stage(folder, Screen(steps=len(story.STEPS)), options)
+    result = Exit.INTERRUPTED
     with _cancelled_by_signals():
         try:
             result = await _perform(stage)
         except asyncio.CancelledError:
             stage.screen.plain("\nStopped. Ending the demo's own processes …")
-            result = Exit.INTERRUPTED
-        await _clean_up(stage, result)
+        finally:
+            await _clean_up(stage, result)
     return result
 
 

@@ -104,3 +104,18 @@ def test_what_is_kept_can_be_used(kept: str, folder: Path) -> None:
     read = subprocess.run(["sh", "-c", reading], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "Anna Lindqvist: Hello Ben, this is me, from a terminal." in read.stdout
     assert "And sleep. You earned it." in read.stdout
+
+
+def test_a_reader_that_goes_away_leaves_nothing_behind(folder: Path) -> None:
+    command = f"{shlex.join([sys.executable, '-m', 'client_sdk.cli.main', 'demo', *SMALL])} | head -n 8"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, "TMPDIR": str(folder)},
+        check=True,
+    )
+    assert "Traceback" not in done.stderr
+    assert list(folder.iterdir()) == []
+    assert not [pid for pid in server_ids(done.stdout) if is_running(pid)]

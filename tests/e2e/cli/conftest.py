@@ -1,29 +1,18 @@
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from client_sdk.demo.servers import PortalServer
 from client_sdk.vault import keys
-from tests.e2e.cli.town import PASSPHRASE, PATIENCE, QUICK_KEYS, Terminal, Town, start
-from tests.support.real_relay import RealRelay
+from tests.e2e.cli.town import PASSPHRASE, QUICK_KEYS, Terminal, Town, open_town
 
 
 @pytest.fixture(scope="package")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    folder = tmp_path_factory.mktemp("town")
-    relay, portal = RealRelay(folder), PortalServer(folder / "portal.log")
-    with asyncio.Runner() as runner:
-        runner.run(relay.start())
-        runner.run(portal.start(relay=relay.url, keys=relay.portal))
-        town = Town(folder, relay, portal)
-        town.engagement = runner.run(portal.open_engagement())["id"]
+    with open_town(tmp_path_factory.mktemp("town")) as town:
         yield town
-        runner.run(portal.end())
-        runner.run(relay.stop())
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +26,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def joined(town: Town) -> Town:
-    """Both have joined, each from a process of its own, at the same time."""
-    both = [
-        start(*town.join("anna", "--name", "Anna Lindqvist")),
-        start(*town.join("ben", "--name", "Ben Okafor")),
-    ]
-    outputs = [process.communicate(timeout=PATIENCE)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    """Both have joined."""
+    town.join_both()
     return town
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nacl.pwhash import argon2id
@@ -30,13 +33,17 @@ sys.exit(main())
 COACH = (sys.executable, "-c", PROGRAM)
 
 
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
 class Town:
     """A relay, a portal, and Anna and Ben with a vault each."""
 
-    def __init__(self, folder: Path, relay: RealRelay, portal: PortalServer) -> None:
+    def __init__(self, folder: Path, relay: RealRelay, portal: PortalServer, run: Run) -> None:
         self.folder = folder
         self.relay = relay
         self.portal = portal
+        self.run = run
         self.engagement = ""
 
     def vault(self, user: str) -> Path:
@@ -45,6 +52,31 @@ class Town:
     def join(self, user: str, *more: str) -> list[str]:
         where = ("--relay", self.relay.url, "--token-url", self.portal.token_url(user))
         return ["join", "--vault", str(self.vault(user)), *where, *more]
+
+    def join_both(self) -> None:
+        """Both join, each from a process of its own, at the same time."""
+        both = [
+            start(*self.join("anna", "--name", "Anna Lindqvist")),
+            start(*self.join("ben", "--name", "Ben Okafor")),
+        ]
+        outputs = [process.communicate(timeout=PATIENCE)[0] for process in both]
+        assert [process.returncode for process in both] == [0, 0], outputs
+
+
+@contextmanager
+def open_town(folder: Path) -> Iterator[Town]:
+    """A town whose relay and portal run until the block ends."""
+    relay, portal = RealRelay(folder), PortalServer(folder / "portal.log")
+    with asyncio.Runner() as runner:
+        runner.run(relay.start())
+        runner.run(portal.start(relay=relay.url, keys=relay.portal))
+        town = Town(folder, relay, portal, runner.run)
+        town.engagement = runner.run(portal.open_engagement())["id"]
+        try:
+            yield town
+        finally:
+            runner.run(portal.end())
+            runner.run(relay.stop())
 
 
 class Typed:

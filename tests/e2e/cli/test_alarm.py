@@ -1,0 +1,40 @@
+"""A relay that was restored from an old copy: `coach` says so, sends nothing, and goes on when told to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from client_sdk.cli.errors import Exit
+from tests.e2e.cli.town import Terminal, open_town
+
+
+def test_a_relay_that_lost_messages_stops_sending_until_a_person_decides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_town(tmp_path) as town:
+        town.join_both()
+        coach = Terminal(town, capsys)
+        coach("anna", ["send"], "before the copy")
+        town.run(town.relay.stop())
+        shutil.copytree(town.relay.data, tmp_path / "copy")
+        town.run(town.relay.start())
+        coach("anna", ["send"], "lost by the relay")
+        town.run(town.relay.stop())
+        shutil.rmtree(town.relay.data)
+        (tmp_path / "copy").rename(town.relay.data)
+        town.run(town.relay.start())
+
+        refused = coach("anna", ["send"], "into the void")
+        assert refused.code == Exit.FAILED
+        assert "lost or withdrawn messages" in refused.err
+        assert "coach verify --go-on" in refused.err
+        reading = coach("anna", ["read"])
+        assert reading.code == Exit.DONE
+        assert "SECURITY ALARM" in reading.err
+        assert "you: lost by the relay" in reading.out
+
+        assert "Sending goes on." in coach("anna", ["verify"], "--go-on").out
+        assert "There is no security alarm." in coach("anna", ["verify"], "--go-on").out
