@@ -64,6 +64,8 @@ class Conversation(Situation):
         self._timers: set[str] = set()
         self.stored: Callable[[Sequence[bytes], Sequence[bytes]], None] = lambda _placed, _said: None
         """Told the ids of our messages that got their position, and of others' that came."""
+        self.key_packages_spent: Callable[[], None] = lambda: None
+        """Told when this device was let in by one of its key packages."""
 
     # The connection
 
@@ -168,6 +170,8 @@ class Conversation(Situation):
             self._opened = None
         elif was is Phase.MEMBER and self.standing.record.phase is Phase.REJOINING:
             self.open()
+        if work.key_packages_spent:
+            self.key_packages_spent()
         self.stored(work.placed, work.said)
         self.go_on()
 

@@ -241,9 +241,14 @@ class Engine:
         self.spawn(admissions.run())
         calls = self.calls[engagement] = Calls(self, conversation, self._call_settings)
         conversation.stored = calls.stored
+        conversation.key_packages_spent = self._replace_spent
         return conversation
 
     # Key packages
+
+    def _replace_spent(self) -> None:
+        """One of last resort that was used is replaced at once; the relay says when the others run low."""
+        self.spawn(self._fill_up(key_packages.SINGLE_USE))
 
     async def _fill_up(self, left: int) -> None:
         try:

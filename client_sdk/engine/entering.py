@@ -108,6 +108,7 @@ def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: b
         raise EpochRolledBack(own=work.record.highest_epoch, offered=group.epoch)
     for bundle in used:
         key_packages.spend(work.tx, bundle, int(work.now))
+    work.key_packages_spent = True
     _drop_creation(work)
     log = _begin(entry.seq, entry.after_commit, body, group)
     work.change(spoken_epoch=group.epoch)

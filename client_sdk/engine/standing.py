@@ -96,6 +96,8 @@ class Work:
         """Items that came."""
         self.joined: frozenset[bytes] = frozenset()
         """Devices that an accepted commit brought."""
+        self.key_packages_spent = False
+        """A key package of ours has brought us in."""
         self.heard: bool | None = None
         """Whether somebody else's message came: False if nothing but receipts did."""
 

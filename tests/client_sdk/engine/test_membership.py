@@ -235,6 +235,28 @@ async def test_waiting_in_turn_only_one_of_two_members_adds(world: World) -> Non
             await assert_they_talk(world, anna, ben, sue)
 
 
+async def test_a_package_of_last_resort_serves_and_is_replaced(world: World) -> None:
+    def exhausted(given: tuple[fr.ClaimedKeyPackage, ...]) -> tuple[fr.ClaimedKeyPackage, ...]:
+        lasts = world.relay.last_resorts
+        return tuple(c._replace(package=lasts[c.device], last_resort=True) for c in given)
+
+    async with world.device("anna", name="Anna") as anna:
+        world.relay.lies.key_packages = exhausted
+        async with world.device("ben", name="Ben") as ben:
+            await world.pass_time(6)
+            assert ben.conversation.is_member
+            device = world.relay.device_of("ben")
+            published = [
+                frame.last_resort
+                for sender, frame in world.relay.received
+                if sender == device and isinstance(frame, fr.PublishKeyPackages)
+            ]
+            assert None not in published
+            assert len(set(published)) == 2
+            assert world.relay.last_resorts[device] == published[-1]
+            await assert_they_talk(world, anna, ben)
+
+
 async def test_no_key_encrypts_two_commits(world: World) -> None:
     async with world.pair() as (anna, ben):
         world.relay.set_roster(world.stream, anna="coach", ben="client", sue="supervisor")
