@@ -40,6 +40,14 @@ def _command(actor: Actor, command: str, *arguments: str) -> str:
     return f"COACH_PASSPHRASE={shlex.quote(actor.passphrase)} {shlex.join(program)}"
 
 
+def coach_line() -> str:
+    """Return how `coach` is called from the folder we are in, as short as possible."""
+    program = coach()
+    if Path(program[0]).is_relative_to(Path.cwd()):
+        program[0] = str(Path(program[0]).relative_to(Path.cwd()))
+    return shlex.join(program)
+
+
 def coach() -> list[str]:
     """Return how this very installation's `coach` is called."""
     installed = Path(sys.executable).with_name("coach")

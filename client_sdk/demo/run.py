@@ -146,6 +146,10 @@ def _sum_up(stage: Stage, seconds: float) -> None:
         f"All {len(story.STEPS)} steps done: {stage.checked} checks passed, in {seconds:.0f} seconds."
     )
     stage.screen.note(story.CLOSING)
+    if not stage.options.keep:
+        stage.screen.note(
+            f"To use it yourself, with Anna's and Ben's vaults: {keeping.coach_line()} demo --keep"
+        )
 
 
 def _report(stage: Stage, place: str, error: Exception) -> None:

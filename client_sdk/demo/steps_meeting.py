@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from client_sdk.cli.progress import megabytes
+from client_sdk.demo.search import search
 from client_sdk.demo.stage import Stage
+
+READABLE = b"SQLite format 3"
+"""How a database that is not encrypted begins."""
 
 
 async def open_engagement(stage: Stage) -> None:
@@ -35,12 +40,13 @@ async def join(stage: Stage) -> None:
             found=people,
         )
     for actor in (stage.anna, stage.ben):
-        start = actor.vault.read_bytes()[:16]
+        found = await asyncio.to_thread(search, [actor.vault.parent], stage.said.needles)
+        is_encrypted = not actor.vault.read_bytes().startswith(READABLE) and not found.hits
         stage.check(
-            f"{actor.name}'s vault is encrypted on the disk",
-            not start.startswith(b"SQLite format 3"),
-            expected="a file that does not begin as a readable database",
-            found=start,
+            f"{actor.name}'s vault ({megabytes(found.size)}) is unreadable on the disk, the names in it too",
+            is_encrypted,
+            expected="no readable database, and no name in it",
+            found=found.hits or "a readable database",
         )
 
 

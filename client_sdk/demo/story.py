@@ -87,6 +87,5 @@ STEPS = (
 CLOSING = (
     "What the relay can tell is in the table above: who shares an engagement, when they are online, how "
     "much they send. What they say, it cannot. Until two people have compared their safety numbers or the "
-    "five words of a call, they rely on portal and relay not having conspired when they first met. To try it "
-    "yourself: coach demo --keep"
+    "five words of a call, they rely on portal and relay not having conspired when they first met."
 )

@@ -153,3 +153,18 @@ def test_a_reader_that_has_gone_is_no_error(joined: Town) -> None:
     environment = {**os.environ, "COACH_PASSPHRASE": PASSPHRASE}
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, check=True)
     assert done.stderr == ""
+
+
+def test_a_keyring_that_is_not_there(joined: Town, tmp_path: Path) -> None:
+    where = ("--relay", joined.relay.url, "--token-url", joined.portal.token_url("anna"))
+    done = subprocess.run(
+        [*COACH, "join", "--vault", str(tmp_path / "new.vault"), "--keyring", *where],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"},
+        check=False,
+    )
+    assert done.returncode == Exit.VAULT
+    assert "keyring" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
