@@ -60,7 +60,7 @@ class Conversation(Situation):
         self._newest = NewestBundles()
         self._tried = 0
         self._retry = Retry()
-        self._receipts = Receipts()
+        self._receipts = Receipts(owed=self.standing.record.owes_receipt)
         self._timers: set[str] = set()
         self.stored: Callable[[Sequence[bytes], Sequence[bytes]], None] = lambda _placed, _said: None
         """Told the ids of our messages that got their position, and of others' that came."""
@@ -105,6 +105,8 @@ class Conversation(Situation):
 
     def on_opened(self, opened: fr.Opened) -> None:
         """The relay begins to deliver the stream, if it is the one that we know."""
+        if opened.request != self._open_request:
+            return  # of a request that a later one has replaced
         was = self.standing.record.phase
         with self.work("open") as work:
             try:

@@ -78,7 +78,7 @@ def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBu
         work.change(last_commit=entry.seq)
     if entry.body is None:
         _own_as_outsider(work, context, entry)
-    elif entry.kind is EntryKind.COMMIT and work.record.phase is Phase.OUTSIDE:
+    elif entry.kind is EntryKind.COMMIT:
         join(work, context, entry, entry.body)
 
 
@@ -186,6 +186,7 @@ def _said(
         work.heard = work.heard or False
         return
     work.heard = True
+    work.change(owes_receipt=True)
     if isinstance(envelope.content, Profile):
         trusting.put_name(work.tx, leaf.user, envelope.content.name)
     else:

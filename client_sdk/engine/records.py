@@ -78,6 +78,8 @@ class ConversationRecord(Record):
     starts_over: bool = False
     """A person decided to go on with whatever stream the relay has now."""
     alarm: bytes = field(default=b"", repr=False)
+    owes_receipt: bool = False
+    """Something came since the last message of ours."""
     unread: int = 0
     """Messages of the present epoch that did not open, since the last one that did."""
 

@@ -69,6 +69,8 @@ def encrypt_next(work: Work, rng: Rng) -> OutboxItem | None:
     )
     encrypted = encrypt(work.group, said.serialize(), rng=rng, padding=padded_length)
     work.group = encrypted.state
+    if work.record.owes_receipt:
+        work.change(owes_receipt=False)  # this message attests everything
     work.put_waiting(replace(waiting, body=encrypted.message))
     work.box = work.box.encrypted(
         item.id,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from client_sdk import CheckIn, CheckInAnswer, Gap, Item, Question, Text
+from client_sdk import CheckIn, CheckInAnswer, Delivery, Gap, Item, Question, Text
 from client_sdk.content import Attest, Envelope, Profile, Receipt, padded_length
 from client_sdk.delivery import StreamGap
 from client_sdk.engine import sending
@@ -154,6 +154,20 @@ async def test_receipts_are_sent_at_most_once_in_five_seconds_and_never_for_rece
         await world.pass_time(600)
         assert len(world.relay.received) == after
         assert alarms(anna, ben) == []
+
+
+async def test_a_receipt_that_is_owed_survives_a_restart(world: World) -> None:
+    async with world.device("anna", name="Anna") as anna:
+        async with world.device("ben", name="Ben") as ben:
+            await world.pass_time(6)
+            await say(world, anna, "one")
+            await world.pass_time(0.1)
+            await say(world, anna, "two")
+            assert await ben.texts() == ["one", "two"]
+            assert (await anna.room.history())[0].delivery is Delivery.SENT
+        async with world.device("ben"):
+            await world.pass_time(6)
+            assert (await anna.room.history())[0].delivery is Delivery.DELIVERED
 
 
 async def test_an_answer_is_a_receipt_too(world: World) -> None:
