@@ -20,16 +20,12 @@ _FIELDS: Final[tuple[f.Field, ...]] = (
     f.uint,
     f.boolean,
     f.uint,
-    f.uint,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRecord:
-    """One blob. `created_ms` and `named_ms` (0: not yet) in Unix milliseconds.
-
-    `named_seq` is the newest entry that names it; 0 while that append is under way, or its answer was lost.
-    """
+    """One blob. `created_ms` and `named_ms` (0: no append has named it yet) in Unix milliseconds."""
 
     blob: BlobId
     engagement: EngagementId
@@ -37,7 +33,6 @@ class UploadRecord:
     created_ms: int
     finished: bool = False
     named_ms: int = 0
-    named_seq: int = 0
 
     def serialize(self) -> bytes:
         """The record as bytes."""
@@ -50,14 +45,13 @@ class UploadRecord:
                 self.created_ms,
                 self.finished,
                 self.named_ms,
-                self.named_seq,
             ),
         )
 
     @classmethod
     def parse(cls, value: bytes) -> UploadRecord:
         """The record in these bytes; raises `StoreCorrupt`."""
-        blob, engagement, size, created, finished, named, seq = unpack_record(value, _VERSION, _FIELDS)
+        blob, engagement, size, created, finished, named = unpack_record(value, _VERSION, _FIELDS)
         return cls(
             blob=blob,
             engagement=engagement,
@@ -65,7 +59,6 @@ class UploadRecord:
             created_ms=created,
             finished=finished,
             named_ms=named,
-            named_seq=seq,
         )
 
 
@@ -82,24 +75,20 @@ def finish_upload(record: UploadRecord) -> UploadRecord:
 
 
 def claim_upload(record: UploadRecord, now_ms: int) -> UploadRecord:
-    """The upload as an entry is about to name it: from now on it is kept as long as entries are.
+    """The upload as an entry is about to name it: from now on it is kept for the policy's age.
 
     This is stored before the entry, so that no crash leaves an entry whose blob is swept away as unnamed.
     """
     return replace(record, named_ms=max(record.named_ms, now_ms))
 
 
-def name_upload(record: UploadRecord, seq: int) -> UploadRecord:
-    """The upload, named by the entry at `seq`."""
-    return replace(record, named_seq=max(record.named_seq, seq))
+def is_due(record: UploadRecord, *, now_ms: int, ended: bool, retention_hours: int) -> bool:
+    """Whether the blob goes: with its engagement, at the policy's age, or unnamed after a day.
 
-
-def is_due(record: UploadRecord, *, now_ms: int, floor: int | None, retention_hours: int) -> bool:
-    """Whether the blob goes. `floor`: entries up to it are erased; None: the engagement has ended."""
-    if floor is None:
+    That a device has the entry says nothing about the file: a person saves it when they like.
+    """
+    if ended:
         return True
     if not record.named_ms:
         return record.created_ms + UNNAMED_BLOB_SECONDS * 1000 <= now_ms
-    if 0 < record.named_seq <= floor:
-        return True
     return record.named_ms < expires_before(now_ms, retention_hours) - HOUR_MS

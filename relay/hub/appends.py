@@ -64,8 +64,6 @@ class Appends:
         except WireError as error:
             session.refuse(frame.stream, frame.counter, error.code)
             return
-        if frame.blobs:
-            self._hub.uploads.expect(append, frame.blobs)
         self._hub.commits.append(append, session)
 
     async def _checked(self, room: Room, device: DeviceId, frame: fr.Append) -> AppendEntry:
@@ -138,14 +136,9 @@ class Appends:
             hub.rooms.committed(append, outcome)
             if kind is not _MESSAGE:
                 hub.changed(stream)
-        if hub.uploads.expected:
-            blobs = hub.uploads.settled(append)
-            if blobs and code is None:
-                hub.spawn(hub.uploads.name(stream, blobs, seq))
 
     def failed(self, append: AppendEntry, error: RelayError, session: Session) -> None:
         """Tell that an append was not stored."""
-        self._hub.uploads.settled(append)
         room = self._hub.rooms.get(append.stream)
         last_commit = room.last_commit if room else 0
         session.refuse(append.stream, append.counter, protocol_code(error), last_commit)

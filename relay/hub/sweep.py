@@ -72,17 +72,14 @@ class Sweep:
 
     async def due_blobs(self, record: EngagementRecord, now_ms: int) -> Sequence[DueBlob]:
         """The blobs of an engagement whose time is over."""
-        floor = None
-        if not record.ended:
-            view = await self._streams.view(record.id)
-            floor = view.floor if view else 0
         due: list[DueBlob] = []
+        ended, hours = bool(record.ended), record.retention_hours
         after = ""
         while page := await self._uploads.of_engagement(record.id, after):
             due.extend(
                 DueBlob(record.id, upload.blob)
                 for upload in page
-                if is_due(upload, now_ms=now_ms, floor=floor, retention_hours=record.retention_hours)
+                if is_due(upload, now_ms=now_ms, ended=ended, retention_hours=hours)
             )
             after = page[-1].blob
         return due

@@ -7,20 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from relay.core import uploads as rules
-from relay.core.operations import AppendEntry
 from relay.core.uploads import UploadRecord
 from relay.errors import NotFound, RateLimited, RecordConflict, StoreUnavailable
 from relay.hub import spaces
 from relay.store.interface import ABSENT, Directory
-from relay.wire.ids import BlobId, DeviceId, EngagementId
+from relay.wire.ids import BlobId, EngagementId
 
 _ATTEMPTS: Final = 16
 _ID_BYTES: Final = 16
 _PAGE: Final = 256
 # One conversation's attachments at the relay at one time.
 MAX_UPLOADS: Final = 4_096
-
-_Key = tuple[EngagementId, DeviceId, int]
 
 
 class Uploads:
@@ -32,8 +29,6 @@ class Uploads:
         self._directory = directory
         self._clock = clock
         self._rng = rng
-        self.expected: dict[_Key, Sequence[BlobId]] = {}
-        """Blobs of appends that are under way."""
 
     # For the HTTP side
 
@@ -75,22 +70,6 @@ class Uploads:
         except NotFound:
             return False
         return True
-
-    def expect(self, append: AppendEntry, blobs: Sequence[BlobId]) -> None:
-        """Remember what an append that is under way names."""
-        self.expected[append.stream, append.device, append.counter] = blobs
-
-    def settled(self, append: AppendEntry) -> Sequence[BlobId]:
-        """What an append named, now that its outcome is known."""
-        return self.expected.pop((append.stream, append.device, append.counter), ())
-
-    async def name(self, engagement: EngagementId, blobs: Sequence[BlobId], seq: int) -> None:
-        """Note which entry names the blobs: when it goes, they go."""
-        for blob in blobs:
-            try:
-                await self._change(engagement, blob, lambda record: rules.name_upload(record, seq))
-            except NotFound:
-                return  # the engagement has ended meanwhile
 
     # For the sweep
 

@@ -23,7 +23,7 @@ from relay.core.operations import AppendEntry, StreamView
 from relay.core.portals import PortalRecord
 from relay.core.retention import check_retention_hours, expire, expires_before
 from relay.core.streams import MAX_HELD_ENTRIES, Member, StreamState, check_body, decide_append
-from relay.core.uploads import UploadRecord, claim_upload, finish_upload, is_due, name_upload, new_upload
+from relay.core.uploads import UploadRecord, claim_upload, finish_upload, is_due, new_upload
 from relay.errors import AccessRefused, Ended, InvalidRequest, StoreCorrupt
 from relay.wire import Bundle, EntryKind, ErrorCode, WireError
 from relay.wire.frames import Participant
@@ -198,7 +198,7 @@ RECORDS: list[EngagementRecord | DeviceBinding | UserDevices | PortalRecord | Up
     PortalRecord(
         id=PORTAL, api_key_hash=b"h" * 32, token_secret=b"s" * 32, origins=("https://p.example",), created=7
     ),
-    UploadRecord(blob=BLOB, engagement=STREAM, size=9, created_ms=5, finished=True, named_ms=6, named_seq=7),
+    UploadRecord(blob=BLOB, engagement=STREAM, size=9, created_ms=5, finished=True, named_ms=6),
 ]
 
 
@@ -327,18 +327,15 @@ def test_a_tag_that_is_cut_is_worth_nothing(length: int) -> None:
 def test_an_upload_lives_as_long_as_it_is_needed() -> None:
     upload = new_upload(BLOB, STREAM, 10, NOW)
 
-    def due(record: UploadRecord, hours: int, floor: int | None = 0) -> bool:
-        return is_due(record, now_ms=NOW + hours * HOUR, floor=floor, retention_hours=48)
+    def due(record: UploadRecord, hours: int, *, ended: bool = False) -> bool:
+        return is_due(record, now_ms=NOW + hours * HOUR, ended=ended, retention_hours=48)
 
     assert [due(upload, hours) for hours in (0, 23, 24)] == [False, False, True]
     finished = finish_upload(upload)
     assert due(finished, 24)
     claimed = claim_upload(finished, NOW + HOUR)
-    assert [due(claimed, hours, 10**9) for hours in (24, 49, 52)] == [False, False, True]
-    named = name_upload(claimed, 7)
-    assert [due(named, 2, floor) for floor in (6, 7)] == [False, True]
-    assert due(named, 2, None)
-    assert name_upload(named, 3).named_seq == 7
+    assert [due(claimed, hours) for hours in (24, 49, 52)] == [False, False, True]
+    assert due(claimed, 2, ended=True)
 
 
 # Portals and TURN

@@ -287,17 +287,6 @@ async def test_blobs_must_be_finished_uploads_of_the_engagement(hub: Hub, pair: 
     await hub.settle()
     record = await hub.uploads.read(pair.stream, finished.blob)
     assert record.named_ms > 0
-    assert record.named_seq == 2
-    assert hub.uploads.expected == {}
-
-
-async def test_a_refused_append_names_nothing(hub: Hub, pair: Pair) -> None:
-    upload = await hub.uploads.begin(pair.stream, 10)
-    await hub.uploads.finish(pair.stream, upload.blob)
-    stale = pair.anna.message(pair.stream, 0, counter=2, blobs=[upload.blob])
-    assert codes(await pair.anna.say(stale)) == ["stale"]
-    assert (await hub.uploads.read(pair.stream, upload.blob)).named_seq == 0
-    assert hub.uploads.expected == {}
 
 
 async def test_a_fault_of_ours_ends_the_connection_and_nothing_else(

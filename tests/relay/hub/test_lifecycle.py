@@ -150,6 +150,9 @@ async def test_blobs_go_with_their_time(clock: Clock) -> None:
     assert blobs.erased == [unnamed.blob]
     for device in (pair.anna, pair.ben):
         await device.say(fr.Ack(pair.stream, 2))
+    clock.now += 28 * DAY
+    assert await hub.sweep.run(int(clock.now * 1000)) == 0  # both know of the file; to save it there is time
+    clock.now += 2 * DAY
     assert await hub.sweep.run(int(clock.now * 1000)) == 1
     assert blobs.erased[1:] == [named.blob]
     assert await hub.uploads.of_engagement(pair.stream) == []
