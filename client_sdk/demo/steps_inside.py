@@ -33,7 +33,7 @@ async def look_inside(stage: Stage) -> None:
 
 
 async def _leave_something(stage: Stage) -> None:
-    """Have something wait at the relay: what everybody has received, it has erased already."""
+    """Have something wait at the relay: messages that everybody has, it has erased already."""
     await stage.ben.close()
     worksheet = await asyncio.to_thread(write_journal, stage.folder / "anna" / WORKSHEET, WORKSHEET_BYTES)
     stage.said.file(worksheet)
@@ -44,8 +44,9 @@ async def _leave_something(stage: Stage) -> None:
     await stage.anna.ask("wait_sent")
     stage.said.text("messages", *WAITING)
     stage.screen.note(
-        "What both have received, the relay has erased already. So that there is something to see, Ben went "
-        f"away again, and Anna sent {len(WAITING)} more messages and a file, which wait for him."
+        "Messages that both have received, the relay has erased already; a sealed file stays for its agreed "
+        "time, so that it can still be saved. So that there is something to see, Ben went away again, and "
+        f"Anna sent {len(WAITING)} more messages and a file, which wait for him."
     )
 
 
