@@ -26,6 +26,7 @@ from client_sdk.attachments import (
     safe_name,
     seal_to_spool,
 )
+from client_sdk.attachments.storage import storage_errors
 from client_sdk.content import File
 from client_sdk.engine import journal, sending, spaces
 from client_sdk.engine.conversation import Conversation
@@ -194,6 +195,8 @@ class Files:
         progress: OnProgress | None,
     ) -> Path:
         """Fetch, check and open a file into a folder; raises `AttachmentError` or `RelayError`."""
+        with storage_errors("The folder cannot be made"):
+            folder.mkdir(parents=True, exist_ok=True)
         sealed = SealedFile(
             key=file.key, size=file.size, sealed_size=file.sealed_size, sealed_hash=file.sealed_hash
         )

@@ -52,7 +52,7 @@ async def test_the_example_of_the_architecture(relay: RealRelay, tmp_path: Path)
                         (question,) = item.questions
                         await theirs.answer(item, {question.id: 7})
                     case File():
-                        saved = await item.save(tmp_path)
+                        saved = await item.save(tmp_path / "inbox")
                         assert saved.read_bytes() == plan.read_bytes()
                         break
             kinds = [kind for item in heard for kind in (Text, CheckIn, File) if isinstance(item, kind)]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+import pytest
+
 from client_sdk.delivery import BundleMismatch
+from client_sdk.engine import admitting
 from client_sdk.engine.key_packages import SINGLE_USE
 from client_sdk.engine.membership import Made
 from client_sdk.engine.records import CommitReason
@@ -284,6 +287,38 @@ async def test_no_key_encrypts_two_commits(world: World) -> None:
         generations = [open_sender_data(group.suite, secret, message).generation for message in private]
         assert len(generations) > 1
         assert len(set(generations)) == len(generations)
+
+
+async def test_of_two_commits_at_once_the_first_in_the_stream_wins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admitting, "WAIT_PER_PLACE_SECONDS", 0.0)
+    async with world.pair() as (anna, ben):
+        world.relay.set_roster(world.stream, anna="coach", ben="client", sue="supervisor")
+        await world.settle()
+        for device in (anna, ben):
+            await device.room.admit(device.room.people.named("sue"))
+        held: list[tuple[Peer, fr.Append]] = []
+
+        def hold(peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+            held.append((peer, frame))
+            return []
+
+        world.relay.lies.append = hold
+        async with world.device("sue", name="Sue") as sue:
+            await world.pass_time(2)
+            epochs = [device.conversation.standing.group for device in (anna, ben)]
+            assert [group.epoch for group in epochs if group is not None] == [1, 1]
+            assert {peer.user for peer, frame in held if frame.kind is EntryKind.COMMIT} == {"anna", "ben"}
+            world.relay.lies.append = None
+            for peer, frame in held:
+                peer.send(peer.append_honestly(frame))
+                world.relay.push_all()
+            await world.pass_time(10)
+            adding = [b for b in commits(world) if world.relay.device_of("sue") in b.adds]
+            assert len(adding) == 1
+            assert [d.conversation.standing.pending for d in (anna, ben, sue)] == [None, None, None]
+            await assert_they_talk(world, anna, ben, sue)
 
 
 async def test_the_private_part_of_a_used_key_package_is_gone(world: World) -> None:

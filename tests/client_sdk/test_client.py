@@ -1,0 +1,118 @@
+"""Opening a client: what unlocks a vault, whose it is, and what the first use needs."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_sdk import Client
+from client_sdk.errors import (
+    AccessRefused,
+    ContentInvalid,
+    RelayUnreachable,
+    UsageError,
+    VaultInUse,
+    WrongPassphrase,
+)
+from client_sdk.transport import Environment
+from tests.support.fake_relay import ORIGIN
+from tests.support.world import World
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def opened(world: World, **changes: Any) -> AbstractAsyncContextManager[Client]:
+    arguments: dict[str, Any] = {
+        "relay": ORIGIN,
+        "token": world.relay.token_for("anna"),
+        "dial": world.relay.dial,
+        "environment": Environment(
+            now=world.time.now, monotonic=world.time.monotonic, sleep=world.time.sleep
+        ),
+        **changes,
+    }
+    return Client.open(world.folder / "a.vault", **arguments)
+
+
+async def test_a_passphrase_or_who_asks_for_it_opens_the_vault(world: World) -> None:
+    async with opened(world, passphrase="seven short words", name="Anna") as me:
+        number = me.safety_number
+        assert (me.user, me.name) == ("anna", "Anna")
+    async with opened(world, passphrase=lambda: "seven short words") as me:
+        assert (me.user, me.name, me.safety_number) == ("anna", "Anna", number)
+    with pytest.raises(WrongPassphrase):
+        async with opened(world, passphrase="other words"):
+            pass
+
+
+@pytest.mark.parametrize(
+    "unlock", [{}, {"passphrase": "a", "keyring": True}, {"passphrase": "a", "key": bytes(32)}]
+)
+async def test_one_thing_opens_a_vault(world: World, unlock: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        async with opened(world, **unlock):
+            pass
+    assert not (world.folder / "a.vault").exists()
+
+
+async def test_one_program_at_a_time(world: World) -> None:
+    async with opened(world, key=bytes(32)):
+        with pytest.raises(VaultInUse):
+            async with opened(world, key=bytes(32)):
+                pass
+
+
+async def test_a_vault_stays_its_users(world: World) -> None:
+    async with opened(world, key=bytes(32)):
+        pass
+    async with opened(world, key=bytes(32), token=world.relay.token_for("ben")) as me:
+        await world.pass_time(1)
+        assert not me.online
+        assert isinstance(me.status.error, UsageError)
+
+
+async def test_the_first_use_needs_the_portal_and_later_ones_need_nobody(world: World) -> None:
+    async def no_token() -> str:
+        raise RelayUnreachable("The portal does not answer.")
+
+    with pytest.raises(RelayUnreachable):
+        async with opened(world, key=bytes(32), token=no_token):
+            pass
+    async with opened(world, key=bytes(32), name="Anna"):
+        pass
+    async with opened(world, key=bytes(32), token=no_token) as me:
+        await world.pass_time(5)
+        assert (me.name, me.online) == ("Anna", False)
+        assert isinstance(me.status.error, RelayUnreachable)
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "e30.e30.e30", "e30.eyJpc3MiOiJQIiwic3ViIjoiYSJ9.e30"])
+async def test_something_else_than_a_token_is_refused(world: World, token: str) -> None:
+    async def fetch() -> str:
+        return token
+
+    with pytest.raises(AccessRefused):
+        async with opened(world, key=bytes(32), token=fetch):
+            pass
+
+
+async def test_a_name_that_is_none_is_refused_and_leaves_no_account(world: World) -> None:
+    with pytest.raises(ContentInvalid):
+        async with opened(world, key=bytes(32), name="two\nlines"):
+            pass
+    async with opened(world, key=bytes(32), name="Anna") as me:
+        with pytest.raises(ContentInvalid):
+            await me.set_name("")
+        assert me.name == "Anna"
+
+
+async def test_a_relay_on_another_machine_is_reached_by_https(world: World) -> None:
+    with pytest.raises(UsageError):
+        async with opened(world, key=bytes(32), relay="http://relay.example"):
+            pass
