@@ -16,9 +16,13 @@ from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError, MembershipError, VaultCorrupt
 from client_sdk.identity import BundleNamesDiffer, ConversationView, check_commit, view_of
 from client_sdk.mls import (
+    Add,
     CommitReceived,
     CryptoError,
+    ExternalInit,
+    GroupContextExtensions,
     MLSError,
+    Remove,
     RemovedFromGroup,
     SecretReuse,
     WrongEpoch,
@@ -29,6 +33,10 @@ from relay.wire import frames as fr
 
 _OURS_ALONE: Final = (CryptoError, SecretReuse)
 """What may be wrong with a commit for one member and not for another; all else every member finds alike."""
+
+_A_MEMBER_MAY: Final = (Add, Remove, GroupContextExtensions)
+_A_REJOINER_MAY: Final = (ExternalInit, Remove)
+"""The proposals of PROTOCOL 7; any other, a ReInit above all, would let one member end the conversation."""
 
 REMOVED: Final = "This device was removed from the conversation."
 
@@ -67,15 +75,24 @@ def _judge(work: Work, context: Context, bundle: Bundle) -> _Accepted | RemovedF
     if work.group is None or work.view is None:
         raise VaultCorrupt("A member's group state is missing from the vault.")
     received = process_message(work.group, bundle.commit, auth=context.policy, now=int(work.now))
+    if not isinstance(received, CommitReceived | RemovedFromGroup):
+        raise MembershipError("A commit entry holds something else than a commit.")
+    _check_proposals(received)
     if isinstance(received, RemovedFromGroup):
         if not received.external and context.account.device not in bundle.removes:
             raise BundleNamesDiffer("A change removes this device without naming it.")
         return received
-    if not isinstance(received, CommitReceived):
-        raise MembershipError("A commit entry holds something else than a commit.")
     after = view_of(received.state)
     check_commit(work.view, after, adds=bundle.adds, removes=bundle.removes, external=received.external)
     return _Accepted(received, after)
+
+
+def _check_proposals(received: CommitReceived | RemovedFromGroup) -> None:
+    allowed = _A_REJOINER_MAY if received.external else _A_MEMBER_MAY
+    if not all(isinstance(proposal, allowed) for proposal in received.proposals):
+        raise MembershipError(
+            "A change of the conversation does what no member may do. Everybody ignores it."
+        )
 
 
 def _void(work: Work, entry: fr.Entry, body: bytes) -> None:

@@ -16,9 +16,9 @@ from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId, device_id
 from relay.wire.limits import MAX_MEMBER_DEVICES
 
 from ..errors import ManifestInvalid, MembershipError
-from ..mls.extensions import Extension
+from ..mls.extensions import Extension, RequiredCapabilities
 from ..mls.group_state import Member
-from .conversation import ConversationInfo
+from .conversation import EXTENSION_TYPE, ConversationInfo
 from .credentials import check_participant, manifest_of
 from .manifest import VerifiedManifest, check_successor
 
@@ -95,13 +95,16 @@ class ConversationView:
 
 
 def view_of(group: Group) -> ConversationView:
-    """Verify every manifest, decode the extension; raises CredentialRefused, ConversationInfoInvalid."""
+    """Verify every manifest, decode the extensions; raises an ``IdentityError``."""
     leaves = []
     for member in group.members:
         node = member.leaf_node
         manifest = manifest_of(node.credential, node.signature_key)
         leaves.append(Leaf(member.leaf_index, node.signature_key, manifest))
     info = ConversationInfo.from_extensions(group.extensions)
+    required = RequiredCapabilities.find(tuple(group.extensions))
+    if required is None or EXTENSION_TYPE not in required.extension_types:
+        raise _void("it no longer demands that everybody understands its description")
     return ConversationView(group.group_id, info, tuple(leaves))
 
 
@@ -196,13 +199,16 @@ def _check_constant(before: ConversationInfo, after: ConversationInfo) -> None:
 
 
 def _check_participants(before: ConversationView, after: ConversationView) -> None:
-    """Who is new brings a device; an identity key changes only by the recovery key that was known before."""
+    """Who is new brings a device; roles stay; an identity key changes only by its recovery key."""
     for participant in after.info.participants:
         known = before.info.participant(participant.user)
         if known is None:
             if not after.leaves_of(participant.user):
                 raise _void("it names a new participant without adding one of their devices")
-        elif not hmac.compare_digest(known.identity_key, participant.identity_key):
+            continue
+        if known.role != participant.role:
+            raise _void("it changes the role of a participant")
+        if not hmac.compare_digest(known.identity_key, participant.identity_key):
             _check_recovered(before, after, participant.user)
 
 

@@ -57,7 +57,6 @@ COUNTER_WINDOW_SECONDS: Final = 24 * 3600
 
 HANDSHAKE_SECONDS: Final = 10  # greeting and authenticating together
 PING_INTERVAL_SECONDS: Final = 25  # below the idle time-out of common proxies
-PONG_SECONDS: Final = 20
 
 DEFAULT_RETENTION_HOURS: Final = 30 * 24
 MAX_RETENTION_HOURS: Final = 180 * 24

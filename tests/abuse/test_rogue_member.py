@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 
 from client_sdk.delivery import BundleMismatch, SecurityAlarm
 from client_sdk.engine import WaitReason
+from client_sdk.engine.account import SUITE
 from client_sdk.engine.membership import Made
 from client_sdk.engine.records import CommitReason
 from client_sdk.engine.sending import put_commit
-from client_sdk.mls import GroupState
+from client_sdk.identity import ConversationInfo
+from client_sdk.mls import GroupContextExtensions, GroupState, Proposal, ReInit
+from relay.wire.ids import Role
 from tests.faults.people import client_of
 from tests.support.real_relay import RealRelay
 from tests.support.rogue import rogue_commit
@@ -111,6 +115,40 @@ async def test_who_was_cut_off_is_brought_back_by_removing_and_adding(world: Wor
         await anna.room.send("are you back?")
         await world.pass_time(10)
         assert (await ben.texts())[-1:] == ["are you back?"]
+
+
+def as_coach(info: ConversationInfo) -> ConversationInfo:
+    """The description in which the supervisor has made herself the coach."""
+    people = tuple(replace(p, role=Role.COACH) if p.user == "sue" else p for p in info.participants)
+    return replace(info, participants=people)
+
+
+def forbidden(what: str, group: GroupState) -> list[Proposal]:
+    """What RFC 9420 lets a member propose, and a conversation does not."""
+    demands, info = group.extensions
+    match what:
+        case "re-initialise it":
+            return [ReInit(b"elsewhere", 1, SUITE.id, group.extensions)]
+        case "demand nothing of members":
+            return [GroupContextExtensions((info,))]
+        case "change a role":
+            changed = as_coach(ConversationInfo.from_extensions(group.extensions))
+            return [GroupContextExtensions((demands, changed.to_extension()))]
+    raise ValueError(what)
+
+
+@pytest.mark.parametrize("what", ["re-initialise it", "demand nothing of members", "change a role"])
+async def test_what_no_member_may_change_is_void_and_the_rest_talk_on(world: World, what: str) -> None:
+    async with three(world) as (anna, ben, sue):
+        group = group_of(sue)
+        commit_anyway(sue, rogue_commit(group, now=int(world.time.now()), more=forbidden(what, group)))
+        await world.pass_time(10)
+        assert group_of(anna).group_context == group_of(ben).group_context == group.group_context
+        assert anna.room.alarm is None
+        await anna.room.send("where were we?")
+        await world.pass_time(10)
+        assert (await ben.texts())[-1:] == ["where were we?"]
+        assert await anna.client.engagements()
 
 
 async def test_the_rogue_itself_falls_out_and_the_rest_talk_on(world: World) -> None:

@@ -16,6 +16,7 @@ from client_sdk.mls import (
     KeyPackage,
     LeafNode,
     MLSMessage,
+    Proposal,
     Remove,
     SignatureKeyPair,
     create_commit,
@@ -78,6 +79,7 @@ def rogue_commit(
     now: int,
     add: Sequence[bytes] = (),
     remove: Sequence[int] = (),
+    more: Sequence[Proposal] = (),
     names: tuple[tuple[DeviceId, ...], tuple[DeviceId, ...]] | None = None,
 ) -> Made:
     """A member's commit that asks nobody, with these names in its bundle (or the true ones)."""
@@ -87,7 +89,7 @@ def rogue_commit(
     removed = [leaf for index in remove if (leaf := group.member(index)) is not None]
     output = create_commit(
         group,
-        [*(Remove(index) for index in remove), *adds],
+        [*(Remove(index) for index in remove), *adds, *more],
         auth=Anyone(),
         now=now,
         rng=SeededRandom("rogue"),
