@@ -83,9 +83,7 @@ def _found(folder: Path, name: str, label: str) -> list[ParameterSet]:
     ]
 
 
-@pytest.mark.skipif(
-    PUBLISHED is None, reason="COACH_RELAY_VECTORS is not set: only our own vectors ran"
-)
+@pytest.mark.skipif(PUBLISHED is None, reason="COACH_RELAY_VECTORS is not set: only our own vectors ran")
 def test_the_published_vectors_are_at_hand() -> None:
     """Says once, for all of them, if they are not."""
     assert (Path(PUBLISHED or "") / "mls").is_dir()
