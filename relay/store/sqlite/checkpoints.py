@@ -15,8 +15,8 @@ import apsw
 
 from relay.store.sqlite.database import BUSY_MS, translate
 
-# When the copying begins: 16 MB, which takes a good disk some ten milliseconds.
-CHECKPOINT_PAGES: Final = 4_000
+# When the copying begins: 4 MB. Longer logs mean fewer pauses, but each of them is felt by more messages.
+CHECKPOINT_PAGES: Final = 1_000
 # The writer finishes what is left when it is this little, or when the log has grown this long nevertheless.
 FEW_PAGES: Final = 256
 MANY_PAGES: Final = 16 * CHECKPOINT_PAGES
