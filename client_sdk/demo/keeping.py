@@ -32,7 +32,7 @@ async def hand_over(stage: Stage) -> None:
     screen.plain("When you are done, end the two processes and erase everything:", style="bold")
     screen.plain()
     folder = shlex.quote(str(stage.folder))
-    screen.plain(f"kill {stage.relay.pid} {stage.portal.pid}; rm -r {folder}")
+    screen.plain(f"kill {stage.relay.pid} {stage.portal.pid}; sleep 3; rm -r {folder}")
 
 
 def _command(actor: Actor, command: str, *arguments: str) -> str:
