@@ -153,4 +153,3 @@ def test_what_the_machine_says_is_plausible(tmp_path: Path) -> None:
     assert machine.Others().share() >= 0
     assert machine.syncs_per_second(tmp_path, seconds=0.01) > 0
     assert machine.allow_open_files(10) == 10
-    assert machine.file_system(tmp_path)
