@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -32,10 +33,12 @@ class Sender:
     last_counter: int = 0
     window: bytearray = field(default_factory=lambda: bytearray(WINDOW_BYTES))
 
-    def remember(self, counter: int, seq: int, time_ms: int, digest: bytes) -> None:
-        """Note the answer to the next counter, which takes the place of the one 64 before it."""
-        _pack_into(self.window, counter % COUNTER_WINDOW * _SIZE, seq, time_ms, digest)
-        self.last_counter = counter
+    def remember(self, counter: int, seq: int, time_ms: int, digests: Sequence[bytes]) -> None:
+        """Note the answers to the next counters, each of which takes the place of the one 64 before it."""
+        window = self.window
+        for number, digest in enumerate(digests):
+            _pack_into(window, (counter + number) % COUNTER_WINDOW * _SIZE, seq + number, time_ms, digest)
+        self.last_counter = counter + len(digests) - 1
 
     def recall(self, counter: int, now_ms: int) -> Remembered | None:
         """The answer to a counter not above the last one, if it is still remembered."""

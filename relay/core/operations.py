@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from relay.wire.errors import ErrorCode
@@ -16,12 +17,13 @@ class CreateStream(NamedTuple):
     incarnation: bytes
 
 
-class AppendEntry(NamedTuple):
-    """Append one entry under the rules of PROTOCOL 4.
+class AppendEntries(NamedTuple):
+    """Append entries of one device under the rules of PROTOCOL 4: one for each body.
 
-    `digest` is `streams.entry_digest` of kind, after_commit and body. `adds` and `removes` are the bundle's.
-    `refusal` is what rules 6 and 7 say from records outside the stream (`not_on_roster`, `blob_not_found`):
-    it takes its turn after the rules before it, so that a retry of a stored entry is still recognised.
+    Their counters are consecutive, `counter` the first. A commit comes alone. `adds` and `removes` are the
+    bundle's. `refusal` is what rules 6 and 7 say from records outside the stream (`not_on_roster`,
+    `blob_not_found`): it takes its turn after the rules before it, so that a retry of a stored entry is still
+    recognised.
     """
 
     stream: EngagementId
@@ -29,8 +31,7 @@ class AppendEntry(NamedTuple):
     counter: int
     kind: EntryKind
     after_commit: int
-    body: bytes
-    digest: bytes
+    bodies: Sequence[bytes]
     now_ms: int
     adds: tuple[DeviceId, ...] = ()
     removes: tuple[DeviceId, ...] = ()
@@ -59,15 +60,16 @@ class EndStream(NamedTuple):
     stream: EngagementId
 
 
-Operation = CreateStream | AppendEntry | AcknowledgeEntries | ExpireEntries | EndStream
+Upkeep = CreateStream | AcknowledgeEntries | ExpireEntries | EndStream
+Operation = AppendEntries | Upkeep
 
 
 class Outcome(NamedTuple):
-    """What became of an operation. With a `code` nothing was done.
+    """What became of an operation, or of the next `entries` entries of an append.
 
-    `fresh` is true if an entry was appended now, false if this is the first answer to it again; `seq` and
-    `time_ms` are the entry's; `last_commit` is the stream's after the operation. For acknowledgements and
-    erasures `seq` is the floor.
+    With a `code` nothing was done. `fresh` is true if entries were appended now, false if this is the first
+    answer to one again; `seq` and `time_ms` are the first entry's, and the others follow it with the same
+    time; `last_commit` is the stream's afterwards. For acknowledgements and erasures `seq` is the floor.
     """
 
     seq: int
@@ -75,6 +77,7 @@ class Outcome(NamedTuple):
     fresh: bool
     code: ErrorCode | None
     last_commit: int
+    entries: int = 1
 
 
 class StoredEntry(NamedTuple):

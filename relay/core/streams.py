@@ -1,7 +1,7 @@
 """The rules of a stream (PROTOCOL 4): who may append what, what an acknowledgement frees, what is kept.
 
-A decision reads the state of one stream and nothing else; `apply_*` then moves that state on. Every store
-runs exactly these, or is shown by the conformance suite to agree with them.
+An append is decided by the state of one stream and nothing else. Every store runs exactly these rules, or is
+shown by the conformance suite to agree with them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from relay.core.counters import Sender
-from relay.core.operations import AppendEntry, Outcome, StreamView
+from relay.core.operations import AppendEntries, Outcome, StreamView
 from relay.wire.bundle import Bundle
 from relay.wire.errors import ErrorCode, WireError
 from relay.wire.frames import EntryKind
 from relay.wire.ids import DeviceId
-from relay.wire.limits import MAX_COMMIT_BODY_BYTES, MAX_MEMBER_DEVICES, MAX_MESSAGE_BODY_BYTES
+from relay.wire.limits import (
+    COUNTER_WINDOW,
+    MAX_COMMIT_BODY_BYTES,
+    MAX_MEMBER_DEVICES,
+    MAX_MESSAGE_BODY_BYTES,
+)
 
 # Tells a repeated entry from another one of the same device: nobody gains by a collision.
 DIGEST_BYTES: Final = 16
@@ -26,7 +31,6 @@ MAX_HELD_ENTRIES: Final = 1_000_000
 _COMMIT: Final = EntryKind.COMMIT
 _DIGEST_PREFIX: Final = {kind: bytes((kind,)) for kind in EntryKind}
 _sha256: Final = hashlib.sha256
-_new: Final = tuple.__new__
 
 
 @dataclass(slots=True)
@@ -81,43 +85,61 @@ def check_body(kind: EntryKind, after_commit: int, body: bytes) -> Bundle | None
     return bundle
 
 
-def decide_append(state: StreamState, append: AppendEntry) -> Outcome:
-    """Rules 3 to 7 in their order. The outcome is the answer; a fresh one has still to be applied."""
-    # Taken apart at once: a named tuple's attributes are slow, and this is run for every message.
-    _, device, counter, kind, after_commit, _, _, now_ms, _, _, refusal = append
+def append(state: StreamState, append: AppendEntries) -> list[Outcome]:
+    """Take the entries in turn under rules 3 to 7, and move the state on by those that are fresh.
+
+    The outcomes say in the order of the entries what became of them. Raises ValueError for a commit in
+    company.
+    """
+    bodies = append.bodies
+    if append.kind is _COMMIT and len(bodies) != 1:
+        raise ValueError("a commit comes alone")
     last_commit = state.last_commit
-    if device not in state.members and (kind is not _COMMIT or after_commit):
-        return refused(ErrorCode.NOT_MEMBER, last_commit)
-    sender = state.senders.get(device)
-    if counter != (sender.last_counter + 1 if sender is not None else 1):
-        return _decide_counter(sender, append, last_commit)
-    if after_commit != last_commit:
-        return refused(ErrorCode.STALE if after_commit < last_commit else ErrorCode.AHEAD, last_commit)
-    if kind is _COMMIT or refusal is not None:
-        code = _decide_outside(state, append)
-        if code is not None:
-            return refused(code, last_commit)
-    if state.head - state.floor >= MAX_HELD_ENTRIES:
-        return refused(ErrorCode.RATE_LIMITED, last_commit)
-    seq = state.head + 1
-    time_ms = now_ms if now_ms > state.last_time_ms else state.last_time_ms
-    return _new(Outcome, (seq, time_ms, True, None, seq if kind is _COMMIT else last_commit))
+    if append.device not in state.members and (append.kind is not _COMMIT or append.after_commit):
+        return [refused(ErrorCode.NOT_MEMBER, last_commit, len(bodies))]
+    sender = state.senders.get(append.device)
+    following = sender.last_counter + 1 if sender is not None else 1
+    if append.counter > following:
+        return [refused(ErrorCode.COUNTER_GAP, last_commit, len(bodies))]
+    if sender is None or append.counter == following:
+        return _append_new(state, append, 0)
+    repeated = min(following - append.counter, len(bodies))
+    outcomes = [_answer_again(sender, append, number, last_commit) for number in range(repeated)]
+    return outcomes + (_append_new(state, append, repeated) if repeated < len(bodies) else [])
 
 
-def _decide_counter(sender: Sender | None, append: AppendEntry, last_commit: int) -> Outcome:
-    """Rule 4 for a counter that is not the next one."""
-    if sender is None or append.counter > sender.last_counter:
-        return refused(ErrorCode.COUNTER_GAP, last_commit)
-    known = sender.recall(append.counter, append.now_ms)
+def _answer_again(sender: Sender, append: AppendEntries, number: int, last_commit: int) -> Outcome:
+    """Rule 4 for a counter that has been used."""
+    known = sender.recall(append.counter + number, append.now_ms)
     if known is None:
         return refused(ErrorCode.DUPLICATE, last_commit)
-    if known.digest != append.digest:
+    if known.digest != entry_digest(append.kind, append.after_commit, append.bodies[number]):
         return refused(ErrorCode.CONFLICT, last_commit)
     return Outcome(known.seq, known.time_ms, False, None, last_commit)
 
 
-def _decide_outside(state: StreamState, append: AppendEntry) -> ErrorCode | None:
-    """Rules 6 and 7: the members that a bundle leaves, and what other records say."""
+def _append_new(state: StreamState, append: AppendEntries, done: int) -> list[Outcome]:
+    """Rules 5 to 7 for the entries after the first `done`, whose counters are the next ones.
+
+    Whatever refuses one of them leaves its counter unused, so that those behind it have a gap before them.
+    """
+    count = len(append.bodies) - done
+    last_commit = state.last_commit
+    held = MAX_HELD_ENTRIES - (state.head - state.floor)
+    code = _refusal(state, append)
+    fresh = 0 if code is not None else max(0, min(count, held))
+    outcomes = [_append_fresh(state, append, done, fresh)] if fresh else []
+    if fresh < count:
+        outcomes.append(refused(code or ErrorCode.RATE_LIMITED, last_commit))
+    if fresh + 1 < count:
+        outcomes.append(refused(ErrorCode.COUNTER_GAP, last_commit, count - fresh - 1))
+    return outcomes
+
+
+def _refusal(state: StreamState, append: AppendEntries) -> ErrorCode | None:
+    """Rules 5 to 7: the compare, the members that a bundle leaves, and what other records say."""
+    if append.after_commit != state.last_commit:
+        return ErrorCode.STALE if append.after_commit < state.last_commit else ErrorCode.AHEAD
     if append.refusal is ErrorCode.NOT_ON_ROSTER:
         return append.refusal
     if append.kind is _COMMIT and len(_members_after(state, append)) > MAX_MEMBER_DEVICES:
@@ -125,26 +147,31 @@ def _decide_outside(state: StreamState, append: AppendEntry) -> ErrorCode | None
     return append.refusal
 
 
-def _members_after(state: StreamState, append: AppendEntry) -> set[DeviceId]:
+def _members_after(state: StreamState, append: AppendEntries) -> set[DeviceId]:
     creator = () if state.last_commit else (append.device,)
     return (set(state.members) - set(append.removes)) | set(append.adds) | set(creator)
 
 
-def apply_append(state: StreamState, append: AppendEntry, outcome: Outcome) -> None:
-    """Move the state on by a fresh outcome of `decide_append`."""
-    _, device, counter, kind, _, _, digest, _, _, _, _ = append
-    seq, time_ms, _, _, _ = outcome
-    sender = state.senders.get(device)
+def _append_fresh(state: StreamState, append: AppendEntries, done: int, count: int) -> Outcome:
+    """Move the state on by `count` entries after the first `done`."""
+    sender = state.senders.get(append.device)
     if sender is None:
-        sender = state.senders[device] = Sender()
-    sender.remember(counter, seq, time_ms, digest)
-    state.head = seq
+        sender = state.senders[append.device] = Sender()
+    seq = state.head + 1
+    time_ms = max(append.now_ms, state.last_time_ms)
+    # What is not among the last of a window is forgotten at once: it needs no digest.
+    first = done + max(0, count - COUNTER_WINDOW)
+    kind, after_commit = append.kind, append.after_commit
+    digests = [entry_digest(kind, after_commit, body) for body in append.bodies[first : done + count]]
+    sender.remember(append.counter + first, seq + first - done, time_ms, digests)
+    state.head += count
     state.last_time_ms = time_ms
     if kind is _COMMIT:
         _apply_bundle(state, append, seq)
+    return Outcome(seq, time_ms, True, None, state.last_commit, count)
 
 
-def _apply_bundle(state: StreamState, append: AppendEntry, seq: int) -> None:
+def _apply_bundle(state: StreamState, append: AppendEntries, seq: int) -> None:
     """Membership follows the bundle: who is added reads from here on, who is removed holds nothing back."""
     for device in append.removes:
         if device not in append.adds:
@@ -173,6 +200,6 @@ def acknowledged_floor(state: StreamState) -> int:
     return max(state.floor, min(member.cursor for member in state.members.values()))
 
 
-def refused(code: ErrorCode, last_commit: int) -> Outcome:
+def refused(code: ErrorCode, last_commit: int, count: int = 1) -> Outcome:
     """The outcome of what was not done."""
-    return Outcome(0, 0, False, code, last_commit)
+    return Outcome(0, 0, False, code, last_commit, count)

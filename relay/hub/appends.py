@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.limits import BYTES_EACH
-from relay.core.operations import AppendEntry, Outcome
-from relay.core.streams import check_body, entry_digest
+from relay.core.operations import AppendEntries, Outcome
+from relay.core.streams import check_body
 from relay.errors import RelayError, RequestError, StoreError
 from relay.hub.session import Session, protocol_code
 from relay.wire import frames as fr
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from relay.hub.rooms import Room
 
 _MESSAGE: Final = EntryKind.MESSAGE
-_new: Final = tuple.__new__
+# One operation's entries also go out together: within one frame of either direction.
+MAX_RUN_ENTRIES: Final = 128
+_MAX_RUN_COST: Final = 192  # with bodies of 64 KiB at the end: below 1 MiB
 
 
 class Appends:
@@ -30,55 +33,70 @@ class Appends:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def append(self, session: Session, frame: fr.Append) -> Coroutine[Any, Any, None] | None:
-        """Queue an append. What is plain and about a stream in use takes no turn of the loop."""
+    async def append(self, session: Session, frames: list[fr.Append]) -> None:
+        """Queue appends that came together; what is plain and of one stream becomes one operation."""
+        done = 0
+        while done < len(frames) and not session.closed:
+            if frames[done].stream in session.subscriptions:
+                # A stream is open only to who is on the roster of an active engagement: rule 1 is kept.
+                bodies, cost = _plain_run(frames, done)
+            else:
+                bodies, cost = [], 0
+            if bodies:
+                self._append_plain(session, frames[done], bodies, cost)
+            else:
+                await self._append_carefully(session, frames[done])
+            done += len(bodies) or 1
+
+    def _append_plain(self, session: Session, first: fr.Append, bodies: list[bytes], cost: int) -> None:
         hub = self._hub
-        stream, counter, kind, after_commit, body, blobs = frame
-        limits = session.limits
         now = hub.clock()
-        if limits is None or not limits.appends.take(now, 1 + len(body) // BYTES_EACH):
-            session.refuse(stream, counter, ErrorCode.RATE_LIMITED)
-            return None
-        # A stream is open only to who is on the roster of an active engagement: rule 1 is kept.
-        is_open = stream in session.subscriptions
-        if not is_open or kind is not _MESSAGE or blobs or len(body) > MAX_MESSAGE_BODY_BYTES:
-            return self._append_carefully(session, frame)
-        digest = entry_digest(kind, after_commit, body)
-        now_ms = int(now * 1000)
-        device = session.device
-        append = _new(
-            AppendEntry,
-            (stream, device, counter, kind, after_commit, body, digest, now_ms, (), (), None),
-        )
-        hub.commits.append(append, session)
-        return None
+        stream, counter, _, after_commit, _, _ = first
+        allowed = bodies
+        if session.limits is None:
+            allowed = []
+        elif not session.limits.appends.take(now, cost):
+            bucket = session.limits.appends
+            allowed = list(takewhile(lambda body: bucket.take(now, _cost(body)), bodies))
+        if allowed:
+            hub.commits.append(
+                AppendEntries(
+                    stream, session.device, counter, _MESSAGE, after_commit, allowed, int(now * 1000)
+                ),
+                session,
+            )
+        refused = len(bodies) - len(allowed)
+        session.refuse(stream, counter + len(allowed), refused, ErrorCode.RATE_LIMITED)
 
     async def _append_carefully(self, session: Session, frame: fr.Append) -> None:
         """Rules 1, 2 and what 6 and 7 need from outside the stream; the store decides the rest."""
+        limits = session.limits
+        if limits is None or not limits.appends.take(self._hub.clock(), _cost(frame.body)):
+            session.refuse(frame.stream, frame.counter, 1, ErrorCode.RATE_LIMITED)
+            return
         try:
             room = await self._hub.rooms.enter(frame.stream, session.portal, session.user)
             append = await self._checked(room, session.device, frame)
         except (RequestError, StoreError) as error:
-            session.refuse(frame.stream, frame.counter, protocol_code(error))
+            session.refuse(frame.stream, frame.counter, 1, protocol_code(error))
             return
         except WireError as error:
-            session.refuse(frame.stream, frame.counter, error.code)
+            session.refuse(frame.stream, frame.counter, 1, error.code)
             return
         self._hub.commits.append(append, session)
 
-    async def _checked(self, room: Room, device: DeviceId, frame: fr.Append) -> AppendEntry:
+    async def _checked(self, room: Room, device: DeviceId, frame: fr.Append) -> AppendEntries:
         """The append as the store takes it; raises `WireError` with the refusal of rule 2."""
         bundle = check_body(frame.kind, frame.after_commit, frame.body)
         adds, removes = (bundle.adds, bundle.removes) if bundle else ((), ())
         now_ms = int(self._hub.clock() * 1000)
-        return AppendEntry(
+        return AppendEntries(
             frame.stream,
             device,
             frame.counter,
             frame.kind,
             frame.after_commit,
-            frame.body,
-            entry_digest(frame.kind, frame.after_commit, frame.body),
+            (frame.body,),
             now_ms,
             adds,
             removes,
@@ -123,22 +141,46 @@ class Appends:
         if frame.seq <= room.head and session.device in room.joined:
             self._hub.commits.acknowledge(frame.stream, session.device, frame.seq)
 
-    def committed(self, append: AppendEntry, outcome: Outcome, session: Session) -> None:
-        """Answer an append, and let a fresh entry go to who has the stream open."""
+    def committed(self, append: AppendEntries, outcomes: list[Outcome], session: Session) -> None:
+        """Answer an append, and let fresh entries go to who has the stream open."""
         hub = self._hub
-        stream, _, counter, kind, _, _, _, _, _, _, _ = append
-        seq, _, fresh, code, last_commit = outcome
-        if code is not None:
-            session.refuse(stream, counter, code, last_commit)
-        else:
-            session.appended(stream, counter, seq)
-        if fresh:
-            hub.rooms.committed(append, outcome)
-            if kind is not _MESSAGE:
-                hub.changed(stream)
+        stream, counter = append.stream, append.counter
+        for outcome in outcomes:
+            seq, _, fresh, code, last_commit, entries = outcome
+            if code is not None:
+                session.refuse(stream, counter, entries, code, last_commit)
+            else:
+                session.appended(stream, counter, seq, entries)
+            if fresh:
+                hub.rooms.committed(append, counter, outcome)
+            counter += entries
+        if append.kind is not _MESSAGE and outcomes[0].fresh:
+            hub.changed(stream)
 
-    def failed(self, append: AppendEntry, error: RelayError, session: Session) -> None:
+    def failed(self, append: AppendEntries, error: RelayError, session: Session) -> None:
         """Tell that an append was not stored."""
         room = self._hub.rooms.get(append.stream)
         last_commit = room.last_commit if room else 0
-        session.refuse(append.stream, append.counter, protocol_code(error), last_commit)
+        session.refuse(append.stream, append.counter, len(append.bodies), protocol_code(error), last_commit)
+
+
+def _plain_run(frames: list[fr.Append], start: int) -> tuple[list[bytes], int]:
+    """The bodies of the frames from `start` on that one operation takes, and what they cost; none if that
+    one is not plain."""
+    stream, counter, _, after_commit, _, _ = frames[start]
+    bodies: list[bytes] = []
+    cost = 0
+    for frame in islice(frames, start, start + MAX_RUN_ENTRIES):
+        its_stream, its_counter, kind, its_commit, body, blobs = frame
+        if its_stream != stream or its_counter != counter or its_commit != after_commit or blobs:
+            break
+        if kind is not _MESSAGE or len(body) > MAX_MESSAGE_BODY_BYTES or cost >= _MAX_RUN_COST:
+            break
+        bodies.append(body)
+        counter += 1
+        cost += 1 + len(body) // BYTES_EACH
+    return bodies, cost
+
+
+def _cost(body: bytes) -> int:
+    return 1 + len(body) // BYTES_EACH

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from relay.core.operations import AcknowledgeEntries, AppendEntry, Operation, Outcome
+from relay.core.operations import AcknowledgeEntries, AppendEntries, Operation, Outcome
 from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.hub.settings import (
     ACKNOWLEDGE_SECONDS,
@@ -35,16 +36,16 @@ class CommitQueue:
     def __init__(
         self,
         store: StreamStore,
-        appended: Callable[[AppendEntry, Outcome, Session], None],
-        refused: Callable[[AppendEntry, RelayError, Session], None],
+        appended: Callable[[AppendEntries, list[Outcome], Session], None],
+        refused: Callable[[AppendEntries, RelayError, Session], None],
         handed_out: Callable[[], None],
     ) -> None:
         self._store = store
         self._appended = appended
         self._refused = refused
         self._handed_out = handed_out
-        self._appends: list[AppendEntry] = []
-        self._sessions: list[Session] = []  # whose the appends are
+        self._appends: deque[tuple[AppendEntries, Session, int]] = deque()  # with their sizes
+        self._entries = 0
         self._bytes = 0
         self._others: list[tuple[Operation, asyncio.Future[Outcome]]] = []
         self._acknowledged: dict[tuple[EngagementId, DeviceId], int] = {}
@@ -59,7 +60,7 @@ class CommitQueue:
         self._closing = False
 
     def __len__(self) -> int:
-        return len(self._appends) + len(self._others)
+        return self._entries + len(self._others)
 
     def start(self) -> None:
         """Begin to commit."""
@@ -79,15 +80,15 @@ class CommitQueue:
         self._hurry()
         await self._idle.wait()
 
-    def append(self, append: AppendEntry, session: Session) -> None:
+    def append(self, append: AppendEntries, session: Session) -> None:
         """Queue an append; its session is told. Raises `StoreUnavailable` when it is too late."""
-        appends = self._appends
-        if not appends:
+        if not self._appends:
             self._begin()
-        appends.append(append)
-        self._sessions.append(session)
-        self._bytes += len(append.body) + _BYTES_EACH
-        if self._bytes >= MAX_QUEUED_BYTES or len(appends) >= MAX_QUEUED_OPERATIONS:
+        size = sum(map(len, append.bodies)) + _BYTES_EACH * len(append.bodies)
+        self._appends.append((append, session, size))
+        self._entries += len(append.bodies)
+        self._bytes += size
+        if self._bytes >= MAX_QUEUED_BYTES or self._entries >= MAX_QUEUED_OPERATIONS:
             self._has_room.clear()
 
     def submit(self, operation: Operation) -> asyncio.Future[Outcome]:
@@ -133,7 +134,7 @@ class CommitQueue:
 
     async def _run(self) -> None:
         """Start the next batch before the last one's results are handed out: the disk does not wait."""
-        done: tuple[_Batch, list[Outcome] | StoreError] | None = None
+        done: tuple[_Batch, list[list[Outcome]] | StoreError] | None = None
         while True:
             batch = self._take()
             running = self._start(batch) if batch else None
@@ -149,7 +150,7 @@ class CommitQueue:
                 await self._wake.wait()
                 self._wake.clear()
 
-    def _start(self, batch: _Batch) -> Awaitable[list[Outcome]]:
+    def _start(self, batch: _Batch) -> Awaitable[list[list[Outcome]]]:
         try:
             return self._store.commit(batch.operations)
         except StoreError as error:
@@ -172,17 +173,27 @@ class CommitQueue:
         ]
         return _Batch(operations, sessions, [future for _, future in others])
 
-    def _take_appends(self) -> tuple[list[AppendEntry], list[Session]]:
-        appends, sessions = self._appends, self._sessions
-        count = _fitting(appends) if self._bytes > MAX_BATCH_BYTES else MAX_BATCH_OPERATIONS
-        self._appends, self._sessions = appends[count:], sessions[count:]
-        del appends[count:], sessions[count:]
-        self._bytes -= sum(map(_size, appends))
-        if len(self._appends) < MAX_QUEUED_OPERATIONS and self._bytes < MAX_QUEUED_BYTES:
+    def _take_appends(self) -> tuple[list[AppendEntries], list[Session]]:
+        """Appends of as many entries and bytes as one transaction takes; at least one append."""
+        appends: list[AppendEntries] = []
+        sessions: list[Session] = []
+        entries = taken = 0
+        while self._appends and entries < MAX_BATCH_OPERATIONS:
+            append, session, size = self._appends[0]
+            if appends and taken + size > MAX_BATCH_BYTES:
+                break
+            self._appends.popleft()
+            appends.append(append)
+            sessions.append(session)
+            entries += len(append.bodies)
+            taken += size
+        self._entries -= entries
+        self._bytes -= taken
+        if self._entries < MAX_QUEUED_OPERATIONS and self._bytes < MAX_QUEUED_BYTES:
             self._has_room.set()
         return appends, sessions
 
-    def _hand_out_safely(self, batch: _Batch, outcomes: list[Outcome] | StoreError) -> None:
+    def _hand_out_safely(self, batch: _Batch, outcomes: list[list[Outcome]] | StoreError) -> None:
         try:
             if isinstance(outcomes, StoreError):
                 self._hand_out_failure(batch, outcomes)
@@ -193,13 +204,13 @@ class CommitQueue:
             _log.exception("answers to a commit failed", extra={"operations": len(batch.operations)})
         self._handed_out()
 
-    def _hand_out(self, batch: _Batch, outcomes: list[Outcome]) -> None:
+    def _hand_out(self, batch: _Batch, outcomes: list[list[Outcome]]) -> None:
         appended = self._appended
         for append, outcome, session in zip(batch.operations, outcomes, batch.sessions, strict=False):
             appended(append, outcome, session)  # type: ignore[arg-type]  # appends are the first operations
         for future, outcome in zip(batch.futures, outcomes[len(batch.sessions) :], strict=False):
             if not future.done():
-                future.set_result(outcome)
+                future.set_result(outcome[0])
 
     def _hand_out_failure(self, batch: _Batch, error: StoreError) -> None:
         _log.error("commit failed", extra={"code": str(error.code), "operations": len(batch.operations)})
@@ -225,11 +236,11 @@ class _Batch:
     futures: list[asyncio.Future[Outcome]]
 
 
-async def _failed(error: StoreError) -> list[Outcome]:
+async def _failed(error: StoreError) -> list[list[Outcome]]:
     raise error
 
 
-async def _outcomes(running: Awaitable[list[Outcome]]) -> list[Outcome] | StoreError:
+async def _outcomes(running: Awaitable[list[list[Outcome]]]) -> list[list[Outcome]] | StoreError:
     try:
         return await running
     except StoreError as error:
@@ -237,17 +248,3 @@ async def _outcomes(running: Awaitable[list[Outcome]]) -> list[Outcome] | StoreE
     except Exception:
         _log.exception("a store failed in a way that it does not know")
         return StoreUnavailable("the store failed")
-
-
-def _size(append: AppendEntry) -> int:
-    return len(append.body) + _BYTES_EACH
-
-
-def _fitting(appends: list[AppendEntry]) -> int:
-    """How many of the first appends fit into one transaction; at least one."""
-    size = 0
-    for count, append in enumerate(appends[:MAX_BATCH_OPERATIONS]):
-        size += _size(append)
-        if count and size > MAX_BATCH_BYTES:
-            return count
-    return min(len(appends), MAX_BATCH_OPERATIONS)

@@ -4,7 +4,7 @@ up."""
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.core.operations import StoredEntry
 from relay.hub.settings import CONGESTED_BYTES
@@ -19,12 +19,21 @@ _FRAME_ENTRIES: Final = 256
 _FRAME_BYTES: Final = MIB  # a larger entry has a frame of its own
 
 
+class _Run(NamedTuple):
+    """Entries that are out and not acknowledged; `size` is what they take together."""
+
+    seq: int
+    entries: int
+    size: int
+
+
 class Subscription:
     """A stream that a connection has open. `sent`: everything up to it is out, or erased."""
 
     __slots__ = (
         "_in_flight",
         "_in_flight_bytes",
+        "_in_flight_entries",
         "_max_bytes",
         "_max_entries",
         "_packed",
@@ -50,9 +59,10 @@ class Subscription:
         self.closed = False
         self._max_entries = settings.window_entries
         self._max_bytes = settings.window_bytes
-        self._in_flight: deque[tuple[int, int]] = deque()
+        self._in_flight: deque[_Run] = deque()
+        self._in_flight_entries = 0
         self._in_flight_bytes = 0
-        self._packed: list[bytes] = []
+        self._packed: list[tuple[int, bytes]] = []
 
     @property
     def wants_reading(self) -> bool:
@@ -61,58 +71,49 @@ class Subscription:
             self.sent < self.room.head
             and not (self.reading or self.closed or self.session.congested)
             and self.is_member
-            and self.takes(0)
+            and self.takes(1, 0)
         )
 
     @property
     def room_left(self) -> tuple[int, int]:
         """How many entries and bytes may still be on their way; one entry always may."""
-        entries = self._max_entries - len(self._in_flight)
+        entries = self._max_entries - self._in_flight_entries
         return max(1, entries), max(0, self._max_bytes - self._in_flight_bytes)
 
-    def takes(self, size: int) -> bool:
-        """Whether an entry of this size fits into the window."""
-        return not self._in_flight or (
-            len(self._in_flight) < self._max_entries and self._in_flight_bytes + size <= self._max_bytes
+    def takes(self, entries: int, size: int) -> bool:
+        """Whether so many entries of this size together fit into the window."""
+        if not self._in_flight:
+            return entries == 1 or (entries <= self._max_entries and size <= self._max_bytes)
+        return (
+            self._in_flight_entries + entries <= self._max_entries
+            and self._in_flight_bytes + size <= self._max_bytes
         )
 
-    def push(self, seq: int, packed: bytes) -> bool:
-        """Let an entry that follows on what was sent go out with this turn's flush, if the window takes it.
+    def offer(self, seq: int, entries: int, packed: bytes) -> None:
+        """`push` for entries that came together; if there is room for some of them only, those are read."""
+        if not self.push(seq, entries, packed) and self.wants_reading:
+            self.session.hub.read_for(self)
+
+    def push(self, seq: int, entries: int, packed: bytes) -> bool:
+        """Let entries that follow on what was sent go out with this turn's flush, if the window takes them.
 
         What it does not take is read from the store when the device has acknowledged enough.
         """
-        size = len(packed)
-        if self.session.congested or not self.takes(size):
-            return False
-        self._note(seq, size)
-        self._in_flight.append((seq, size))
-        self._packed.append(packed)
-        return True
-
-    def push_all(self, first: int, packed: list[bytes]) -> None:
-        """`push` for a run of entries that begins at `first`."""
-        sizes = list(map(len, packed))
-        size = sum(sizes)
-        in_flight = self._in_flight
-        fits = len(in_flight) + len(packed) <= self._max_entries
-        if fits and self._in_flight_bytes + size <= self._max_bytes:
-            self._note(first + len(packed) - 1, size)
-            in_flight.extend(zip(range(first, first + len(packed)), sizes, strict=True))
-            self._packed += packed
-            return
-        for seq, entry in enumerate(packed, first):
-            if not self.push(seq, entry):
-                return
-
-    def _note(self, seq: int, size: int) -> None:
         session = self.session
-        self.sent = seq
+        size = len(packed)
+        if self.sent != seq - 1 or session.congested or not self.takes(entries, size):
+            return False
+        self.sent = seq + entries - 1
+        self._in_flight.append(_Run(seq, entries, size))
+        self._in_flight_entries += entries
         self._in_flight_bytes += size
         if not self._packed:
             session.queue_entries(self)
+        self._packed.append((entries, packed))
         session.out_bytes += size
         if session.out_bytes > CONGESTED_BYTES:
             session.congested = True  # many streams at once must not fill the memory
+        return True
 
     def push_read(self, entries: list[StoredEntry]) -> None:
         """Let entries from the store go out, as far as the window reaches."""
@@ -120,14 +121,21 @@ class Subscription:
         for entry in entries:
             if entry.seq <= self.sent:
                 continue  # memory gave it while the store was being read
-            if not self.push(entry.seq, pack_entry(entry, own=entry.device == device)):
+            self.sent = entry.seq - 1  # what was before it is erased
+            if not self.push(entry.seq, 1, pack_entry(entry, own=entry.device == device)):
                 return
 
     def acknowledge(self, seq: int) -> None:
         """Free the window of what the device has stored."""
         in_flight = self._in_flight
-        while in_flight and in_flight[0][0] <= seq:
-            self._in_flight_bytes -= in_flight.popleft()[1]
+        while in_flight and in_flight[0].seq <= seq:
+            run = in_flight.popleft()
+            done = min(run.entries, seq - run.seq + 1)
+            freed = run.size * done // run.entries
+            self._in_flight_entries -= done
+            self._in_flight_bytes -= freed
+            if done < run.entries:
+                in_flight.appendleft(_Run(seq + 1, run.entries - done, run.size - freed))
 
     def start_at(self, seq: int) -> None:
         """Begin with the entry at `seq`, which adds the device."""
@@ -137,9 +145,18 @@ class Subscription:
     def take_frames(self) -> list[bytes]:
         """The `Entries` frames of what is to go out."""
         packed, self._packed = self._packed, []
-        if len(packed) <= _FRAME_ENTRIES and sum(map(len, packed)) <= _FRAME_BYTES:
-            return [encode_entries(self.room.entries_prefix, packed)]
-        return [encode_entries(self.room.entries_prefix, run) for run in _runs(packed)]
+        frames: list[bytes] = []
+        run: list[bytes] = []
+        entries = size = 0
+        for its_entries, its_bytes in packed:
+            if run and (entries + its_entries > _FRAME_ENTRIES or size + len(its_bytes) > _FRAME_BYTES):
+                frames.append(encode_entries(self.room.entries_prefix, entries, run))
+                run, entries, size = [], 0, 0
+            run.append(its_bytes)
+            entries += its_entries
+            size += len(its_bytes)
+        frames.append(encode_entries(self.room.entries_prefix, entries, run))
+        return frames
 
 
 def pack_entry(entry: StoredEntry, *, own: bool) -> bytes:
@@ -147,15 +164,3 @@ def pack_entry(entry: StoredEntry, *, own: bool) -> bytes:
     if own:
         return encode_entry((entry.seq, entry.kind, entry.after_commit, entry.time_ms, entry.counter, None))
     return encode_entry((entry.seq, entry.kind, entry.after_commit, entry.time_ms, 0, entry.body))
-
-
-def _runs(packed: list[bytes]) -> list[list[bytes]]:
-    runs: list[list[bytes]] = [[]]
-    size = 0
-    for entry in packed:
-        if runs[-1] and (len(runs[-1]) == _FRAME_ENTRIES or size + len(entry) > _FRAME_BYTES):
-            runs.append([])
-            size = 0
-        runs[-1].append(entry)
-        size += len(entry)
-    return runs

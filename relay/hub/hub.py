@@ -23,7 +23,7 @@ from relay.hub.overview import Overview
 from relay.hub.portals import Portals
 from relay.hub.requests import Requests
 from relay.hub.rooms import Rooms
-from relay.hub.session import Session
+from relay.hub.session import Handler, Session
 from relay.hub.settings import (
     CONCURRENT_READS,
     EraseBlob,
@@ -76,10 +76,10 @@ class Hub:
         self.ice_servers = ice_servers
         self.clock = clock
         self.rng = rng
-        appends = Appends(self)
+        self.appends = Appends(self)
         handshake = Handshake(self)
         self.rooms = Rooms(self)
-        self.commits = CommitQueue(streams, appends.committed, appends.failed, self.rooms.deliver)
+        self.commits = CommitQueue(streams, self.appends.committed, self.appends.failed, self.rooms.deliver)
         self.devices = Devices(directory)
         self.key_packages = KeyPackages(directory, rng, clock, self._key_packages_low)
         self.engagements = Engagements(
@@ -90,12 +90,11 @@ class Hub:
         self.blob_access = BlobAccess(directory, self.engagements, self.devices, clock=clock, rng=rng)
         self.portals = Portals(directory, clock=clock, rng=rng)
         self.sweep = Sweep(streams, self.commits, self.engagements, self.uploads, erase_blob)
-        self.handlers: dict[type, Callable[[Session, Any], Coroutine[Any, Any, None] | None]] = {
+        self.handlers: dict[type, Handler] = {
             fr.Hello: handshake.hello,
             fr.Authenticate: handshake.authenticate,
             fr.Renew: handshake.renew,
-            fr.Append: appends.append,
-            fr.Ack: appends.acknowledge,
+            fr.Ack: self.appends.acknowledge,
             **Requests(self).handlers(),
         }
         self._sessions: dict[Session, None] = {}

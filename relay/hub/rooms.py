@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.core.engagements import EngagementRecord
-from relay.core.operations import AppendEntry, CreateStream, Outcome, StreamView
+from relay.core.operations import AppendEntries, CreateStream, Outcome, StreamView
 from relay.errors import Ended, NotFound
 from relay.hub.delivery import Subscription
 from relay.hub.settings import CACHED_ROOMS
-from relay.wire.codec import encode_entry, entries_prefix
+from relay.wire.codec import encode_own_run, encode_run, entries_prefix
 from relay.wire.frames import EntryKind
 from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
 from relay.wire.limits import INCARNATION_BYTES
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
     from relay.hub.session import Session
 
 _COMMIT: Final = EntryKind.COMMIT
+
+
+class Fresh(NamedTuple):
+    """Entries of one device that were just stored: `counter` and `seq` are the first one's."""
+
+    device: DeviceId
+    counter: int
+    kind: EntryKind
+    after_commit: int
+    seq: int
+    time_ms: int
+    bodies: Sequence[bytes]
+
+    @property
+    def entries(self) -> int:
+        return len(self.bodies)
+
+    @property
+    def last(self) -> int:
+        return self.seq + len(self.bodies) - 1
 
 
 class Room:
@@ -44,7 +65,7 @@ class Room:
         self.last_commit = view.last_commit
         self.joined: dict[DeviceId, int] = dict(view.joined)
         self.subscriptions: dict[Session, Subscription] = {}
-        self._fresh: list[tuple[AppendEntry, Outcome]] = []
+        self._fresh: list[Fresh] = []
         self.entries_prefix = entries_prefix(record.id)
 
     def update(self, record: EngagementRecord) -> None:
@@ -52,42 +73,37 @@ class Room:
         self.record = record
         self.users = record.users
 
-    def committed(self, append: AppendEntry, outcome: Outcome) -> None:
+    def committed(self, fresh: Fresh, append: AppendEntries) -> None:
         """Follow a fresh append. What came in one transaction goes out together, with `deliver`."""
-        if outcome.seq <= self.head:
+        if fresh.seq <= self.head:
             return  # it was there when the room was loaded
         if append.kind is _COMMIT:
             self.deliver()
-            self._follow_bundle(append, outcome.seq)
-        self._fresh.append((append, outcome))
+            self._follow_bundle(append, fresh.seq)
+        self._fresh.append(fresh)
 
     def deliver(self) -> None:
         """Let fresh entries go to who keeps up; the others read them from the store."""
-        fresh, self._fresh = self._fresh, []
-        if not fresh:
+        all_fresh, self._fresh = self._fresh, []
+        if not all_fresh:
             return
-        first = fresh[0][1].seq
-        self.head = fresh[-1][1].seq
-        senders = {append.device for append, _ in fresh}
-        packed: list[bytes] | None = None
-        for session, subscription in self.subscriptions.items():
-            if subscription.sent != first - 1 or session.congested or not subscription.is_member:
-                continue
-            if packed is None:
-                packed = [_pack_for_others(append, outcome) for append, outcome in fresh]
-            device = subscription.device
-            if device in senders:
-                subscription.push_all(
-                    first,
-                    [
-                        _pack_own(append, outcome) if append.device == device else theirs
-                        for (append, outcome), theirs in zip(fresh, packed, strict=True)
-                    ],
-                )
-            else:
-                subscription.push_all(first, packed)
+        start = all_fresh[0].seq - 1
+        self.head = all_fresh[-1].last
+        keeping_up = [
+            subscription
+            for session, subscription in self.subscriptions.items()
+            if subscription.sent == start and not session.congested and subscription.is_member
+        ]
+        for fresh in all_fresh:
+            theirs: bytes | None = None
+            for subscription in keeping_up:
+                if subscription.device == fresh.device:
+                    subscription.offer(fresh.seq, fresh.entries, _pack_own(fresh))
+                else:
+                    theirs = theirs or _pack_for_others(fresh)
+                    subscription.offer(fresh.seq, fresh.entries, theirs)
 
-    def _follow_bundle(self, append: AppendEntry, seq: int) -> None:
+    def _follow_bundle(self, append: AppendEntries, seq: int) -> None:
         creator = () if self.last_commit else (append.device,)
         for device in append.removes:
             if device not in append.adds:
@@ -103,17 +119,15 @@ class Room:
                 subscription.is_member = False
 
 
-def _pack_for_others(append: AppendEntry, outcome: Outcome) -> bytes:
-    _, _, _, kind, after_commit, body, _, _, _, _, _ = append
-    seq, time_ms, _, _, _ = outcome
-    return encode_entry((seq, kind, after_commit, time_ms, 0, body))
+def _pack_for_others(fresh: Fresh) -> bytes:
+    return encode_run(fresh.seq, fresh.kind, fresh.after_commit, fresh.time_ms, fresh.bodies)
 
 
-def _pack_own(append: AppendEntry, outcome: Outcome) -> bytes:
-    """Without the body, which its device has already."""
-    _, _, counter, kind, after_commit, _, _, _, _, _, _ = append
-    seq, time_ms, _, _, _ = outcome
-    return encode_entry((seq, kind, after_commit, time_ms, counter, None))
+def _pack_own(fresh: Fresh) -> bytes:
+    """Without the bodies, which their device has already."""
+    return encode_own_run(
+        fresh.seq, fresh.kind, fresh.after_commit, fresh.time_ms, fresh.counter, fresh.entries
+    )
 
 
 class Rooms:
@@ -143,12 +157,25 @@ class Rooms:
             room = self._rooms.get(stream) or await self._load(record)
         return room
 
-    def committed(self, append: AppendEntry, outcome: Outcome) -> None:
-        """Follow a fresh append; `deliver` lets it go out."""
+    def committed(self, append: AppendEntries, counter: int, outcome: Outcome) -> None:
+        """Follow the fresh entries of an append from a counter on; `deliver` lets them go out."""
         stream = append.stream
         room = self._rooms.get(stream)
         if room is not None:
-            room.committed(append, outcome)
+            start = counter - append.counter
+            bodies = append.bodies[start : start + outcome.entries]
+            room.committed(
+                Fresh(
+                    append.device,
+                    counter,
+                    append.kind,
+                    append.after_commit,
+                    outcome.seq,
+                    outcome.time_ms,
+                    bodies,
+                ),
+                append,
+            )
             self._to_deliver[room] = None
         elif stream in self._loading:
             self._loading[stream] = True  # the room that is being loaded looks again

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine, Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from relay.core.limits import TokenBucket
 from relay.errors import RelayError, RequestError, StoreError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from relay.hub.hub import Hub
 
 _log: Final = logging.getLogger("relay.hub")
+Handler = Callable[["Session", Any], Coroutine[Any, Any, None] | None]
 
 
 class Session:
@@ -81,13 +83,13 @@ class Session:
         try:
             self.link.check_size(message)
             frames = self.link.received_all(decode_from_device(message))
-            handlers = self.hub.handlers
-            for frame in frames:
-                waiting = handlers[type(frame)](self, frame)
-                if waiting is not None:
-                    await waiting
-                    if self.link.state is State.CLOSED:
-                        return
+            for kind, run in groupby(frames, type):
+                if kind is fr.Append:
+                    await self.hub.appends.append(self, cast("list[fr.Append]", list(run)))
+                else:
+                    await self._work_on(self.hub.handlers[kind], run)
+                if self.link.state is State.CLOSED:
+                    return
         except WireError as error:
             self.end(error.code, error.detail)
             return
@@ -97,6 +99,14 @@ class Session:
             return
         if self.hub.commits.is_full:
             await self.hub.commits.wait_room()
+
+    async def _work_on(self, handler: Handler, frames: Iterable[Any]) -> None:
+        for frame in frames:
+            waiting = handler(self, frame)
+            if waiting is not None:
+                await waiting
+                if self.link.state is State.CLOSED:
+                    return
 
     def lost(self) -> None:
         """The transport is gone."""
@@ -125,19 +135,22 @@ class Session:
         if self.is_ready and not self.congested:
             self._put(frame)
 
-    def appended(self, stream: EngagementId, counter: int, seq: int) -> None:
-        """Tell where an entry is."""
+    def appended(self, stream: EngagementId, counter: int, seq: int, entries: int) -> None:
+        """Tell where entries are: both numbers are the first one's."""
         results = self._appended.get(stream)
         if results is None:
             if self.closed:
                 return
             results = self._appended[stream] = []
             self._mark()
-        results.append((counter, seq))
+        results += zip(range(counter, counter + entries), range(seq, seq + entries), strict=True)
 
-    def refuse(self, stream: EngagementId, counter: int, code: str, last_commit: int = 0) -> None:
-        """Refuse an append."""
-        self.send(fr.Refused(stream, counter, code, last_commit))
+    def refuse(
+        self, stream: EngagementId, counter: int, entries: int, code: str, last_commit: int = 0
+    ) -> None:
+        """Refuse entries, from this counter on."""
+        for number in range(counter, counter + entries):
+            self.send(fr.Refused(stream, number, code, last_commit))
 
     def queue_entries(self, subscription: Subscription) -> None:
         """Note that a subscription has entries to go out."""

@@ -18,8 +18,9 @@ class StreamStore(Protocol):
     """Streams of entries under the rules of `relay.core.streams`. The state of one stream decides about
     it."""
 
-    def commit(self, operations: Sequence[Operation]) -> Awaitable[list[Outcome]]:
-        """Do the operations in order; what to await returns when they are durable, with one outcome each.
+    def commit(self, operations: Sequence[Operation]) -> Awaitable[list[list[Outcome]]]:
+        """Do the operations in order; what to await returns when they are durable, with the outcomes of each:
+        one, or for an append as many as its entries need.
 
         If it raises, nothing was done: the same operations may be tried again. Calls may overlap; a store
         makes one transaction of what has come together. A cancelled call's operations may have been done.

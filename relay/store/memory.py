@@ -9,7 +9,7 @@ from itertools import count as counting
 from relay.core import streams
 from relay.core.operations import (
     AcknowledgeEntries,
-    AppendEntry,
+    AppendEntries,
     CreateStream,
     EndStream,
     ExpireEntries,
@@ -17,6 +17,7 @@ from relay.core.operations import (
     Outcome,
     StoredEntry,
     StreamView,
+    Upkeep,
 )
 from relay.core.streams import StreamState
 from relay.errors import RecordConflict, StoreUnavailable
@@ -33,9 +34,12 @@ class MemoryStreamStore:
         self._entries: dict[EngagementId, dict[int, StoredEntry]] = {}
         self._open = True
 
-    async def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
+    async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         await self.check()
-        return [self._do(operation) for operation in operations]
+        return [
+            self._append(operation) if isinstance(operation, AppendEntries) else [self._do(operation)]
+            for operation in operations
+        ]
 
     async def read(
         self, stream: EngagementId, *, after: int, limit: int, max_bytes: int
@@ -63,14 +67,12 @@ class MemoryStreamStore:
     async def close(self) -> None:
         self._open = False
 
-    def _do(self, operation: Operation) -> Outcome:
+    def _do(self, operation: Upkeep) -> Outcome:
         if isinstance(operation, CreateStream):
             return self._create(operation)
         state = self._states.get(operation.stream)
         if state is None:
             return streams.refused(ErrorCode.NOT_FOUND, 0)
-        if isinstance(operation, AppendEntry):
-            return self._append(state, operation)
         if isinstance(operation, EndStream):
             del self._states[operation.stream], self._entries[operation.stream]
             return Outcome(0, 0, False, None, 0)
@@ -88,21 +90,22 @@ class MemoryStreamStore:
             self._entries[create.stream] = {}
         return Outcome(0, 0, False, None, self._states[create.stream].last_commit)
 
-    def _append(self, state: StreamState, append: AppendEntry) -> Outcome:
-        outcome = streams.decide_append(state, append)
-        if outcome.fresh:
-            streams.apply_append(state, append, outcome)
-            self._entries[append.stream][outcome.seq] = StoredEntry(
-                outcome.seq,
-                append.kind,
-                append.after_commit,
-                outcome.time_ms,
-                append.device,
-                append.counter,
-                append.body,
-            )
-            self._erase(state, append.stream, streams.acknowledged_floor(state))
-        return outcome
+    def _append(self, append: AppendEntries) -> list[Outcome]:
+        stream, device, counter, kind, after_commit, bodies, *_ = append
+        state = self._states.get(stream)
+        if state is None:
+            return [streams.refused(ErrorCode.NOT_FOUND, 0, len(bodies))]
+        outcomes = streams.append(state, append)
+        done = 0
+        for outcome in outcomes:
+            for number in range(done, done + outcome.entries if outcome.fresh else 0):
+                seq = outcome.seq + number - done
+                self._entries[stream][seq] = StoredEntry(
+                    seq, kind, after_commit, outcome.time_ms, device, counter + number, bodies[number]
+                )
+            done += outcome.entries
+        self._erase(state, stream, streams.acknowledged_floor(state))
+        return outcomes
 
     def _expire(self, state: StreamState, expire: ExpireEntries) -> int:
         for sender in state.senders.values():

@@ -152,6 +152,7 @@ _COUNT_ARRAYS_ABOVE_BYTES: Final = 64 * lim.KIB
 _MOST_ARRAYS: Final = 128 * lim.KIB
 
 _APPENDED: Final = fr.FRAME_TYPES[fr.Appended]
+_MESSAGE: Final = fr.EntryKind.MESSAGE
 _packer: Final = msgpack.Packer()
 _new: Final = tuple.__new__  # a named tuple's own constructor takes three times as long
 
@@ -168,6 +169,22 @@ def encode_entry(entry: tuple[int, int, int, int, int, bytes | None]) -> bytes:
     return packed
 
 
+def encode_run(seq: int, kind: int, after_commit: int, time_ms: int, bodies: Sequence[bytes]) -> bytes:
+    """Consecutive entries from `seq` on as bytes, as they go to other devices: the array's items alone."""
+    packed: bytes = _packer.pack(
+        [(number, kind, after_commit, time_ms, 0, body) for number, body in enumerate(bodies, seq)]
+    )
+    return packed[1 if len(bodies) < 16 else 3 :]
+
+
+def encode_own_run(seq: int, kind: int, after_commit: int, time_ms: int, counter: int, entries: int) -> bytes:
+    """`encode_run` for the device whose they are: with its counters, without the bodies it has already."""
+    packed: bytes = _packer.pack(
+        [(seq + number, kind, after_commit, time_ms, counter + number, None) for number in range(entries)]
+    )
+    return packed[1 if entries < 16 else 3 :]
+
+
 def encode_appended(stream: ids.EngagementId, results: list[tuple[int, int]]) -> bytes:
     """An `Appended` frame of pairs of counter and seq."""
     packed: bytes = _packer.pack((_APPENDED, stream, results))
@@ -180,11 +197,10 @@ def entries_prefix(stream: ids.EngagementId) -> bytes:
     return b"\x93" + packed[1:]
 
 
-def encode_entries(prefix: bytes, entries: Sequence[bytes]) -> bytes:
-    """An `Entries` frame of `entries_prefix` and packed entries: 1 to 256 of them."""
-    count = len(entries)
-    header = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-    return b"".join((prefix, header, *entries))
+def encode_entries(prefix: bytes, entries: int, packed: Sequence[bytes]) -> bytes:
+    """An `Entries` frame of `entries_prefix` and so many packed entries, 1 to 256."""
+    header = bytes((0x90 | entries,)) if entries < 16 else b"\xdc" + entries.to_bytes(2, "big")
+    return b"".join((prefix, header, *packed))
 
 
 def encode(frames: Iterable[fr.Frame]) -> bytes:
@@ -259,15 +275,15 @@ def _read_append(values: list[Any]) -> fr.Append | None:
         and ids.is_engagement_id(stream)
         and type(counter) is int
         and 0 < counter <= lim.MAX_UINT
-        and kind == 0
         and type(kind) is int
+        and kind == 0
         and type(after_commit) is int
         and 0 <= after_commit <= lim.MAX_UINT
         and type(body) is bytes
         and len(body) <= lim.MAX_FRAME_BYTES
         and blobs == []
     ):
-        return _new(fr.Append, (stream, counter, fr.EntryKind.MESSAGE, after_commit, body, ()))
+        return _new(fr.Append, (stream, counter, _MESSAGE, after_commit, body, ()))
     return None
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from relay.core.operations import (
     AcknowledgeEntries,
-    AppendEntry,
+    AppendEntries,
     CreateStream,
     EndStream,
     ExpireEntries,
     Outcome,
     StoredEntry,
 )
-from relay.core.streams import entry_digest
 from relay.store import StreamStore
 from relay.wire.errors import ErrorCode
 from relay.wire.frames import EntryKind
@@ -42,11 +41,17 @@ def message(
     stream: EngagementId = STREAM,
     now: int = NOW,
     refusal: ErrorCode | None = None,
-) -> AppendEntry:
-    digest = entry_digest(EntryKind.MESSAGE, after_commit, body)
-    return AppendEntry(
-        stream, device, counter, EntryKind.MESSAGE, after_commit, body, digest, now, refusal=refusal
+) -> AppendEntries:
+    return AppendEntries(
+        stream, device, counter, EntryKind.MESSAGE, after_commit, (body,), now, refusal=refusal
     )
+
+
+def messages(
+    device: DeviceId, counter: int, *bodies: bytes, after_commit: int = 1, now: int = NOW
+) -> AppendEntries:
+    """Messages that come together."""
+    return AppendEntries(STREAM, device, counter, EntryKind.MESSAGE, after_commit, bodies, now)
 
 
 def bundle(
@@ -60,16 +65,14 @@ def bundle(
     stream: EngagementId = STREAM,
     now: int = NOW,
     refusal: ErrorCode | None = None,
-) -> AppendEntry:
-    digest = entry_digest(EntryKind.COMMIT, after_commit, body)
-    return AppendEntry(
+) -> AppendEntries:
+    return AppendEntries(
         stream,
         device,
         counter,
         EntryKind.COMMIT,
         after_commit,
-        body,
-        digest,
+        (body,),
         now,
         tuple(adds),
         tuple(removes),
@@ -90,7 +93,10 @@ def end(stream: EngagementId = STREAM) -> EndStream:
 
 
 async def commit(store: StreamStore, *operations: object) -> list[Outcome]:
-    return await store.commit(operations)  # type: ignore[arg-type]  # the helpers above make only operations
+    """Commit; the outcomes of all operations in one list."""
+    done = await store.commit(operations)  # type: ignore[arg-type]  # the helpers above make only operations
+    assert len(done) == len(operations)
+    return [outcome for outcomes in done for outcome in outcomes]
 
 
 async def group_of_two(store: StreamStore, stream: EngagementId = STREAM) -> None:

@@ -31,6 +31,7 @@ from tests.conformance.support import (
     held,
     held_seqs,
     message,
+    messages,
 )
 
 
@@ -162,6 +163,44 @@ async def test_a_repeated_append_gets_its_first_answer(store: StreamStore) -> No
     (again,) = await commit(store, message(BEN, 1, now=NOW + 99))
     assert again == Outcome(2, NOW + 1, False, None, 1)
     assert await held_seqs(store) == [1, 2, 3]
+
+
+async def test_entries_that_come_together_are_stored_in_their_order(store: StreamStore) -> None:
+    await group_of_two(store)
+    outcomes = await commit(store, messages(BEN, 1, b"a", b"b", b"c", now=NOW + 1), messages(ANNA, 2, b"d"))
+    assert outcomes == [Outcome(2, NOW + 1, True, None, 1, 3), Outcome(5, NOW + 1, True, None, 1)]
+    assert [(e.seq, e.device, e.counter, e.body) for e in await held(store, 1)] == [
+        (2, BEN, 1, b"a"),
+        (3, BEN, 2, b"b"),
+        (4, BEN, 3, b"c"),
+        (5, ANNA, 2, b"d"),
+    ]
+
+
+async def test_entries_that_come_together_are_each_decided(store: StreamStore) -> None:
+    await group_of_two(store)
+    await commit(store, messages(BEN, 1, b"a", b"b"))
+    outcomes = await commit(store, messages(BEN, 1, b"a", b"other", b"c", b"d"), messages(BEN, 6, b"f", b"g"))
+    assert [(o.seq, o.fresh, code(o), o.entries) for o in outcomes] == [
+        (2, False, None, 1),
+        (0, False, ErrorCode.CONFLICT, 1),
+        (4, True, None, 2),
+        (0, False, ErrorCode.COUNTER_GAP, 2),
+    ]
+    assert [(e.seq, e.counter, e.body) for e in await held(store, 1)] == [
+        (2, 1, b"a"),
+        (3, 2, b"b"),
+        (4, 3, b"c"),
+        (5, 4, b"d"),
+    ]
+
+
+async def test_of_entries_that_come_too_late_none_is_stored(store: StreamStore) -> None:
+    await group_of_two(store)
+    outcomes = await commit(store, bundle(ANNA, 2, 1), messages(BEN, 1, b"a", b"b", b"c"))
+    assert [(code(o), o.entries) for o in outcomes[1:]] == [(ErrorCode.STALE, 1), (ErrorCode.COUNTER_GAP, 2)]
+    (outcome,) = await commit(store, messages(BEN, 1, b"a", b"b", b"c", after_commit=2))
+    assert (outcome.seq, outcome.entries) == (3, 3)
 
 
 async def test_a_repeat_within_one_batch_is_seen(store: StreamStore) -> None:

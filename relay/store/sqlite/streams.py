@@ -72,7 +72,7 @@ class SqliteStreamStore:
             raise
         return cls(path, connection, reader, checkpoints)
 
-    def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[Outcome]]:
+    def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[list[Outcome]]]:
         return self._submit(operations, None)
 
     async def view(self, stream: EngagementId) -> StreamView | None:

@@ -18,13 +18,14 @@ from relay.core import streams
 from relay.core.counters import Sender
 from relay.core.operations import (
     AcknowledgeEntries,
-    AppendEntry,
+    AppendEntries,
     CreateStream,
     EndStream,
     ExpireEntries,
     Operation,
     Outcome,
     StreamView,
+    Upkeep,
 )
 from relay.core.streams import StreamState
 from relay.store.sqlite import rows
@@ -71,12 +72,15 @@ class Writer:
         self._to_flush: dict[_Cached, None] = {}
         self._to_save_members: dict[_Cached, None] = {}
 
-    def run(self, operations: Sequence[Operation]) -> list[Outcome]:
+    def run(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         """All operations in one durable transaction; raises `apsw.Error`, and then none was done."""
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._append(op) if type(op) is AppendEntry else self._do(op) for op in operations]
+            outcomes = [
+                self._append(operation) if isinstance(operation, AppendEntries) else [self._do(operation)]
+                for operation in operations
+            ]
             self._write()
             connection.execute("COMMIT")
         except BaseException:
@@ -107,25 +111,29 @@ class Writer:
         while len(self._cache) > CACHED_STREAMS:
             del self._cache[next(iter(self._cache))]
 
-    def _append(self, append: AppendEntry) -> Outcome:
-        stream, device, counter, kind, after_commit, body, _, _, _, _, _ = append
+    def _append(self, append: AppendEntries) -> list[Outcome]:
+        stream, device, counter, kind, after_commit, bodies, *_ = append
         cached = self._cache.get(stream) or self._load(stream)
         if cached is None:
-            return streams.refused(ErrorCode.NOT_FOUND, 0)
+            return [streams.refused(ErrorCode.NOT_FOUND, 0, len(bodies))]
         state = cached.state
-        outcome = streams.decide_append(state, append)
-        seq, time_ms, fresh, _, _ = outcome
-        if not fresh:
-            return outcome
-        streams.apply_append(state, append, outcome)
-        self._inserts.append((cached.base + seq, kind, after_commit, time_ms, device, counter, body))
-        cached.unsaved.add(device)
-        if kind is EntryKind.COMMIT:
+        outcomes = streams.append(state, append)
+        for seq, time_ms, fresh, _, _, count in outcomes:
+            if fresh:
+                position = cached.base + seq
+                self._inserts += [
+                    (position + number, kind, after_commit, time_ms, device, counter + number, body)
+                    for number, body in enumerate(bodies[:count])
+                ]
+                cached.unsaved.add(device)
+            counter += count
+            bodies = bodies[count:]
+        if kind is EntryKind.COMMIT and outcomes[0].fresh:
             state.floor = streams.acknowledged_floor(state)
             self._to_flush[cached] = None
-        return outcome
+        return outcomes
 
-    def _do(self, operation: Operation) -> Outcome:
+    def _do(self, operation: Upkeep) -> Outcome:
         if isinstance(operation, CreateStream):
             return self._create(operation)
         cached = self._load(operation.stream)
@@ -242,7 +250,7 @@ class Writer:
         ):
             digest = streams.entry_digest(EntryKind(kind), after_commit, body)
             seq = position - cached.base
-            state.senders.setdefault(device, Sender()).remember(counter, seq, time_ms, digest)
+            state.senders.setdefault(device, Sender()).remember(counter, seq, time_ms, (digest,))
             cached.unsaved.add(device)
             state.head = seq
             state.last_time_ms = time_ms

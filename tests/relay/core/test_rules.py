@@ -19,10 +19,10 @@ from relay.core.engagements import EngagementRecord
 from relay.core.ice import TURN_SECONDS, turn_server
 from relay.core.keypackages import accept_published, is_low
 from relay.core.limits import Rate, TokenBucket
-from relay.core.operations import AppendEntry, StreamView
+from relay.core.operations import AppendEntries, StreamView
 from relay.core.portals import PortalRecord
 from relay.core.retention import check_retention_hours, expire, expires_before
-from relay.core.streams import MAX_HELD_ENTRIES, Member, StreamState, check_body, decide_append
+from relay.core.streams import MAX_HELD_ENTRIES, Member, StreamState, append, check_body
 from relay.core.uploads import UploadRecord, claim_upload, finish_upload, is_due, new_upload
 from relay.errors import AccessRefused, Ended, InvalidRequest, StoreCorrupt
 from relay.wire import Bundle, EntryKind, ErrorCode, WireError
@@ -71,10 +71,19 @@ def test_only_a_creator_alone_has_no_commit(after_commit: int, bundle: Bundle) -
 
 def test_a_conversation_does_not_fill_the_disk() -> None:
     state = StreamState(b"i" * 16, head=MAX_HELD_ENTRIES, last_commit=1, members={DEVICE: Member(0, 1)})
-    append = AppendEntry(STREAM, DEVICE, 1, EntryKind.MESSAGE, 1, b"", b"d" * 16, NOW)
-    assert decide_append(state, append).code is ErrorCode.RATE_LIMITED
+    entries = AppendEntries(STREAM, DEVICE, 1, EntryKind.MESSAGE, 1, (b"", b"", b""), NOW)
+    refused = [(ErrorCode.RATE_LIMITED, 1), (ErrorCode.COUNTER_GAP, 2)]
+    assert [(outcome.code, outcome.entries) for outcome in append(state, entries)] == refused
     state.floor = 1
-    assert decide_append(state, append).code is None
+    stored = [(None, 1), (ErrorCode.RATE_LIMITED, 1), (ErrorCode.COUNTER_GAP, 1)]
+    assert [(outcome.code, outcome.entries) for outcome in append(state, entries)] == stored
+
+
+def test_a_commit_comes_alone() -> None:
+    state = StreamState(b"i" * 16)
+    with pytest.raises(ValueError, match="alone"):
+        append(state, AppendEntries(STREAM, DEVICE, 1, EntryKind.COMMIT, 0, (b"", b""), NOW))
+    assert state == StreamState(b"i" * 16)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,7 @@ def test_the_first_that_is_held(head: int, last_commit: int, floor: int, first: 
 def test_a_sender_remembers_its_newest_64() -> None:
     sender = Sender()
     for counter in range(1, 101):
-        sender.remember(counter, counter + 1000, NOW + counter, bytes([counter]) * 16)
+        sender.remember(counter, counter + 1000, NOW + counter, [bytes([counter]) * 16])
     assert sender.recall(36, NOW + 100) is None
     for counter in range(37, 101):
         known = sender.recall(counter, NOW + 100)
@@ -100,8 +109,8 @@ def test_a_sender_remembers_its_newest_64() -> None:
 
 def test_a_sender_remembers_for_a_day_and_forgets() -> None:
     sender = Sender()
-    sender.remember(1, 5, NOW, b"a" * 16)
-    sender.remember(2, 6, NOW + HOUR, b"b" * 16)
+    sender.remember(1, 5, NOW, [b"a" * 16])
+    sender.remember(2, 6, NOW + HOUR, [b"b" * 16])
     assert sender.recall(1, NOW + 24 * HOUR - 1) is not None
     assert sender.recall(1, NOW + 24 * HOUR) is None
     assert sender.forget(NOW + 1)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from relay.core import streams
-from relay.core.operations import AppendEntry, Outcome
-from relay.core.streams import StreamState, entry_digest
+from relay.core.operations import AppendEntries, Outcome
+from relay.core.streams import StreamState
 from relay.wire.errors import ErrorCode
 from relay.wire.frames import EntryKind
 from relay.wire.ids import DeviceId, EngagementId
@@ -30,7 +30,7 @@ refusals = st.sampled_from([None, None, None, ErrorCode.NOT_ON_ROSTER, ErrorCode
 class Model:
     """All that ever happened, asked again for every answer."""
 
-    log: list[tuple[AppendEntry, int]] = field(default_factory=list)
+    log: list[tuple[AppendEntries, int]] = field(default_factory=list)
     members: set[DeviceId] = field(default_factory=set)
     cursors: dict[DeviceId, int] = field(default_factory=dict)
     erased: int = 0
@@ -40,10 +40,10 @@ class Model:
         commits = [n for n, (a, _) in enumerate(self.log, 1) if a.kind is EntryKind.COMMIT]
         return commits[-1] if commits else 0
 
-    def of(self, device: DeviceId) -> list[tuple[int, AppendEntry, int]]:
+    def of(self, device: DeviceId) -> list[tuple[int, AppendEntries, int]]:
         return [(n, a, t) for n, (a, t) in enumerate(self.log, 1) if a.device == device]
 
-    def answer(self, append: AppendEntry) -> tuple[ErrorCode | None, int]:
+    def answer(self, append: AppendEntries) -> tuple[ErrorCode | None, int]:
         creates = append.kind is EntryKind.COMMIT and append.after_commit == 0
         if append.device not in self.members and not creates:
             return ErrorCode.NOT_MEMBER, 0
@@ -57,18 +57,18 @@ class Model:
         return append.refusal, 0 if append.refusal else len(self.log) + 1
 
     def answer_again(
-        self, append: AppendEntry, mine: list[tuple[int, AppendEntry, int]]
+        self, append: AppendEntries, mine: list[tuple[int, AppendEntries, int]]
     ) -> tuple[ErrorCode | None, int]:
         seq, first, time_ms = mine[append.counter - 1]
         is_old = time_ms + COUNTER_WINDOW_SECONDS * 1000 <= append.now_ms
         if is_old or append.counter <= len(mine) - COUNTER_WINDOW:
             return ErrorCode.DUPLICATE, 0
-        same = (first.kind, first.after_commit, first.body)
-        if same != (append.kind, append.after_commit, append.body):
+        same = (first.kind, first.after_commit, first.bodies)
+        if same != (append.kind, append.after_commit, append.bodies):
             return ErrorCode.CONFLICT, 0
         return None, seq
 
-    def store(self, append: AppendEntry) -> None:
+    def store(self, append: AppendEntries) -> None:
         creates = self.last_commit == 0
         seq = len(self.log) + 1
         time_ms = max([append.now_ms, *[t for _, t in self.log[-1:]]])
@@ -82,6 +82,15 @@ class Model:
         self.cursors = {d: c for d, c in self.cursors.items() if d in self.members}
 
 
+def expanded(outcomes: list[Outcome]) -> list[tuple[ErrorCode | None, int, bool]]:
+    """The outcomes entry by entry."""
+    return [
+        (outcome.code, outcome.seq + number if outcome.code is None else 0, outcome.fresh)
+        for outcome in outcomes
+        for number in range(outcome.entries)
+    ]
+
+
 class StreamRules(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -89,18 +98,22 @@ class StreamRules(RuleBasedStateMachine):
         self.model = Model()
         self.now = NOW
 
-    def append(self, append: AppendEntry) -> Outcome:
-        code, seq = self.model.answer(append)
-        is_new = code is None and seq == len(self.model.log) + 1
-        before = self.state.view()
-        outcome = streams.decide_append(self.state, append)
-        assert self.state.view() == before  # a decision changes nothing
-        assert (outcome.code, outcome.seq, outcome.fresh) == (code, seq, is_new)
-        if is_new:
-            self.model.store(append)
-            streams.apply_append(self.state, append, outcome)
-        assert outcome.last_commit == self.model.last_commit
-        return outcome
+    def append(self, append: AppendEntries) -> None:
+        """What becomes of entries that come together is what becomes of them one by one."""
+        expected = []
+        for number, body in enumerate(append.bodies):
+            alone = append._replace(counter=append.counter + number, bodies=(body,))
+            code, seq = self.model.answer(alone)
+            is_new = code is None and seq == len(self.model.log) + 1
+            if is_new:
+                self.model.store(alone)
+            expected.append((code, seq, is_new))
+        before, head = self.state.view(), self.state.head
+        outcomes = streams.append(self.state, append)
+        assert expanded(outcomes) == expected
+        assert outcomes[-1].last_commit == self.model.last_commit
+        if self.state.head == head:
+            assert self.state.view() == before  # a refusal changes nothing
 
     def make(
         self,
@@ -112,10 +125,9 @@ class StreamRules(RuleBasedStateMachine):
         adds: tuple[DeviceId, ...] = (),
         removes: tuple[DeviceId, ...] = (),
         refusal: ErrorCode | None = None,
-    ) -> AppendEntry:
-        digest = entry_digest(kind, after_commit, body)
-        return AppendEntry(
-            STREAM, device, counter, kind, after_commit, body, digest, self.now, adds, removes, refusal
+    ) -> AppendEntries:
+        return AppendEntries(
+            STREAM, device, counter, kind, after_commit, (body,), self.now, adds, removes, refusal
         )
 
     @rule(device=devices, body=bodies, off=st.sampled_from([0, 0, 0, -1, 1]), refusal=refusals)
@@ -141,6 +153,21 @@ class StreamRules(RuleBasedStateMachine):
         for _ in range(count):
             counter = len(self.model.of(device)) + 1
             self.append(self.make(EntryKind.MESSAGE, device, counter, self.model.last_commit, b"one"))
+
+    @rule(
+        device=devices,
+        off=st.sampled_from([0, 0, 0, -70, -9, -1, 1]),
+        run=st.lists(bodies, min_size=1, max_size=90),
+        stale=st.sampled_from([0, 0, 0, -1, 1]),
+        refusal=refusals,
+    )
+    def run(
+        self, device: DeviceId, off: int, run: list[bytes], stale: int, refusal: ErrorCode | None
+    ) -> None:
+        counter = max(1, len(self.model.of(device)) + 1 + off)
+        after_commit = max(0, self.model.last_commit + stale)
+        first = self.make(EntryKind.MESSAGE, device, counter, after_commit, b"", refusal=refusal)
+        self.append(first._replace(bodies=run))
 
     @rule(device=devices, back=st.integers(-3, 70), data=st.data(), same=st.booleans())
     def again(self, device: DeviceId, back: int, data: st.DataObject, same: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.operations import AcknowledgeEntries, AppendEntry, Operation, Outcome
+from relay.core.operations import AcknowledgeEntries, AppendEntries, Operation, Outcome
 from relay.errors import StoreFull, StoreUnavailable
 from relay.hub.commits import CommitQueue
 from relay.hub.settings import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_QUEUED_OPERATIONS
@@ -28,14 +28,14 @@ class HeldStore(MemoryStreamStore):
         self.failures: list[Exception] = []
         self.started = asyncio.Condition()
 
-    async def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
+    async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         self.batches.append(list(operations))
         async with self.started:
             self.started.notify_all()
         await self.go.wait()
         if self.failures:
             raise self.failures.pop(0)
-        return [Outcome(1, 1, True, None, 0) for _ in operations]
+        return [[Outcome(1, 1, True, None, 0)] for _ in operations]
 
 
 class Queue:
@@ -72,7 +72,7 @@ async def held() -> AsyncIterator[Queue]:
 
 
 def counters(batch: Sequence[Operation]) -> list[int]:
-    return [operation.counter for operation in batch if isinstance(operation, AppendEntry)]
+    return [operation.counter for operation in batch if isinstance(operation, AppendEntries)]
 
 
 async def test_what_comes_while_a_transaction_runs_goes_into_the_next(held: Queue) -> None:
@@ -102,7 +102,10 @@ async def test_a_transaction_has_its_most_of_bytes(held: Queue) -> None:
     held.append(*range(1, 40), size=1024 * 1024)
     held.store.go.set()
     await held.queue.settle()
-    sizes = [sum(len(op.body) for op in batch if isinstance(op, AppendEntry)) for batch in held.store.batches]
+    sizes = [
+        sum(len(op.bodies[0]) for op in batch if isinstance(op, AppendEntries))
+        for batch in held.store.batches
+    ]
     assert max(sizes) <= MAX_BATCH_BYTES
     assert held.told == list(range(1, 40))
 

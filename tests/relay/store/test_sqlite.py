@@ -364,7 +364,7 @@ async def test_a_cancelled_call_harms_nobody(store: SqliteStreamStore) -> None:
     first = asyncio.ensure_future(store.commit([message(BEN, 1)]))
     second = asyncio.ensure_future(store.commit([message(BEN, 2)]))
     first.cancel()
-    assert (await second)[0].seq == 3
+    assert (await second)[0][0].seq == 3
 
 
 async def test_closing_finishes_what_was_accepted(tmp_path: Path) -> None:

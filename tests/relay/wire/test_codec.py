@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from relay.wire import ErrorCode, WireError, decode_from_device, decode_from_relay, encode, encode_frame
 from relay.wire import frames as fr
-from relay.wire.codec import encode_appended, encode_entries, encode_entry, entries_prefix
+from relay.wire.codec import (
+    encode_appended,
+    encode_entries,
+    encode_entry,
+    encode_own_run,
+    encode_run,
+    entries_prefix,
+)
 from relay.wire.frames import EntryKind
 from relay.wire.ids import BlobId, EngagementId
 from relay.wire.limits import MAX_FRAME_BYTES, MAX_FRAMES_PER_MESSAGE, MAX_MESSAGE_BYTES
@@ -134,14 +141,26 @@ def test_fields_of_any_kind_are_a_frame_or_refused(frame_type: int, values: list
 
 @given(streams, st.lists(entries, min_size=1, max_size=40))
 def test_entries_packed_apart_are_a_frame(stream: EngagementId, some: list[fr.Entry]) -> None:
-    frame = encode_entries(entries_prefix(stream), [encode_entry(entry) for entry in some])
+    frame = encode_entries(entries_prefix(stream), len(some), [encode_entry(entry) for entry in some])
     assert frame == encode_frame(fr.Entries(stream, tuple(some)))
     assert decode_from_relay(frame) == [fr.Entries(stream, tuple(some))]
 
 
+@given(streams, st.integers(1, 2**40), st.lists(st.binary(max_size=9), min_size=1, max_size=40))
+def test_a_run_of_entries_is_packed_as_they_are(stream: EngagementId, seq: int, bodies: list[bytes]) -> None:
+    prefix, count = entries_prefix(stream), len(bodies)
+    theirs = [fr.Entry(seq + n, EntryKind.MESSAGE, 7, 8, 0, body) for n, body in enumerate(bodies)]
+    own = [fr.Entry(seq + n, EntryKind.MESSAGE, 7, 8, 9 + n, None) for n in range(count)]
+    for packed_run, run in (
+        (encode_run(seq, 0, 7, 8, bodies), theirs),
+        (encode_own_run(seq, 0, 7, 8, 9, count), own),
+    ):
+        assert encode_entries(prefix, count, [packed_run]) == encode_frame(fr.Entries(stream, tuple(run)))
+
+
 def test_a_full_entries_frame_is_one() -> None:
     entry = fr.Entry(1, EntryKind.MESSAGE, 0, 0, 0, b"")
-    frame = encode_entries(entries_prefix(STREAM), [encode_entry(entry)] * 256)
+    frame = encode_entries(entries_prefix(STREAM), 256, [encode_entry(entry)] * 256)
     assert decode_from_relay(frame) == [fr.Entries(STREAM, (entry,) * 256)]
 
 
