@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -59,16 +60,23 @@ def _pair(*values: object) -> tuple[object, ...]:
 _PAIRS: Final = f.many(f.record(_pair, parse_device_id, f.uint), most=MAX_DEVICES_PER_USER)
 
 
-def note_device(devices: UserDevices, device: DeviceId, now: int) -> tuple[UserDevices, tuple[DeviceId, ...]]:
+def note_device(
+    devices: UserDevices, device: DeviceId, now: int, listed: Collection[DeviceId] | None = None
+) -> tuple[UserDevices, tuple[DeviceId, ...]]:
     """The user's devices with this one seen today, and those that had to make room.
 
-    Raises `AccessRefused` (`device_limit`) if the user has 8 others, none of them forgotten.
+    `listed` are the devices of the user's signed list, if the relay holds one: attempts to link that came to
+    nothing make room for the next. Raises `AccessRefused` (`device_limit`) if the user has 8 others, none of
+    them forgotten or unlisted.
     """
     today = now // _DAY
     seen = {**devices.seen, device: today}
     if len(seen) <= MAX_DEVICES_PER_USER:
         return replace(devices, seen=seen), ()
     forgotten = tuple(d for d, day in seen.items() if today - day > FORGOTTEN_AFTER_DAYS)
+    if not forgotten and listed is not None:
+        strangers = [d for d in seen if d not in listed and d != device]
+        forgotten = tuple(sorted(strangers, key=lambda d: seen[d])[:1])
     if not forgotten:
         raise AccessRefused(ErrorCode.DEVICE_LIMIT)
     return replace(devices, seen={d: day for d, day in seen.items() if d not in forgotten}), forgotten

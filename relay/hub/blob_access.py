@@ -60,6 +60,8 @@ class BlobAccess:
         binding = await self._devices.binding(grant.device)
         if binding is None or binding.portal != grant.portal:
             raise AccessRefused(ErrorCode.TOKEN_INVALID)
+        if await self._devices.is_revoked(binding.portal, binding.user, grant.device):
+            raise AccessRefused(ErrorCode.TOKEN_INVALID)
         record = await self._engagements.load_for_user(grant.engagement, grant.portal, binding.user)
         if record.ended:
             raise NotFound("the engagement has ended")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from relay.core.devices import DeviceBinding, UserDevices, note_device
+from relay.core.manifests import HeldManifest, read_manifest
 from relay.errors import AccessRefused, RecordConflict, StoreUnavailable
 from relay.hub import spaces
 from relay.hub.cache import Cache
 from relay.store.interface import ABSENT, Directory
 from relay.wire.errors import ErrorCode
 from relay.wire.ids import DeviceId, PortalId, UserId
+from relay.wire.limits import MAX_DEVICES_PER_USER
 
 _CACHED: Final = 16_384
 _ATTEMPTS: Final = 16  # more devices than a user may have cannot be in each other's way longer
+
+_Held = tuple[HeldManifest | None, int]
 
 
 class Devices:
@@ -24,6 +28,7 @@ class Devices:
         self._directory = directory
         self._bindings: Cache[DeviceId, DeviceBinding] = Cache(_CACHED)
         self._users: Cache[tuple[PortalId, UserId], UserDevices] = Cache(_CACHED)
+        self._manifests: Cache[tuple[PortalId, UserId], _Held] = Cache(_CACHED)
 
     async def binding(self, device: DeviceId) -> DeviceBinding | None:
         """Whose a device is; None if nobody has proved it."""
@@ -48,13 +53,15 @@ class Devices:
     async def admit(self, portal: PortalId, user: UserId, device: DeviceId, *, now: int) -> bool:
         """Note that a device of this user is here; whether it is new.
 
-        Raises `AccessRefused`: `device_foreign` if another user proved it first, `device_limit` if there
-        are 8.
+        Raises `AccessRefused`: `device_foreign` if another user proved it first, `device_revoked` if the
+        user took it off their list, `device_limit` if there are 8.
         """
         mine = DeviceBinding(portal, user)
         bound = await self.binding(device)
         if bound is not None and bound != mine:
             raise AccessRefused(ErrorCode.DEVICE_FOREIGN)
+        if await self.is_revoked(portal, user, device):
+            raise AccessRefused(ErrorCode.DEVICE_REVOKED)
         is_new = await self._note(portal, user, device, now)
         if bound is None:
             await self._bind(device, mine)
@@ -76,7 +83,7 @@ class Devices:
         for _ in range(_ATTEMPTS):
             record = await self._directory.get(spaces.USERS, key)
             before = UserDevices.parse(record.value) if record else UserDevices()
-            after, forgotten = note_device(before, device, now)
+            after, forgotten = note_device(before, device, now, await self._listed(portal, user, before))
             if after == before:
                 return False
             try:
@@ -89,6 +96,67 @@ class Devices:
                 await self._forget(old)
             return device not in before.seen
         raise StoreUnavailable("too many devices of one user at once")
+
+    # The signed list
+
+    async def manifest(
+        self, portal: PortalId, user: UserId, *, cached: bool = True
+    ) -> tuple[HeldManifest | None, int]:
+        """The list that is held for a user, and the version of its record."""
+
+        async def load() -> _Held | None:
+            record = await self._directory.get(spaces.MANIFESTS, spaces.user_key(portal, user))
+            # That there is none is worth remembering too: every connection asks.
+            return (HeldManifest.parse(record.value), record.version) if record else (None, 0)
+
+        if not cached:
+            self._manifests.drop((portal, user))
+        return await self._manifests.read((portal, user), load) or (None, 0)
+
+    async def keep_manifest(self, portal: PortalId, user: UserId, held: HeldManifest, expect: int) -> bool:
+        """Store the list if its record is still this version; whether it was."""
+        key = spaces.user_key(portal, user)
+        try:
+            await self._directory.put(spaces.MANIFESTS, key, held.serialize(), expect=expect)
+        except RecordConflict:
+            return False
+        finally:
+            self._manifests.drop((portal, user))
+        return True
+
+    async def is_revoked(self, portal: PortalId, user: UserId, device: DeviceId) -> bool:
+        """Whether the user has taken this device off their list."""
+        held, _ = await self.manifest(portal, user)
+        return held is not None and device in held.revoked
+
+    async def release(self, portal: PortalId, user: UserId, revoked: Collection[DeviceId]) -> bool:
+        """Take these devices from the user's, with their key packages; whether any was there."""
+        key = spaces.user_key(portal, user)
+        for _ in range(_ATTEMPTS):
+            record = await self._directory.get(spaces.USERS, key)
+            before = UserDevices.parse(record.value) if record else UserDevices()
+            seen = {device: day for device, day in before.seen.items() if device not in revoked}
+            if record is None or len(seen) == len(before.seen):
+                return False
+            after = UserDevices(seen)
+            try:
+                await self._directory.put(spaces.USERS, key, after.serialize(), expect=record.version)
+            except RecordConflict:
+                continue
+            self._users.put((portal, user), after)
+            for device in before.seen.keys() - seen.keys():
+                await self._forget(device)
+            return True
+        raise StoreUnavailable("too many devices of one user at once")
+
+    async def _listed(
+        self, portal: PortalId, user: UserId, before: UserDevices
+    ) -> Collection[DeviceId] | None:
+        """The devices of the list, which are asked for only when there may be no room."""
+        if len(before.seen) < MAX_DEVICES_PER_USER:
+            return None
+        held, _ = await self.manifest(portal, user)
+        return None if held is None else read_manifest(held.manifest).devices
 
     async def _forget(self, device: DeviceId) -> None:
         """The binding stays: a device never becomes another user's."""

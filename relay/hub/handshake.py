@@ -57,6 +57,8 @@ class Handshake:
         device = device_id(frame.device_key)
         is_new = await hub.devices.admit(token.portal, token.user, device, now=int(hub.clock()))
         left = await hub.key_packages.left(device)
+        if await hub.devices.is_revoked(token.portal, token.user, device):
+            raise AccessRefused(ErrorCode.DEVICE_REVOKED)  # a moment ago: nothing comes between this and enter
         if session.closed:
             return
         session.portal, session.user, session.device = token.portal, token.user, device

@@ -79,6 +79,10 @@ class KeyPackages:
         after = await self.stock(device)
         return after.single_use, after.any and not before.any
 
+    def forgotten(self, device: DeviceId) -> None:
+        """What there was for a device has been deleted with it."""
+        self._stocks.drop(device)
+
     async def claim(self, device: DeviceId) -> tuple[ClaimedKeyPackage, bool]:
         """One key package of a device, and whether it was the last that there is."""
         key = spaces.device_key(device)

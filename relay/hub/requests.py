@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from relay.errors import InvalidRequest, NotFound, RateLimited, RequestError, StoreError
 from relay.hub.delivery import Subscription
+from relay.hub.manifests import Manifests
+from relay.hub.rendezvous import Rendezvous
 from relay.hub.session import Session
 from relay.wire import frames as fr
 from relay.wire.codec import encode_frame
@@ -25,6 +27,8 @@ class Requests:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._manifests = Manifests(hub)
+        self._rendezvous = Rendezvous(hub)
 
     def handlers(self) -> dict[type, _Handler]:
         """What answers which frame, its rate limited and its failures told."""
@@ -35,6 +39,8 @@ class Requests:
             fr.ListEngagements: self._limited(self.list_engagements),
             fr.RequestBlobAccess: self._limited(self.blob_access),
             fr.RequestIceServers: self._limited(self.ice_servers),
+            fr.PutManifest: self._limited(self._manifests.put),
+            fr.Rendezvous: self._limited(self._rendezvous.say),
             fr.Ephemeral: self.ephemeral,
             fr.Unknown: self.unknown,
         }

@@ -11,6 +11,7 @@ ENGAGEMENTS: Final = "engagements"  # engagement -> EngagementRecord
 ROSTERS: Final = "rosters"  # portal/user/engagement -> nothing: which engagements a user is in
 BINDINGS: Final = "bindings"  # device -> DeviceBinding
 USERS: Final = "users"  # portal/user -> UserDevices
+MANIFESTS: Final = "manifests"  # portal/user -> HeldManifest: the newest signed device list
 KEY_PACKAGES: Final = "keypackages"  # device/time and number -> one key package for single use
 LAST_RESORT: Final = "lastresort"  # device -> its key package of last resort
 UPLOADS: Final = "uploads"  # engagement/blob -> UploadRecord

@@ -17,6 +17,7 @@ class ErrorCode(StrEnum):
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - a code, no secret
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a code, no secret
     SIGNATURE_INVALID = "signature_invalid"
+    DEVICE_REVOKED = "device_revoked"
     DEVICE_LIMIT = "device_limit"
     DEVICE_FOREIGN = "device_foreign"
     HANDSHAKE_TIMEOUT = "handshake_timeout"
@@ -60,6 +61,7 @@ _ENDING: Final = frozenset(
         ErrorCode.TOKEN_INVALID,
         ErrorCode.TOKEN_EXPIRED,
         ErrorCode.SIGNATURE_INVALID,
+        ErrorCode.DEVICE_REVOKED,
         ErrorCode.DEVICE_LIMIT,
         ErrorCode.DEVICE_FOREIGN,
         ErrorCode.HANDSHAKE_TIMEOUT,

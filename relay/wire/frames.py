@@ -147,6 +147,21 @@ class RequestIceServers(NamedTuple):
     stream: EngagementId
 
 
+class Rendezvous(NamedTuple):
+    """Meet another device of the same user at a channel; an empty body only says that one is there."""
+
+    request: int
+    channel: bytes
+    body: bytes
+
+
+class PutManifest(NamedTuple):
+    """Put the user's newest manifest, or with None only ask for it."""
+
+    request: int
+    manifest: bytes | None
+
+
 # Relay to device
 
 
@@ -252,6 +267,25 @@ class KeyPackagesLow(NamedTuple):
     left: int
 
 
+class Met(NamedTuple):
+    """Whether the other device was there and was sent the body."""
+
+    request: int
+    present: bool
+
+
+class RendezvousFrom(NamedTuple):
+    channel: bytes
+    body: bytes
+
+
+class HeldManifest(NamedTuple):
+    """The user's manifest that the relay holds now: the one that was put, or one that stands against it."""
+
+    request: int
+    manifest: bytes | None
+
+
 class Unknown(NamedTuple):
     """A well-formed frame of a type that this version lacks: skipped, and answered `unknown_frame`."""
 
@@ -271,6 +305,8 @@ DeviceFrame = (
     | ListEngagements
     | RequestBlobAccess
     | RequestIceServers
+    | Rendezvous
+    | PutManifest
 )
 RelayFrame = (
     Challenge
@@ -290,6 +326,9 @@ RelayFrame = (
     | BlobAccess
     | IceServers
     | KeyPackagesLow
+    | Met
+    | RendezvousFrom
+    | HeldManifest
 )
 Frame = DeviceFrame | RelayFrame
 
@@ -306,6 +345,8 @@ DEVICE_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     ListEngagements: 32,
     RequestBlobAccess: 33,
     RequestIceServers: 34,
+    Rendezvous: 40,
+    PutManifest: 41,
 }
 RELAY_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     Challenge: 64,
@@ -325,5 +366,8 @@ RELAY_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     BlobAccess: 84,
     IceServers: 85,
     KeyPackagesLow: 86,
+    Met: 90,
+    RendezvousFrom: 91,
+    HeldManifest: 92,
 }
 FRAME_TYPES: Final[dict[type[Frame], int]] = {**DEVICE_FRAME_TYPES, **RELAY_FRAME_TYPES}

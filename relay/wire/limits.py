@@ -50,6 +50,13 @@ MAX_KEY_PACKAGES: Final = 100  # single-use ones that a device may have at the r
 KEY_PACKAGES_LOW: Final = 10  # at or below this the owner is told to publish more
 MAX_CLAIMED_DEVICES: Final = 32
 
+CHANNEL_BYTES: Final = 16
+MAX_RENDEZVOUS_BODY_BYTES: Final = 64 * KIB  # what one linking device tells another at once
+MAX_RENDEZVOUS_DEVICES: Final = 2
+MAX_RENDEZVOUS_CHANNELS_PER_USER: Final = 4  # nobody links more devices at one time
+RENDEZVOUS_SECONDS: Final = 15 * 60  # a channel at which nothing was said for so long is forgotten
+MAX_MANIFEST_BYTES: Final = 2 * KIB
+
 WINDOW_ENTRIES: Final = 256  # larger delivery windows gain nothing
 WINDOW_BYTES: Final = MIB
 COUNTER_WINDOW: Final = 64  # counters whose answers the relay remembers, a device and stream

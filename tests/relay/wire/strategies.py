@@ -57,6 +57,8 @@ DEVICE_FRAMES: dict[type, st.SearchStrategy[Any]] = {
     fr.ListEngagements: st.builds(fr.ListEngagements, positives),
     fr.RequestBlobAccess: st.builds(fr.RequestBlobAccess, positives, streams),
     fr.RequestIceServers: st.builds(fr.RequestIceServers, positives, streams),
+    fr.Rendezvous: st.builds(fr.Rendezvous, positives, b16, bodies),
+    fr.PutManifest: st.builds(fr.PutManifest, positives, st.none() | bodies),
 }
 RELAY_FRAMES: dict[type, st.SearchStrategy[Any]] = {
     fr.Challenge: st.builds(fr.Challenge, uints, b32),
@@ -80,6 +82,9 @@ RELAY_FRAMES: dict[type, st.SearchStrategy[Any]] = {
     fr.BlobAccess: st.builds(fr.BlobAccess, positives, texts, uints),
     fr.IceServers: st.builds(fr.IceServers, positives, tuples_of(ice_servers), uints),
     fr.KeyPackagesLow: st.builds(fr.KeyPackagesLow, uints),
+    fr.Met: st.builds(fr.Met, positives, st.booleans()),
+    fr.RendezvousFrom: st.builds(fr.RendezvousFrom, b16, bodies),
+    fr.HeldManifest: st.builds(fr.HeldManifest, positives, st.none() | bodies),
 }
 device_frames = st.one_of(*DEVICE_FRAMES.values())
 relay_frames = st.one_of(*RELAY_FRAMES.values())

@@ -108,6 +108,7 @@ def test_codes_know_what_becomes_of_the_connection() -> None:
         "signature_invalid",
         "device_limit",
         "device_foreign",
+        "device_revoked",
         "handshake_timeout",
         "idle_timeout",
         "slow_reader",
