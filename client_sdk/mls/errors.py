@@ -5,7 +5,7 @@ MLSError
 ├── ValidationError      well-formed, but against a rule of RFC 9420 (``rule`` names it)
 ├── CryptoError          a signature, tag or ciphertext that does not verify
 ├── WrongGroup, WrongEpoch, SecretReuse, UnknownProposal, MissingPsk, UnknownKeyPackage
-├── OwnMessage           a message this very member sent
+├── OwnMessage           a message that names this very member as its sender
 │   └── OwnCommit
 ├── StateError           the state does not allow the operation now
 └── UsageError           the caller's arguments are wrong (a local fault, never a peer's)
@@ -87,13 +87,16 @@ class UnknownKeyPackage(MLSError):
 
 
 class OwnMessage(MLSError):
-    """The message was sent by this member, who cannot and need not decrypt it."""
+    """The message names this member as its sender, who cannot decrypt it: its key was used up in sending.
+
+    A PrivateMessage that says so is not authenticated. Compare its bytes with those that were sent.
+    """
 
     code = "own_message"
 
 
 class OwnCommit(OwnMessage):
-    """The commit was sent by this member: take ``CommitOutput.state`` instead."""
+    """A commit that names this member: if it is the one that was sent, `CommitOutput.state` follows."""
 
     code = "own_commit"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from .codec import Reader, parse_all
@@ -90,12 +90,16 @@ def create_external_commit(
     max_lifetime: int = MAX_LEAF_LIFETIME,
     psk_ids: Sequence[PreSharedKeyID] = (),
     psks: PskStore | None = None,
+    known_groups: Collection[bytes] = (),
 ) -> CommitOutput:
     """Join by external commit, replacing the old own leaf ``remove``; the commit is a PublicMessage.
 
-    ``psk_ids`` are mixed in, their keys taken from ``psks``.
+    ``psk_ids`` are mixed in, their keys taken from ``psks``. ``known_groups`` are ids of groups one is in:
+    who comes new (without ``remove``) may come to none of these (section 12.4.3).
     """
     info = parse_group_info_message(group_info)
+    if remove is None and info.group_context.group_id in known_groups:
+        raise ValidationError("GROUPINFO-GROUP-KNOWN", "the GroupInfo is of a group one is in already")
     suite, context = cipher_suite(info.group_context.cipher_suite), info.group_context
     tree = verify_group_info(
         info, suite=suite, auth=auth, ratchet_tree=ratchet_tree, max_lifetime=max_lifetime

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .codec import Reader, opaque, parse_all, u8, u16, u32, u64
-from .errors import DecodeError, ValidationError
+from .codec import MAX_INPUT_BYTES, Reader, opaque, parse_all, u8, u16, u32, u64
+from .errors import DecodeError, UsageError, ValidationError
 from .key_package import KeyPackage, parse_key_package
 from .leaf_node import MLS_VERSION
 from .proposals import Commit, Proposal, parse_commit, parse_proposal
@@ -258,8 +258,11 @@ class MLSMessage:
         return _FORMATS[type(self.body)]
 
     def serialize(self) -> bytes:
-        """Encode the MLSMessage."""
-        return u16(MLS_VERSION) + u16(self.wire_format) + self.body.serialize()
+        """Encode the MLSMessage; `UsageError` if it is larger than any receiver takes."""
+        encoded = u16(MLS_VERSION) + u16(self.wire_format) + self.body.serialize()
+        if len(encoded) > MAX_INPUT_BYTES:
+            raise UsageError(None, "the message is larger than any receiver takes")
+        return encoded
 
     @staticmethod
     def parse(data: bytes) -> MLSMessage:

@@ -174,6 +174,10 @@ def generate_key_package(
     last_resort: bool = False,
 ) -> KeyPackageBundle:
     """A fresh, signed key package with its private keys (section 10)."""
+    marks = (Extension(LAST_RESORT, b""),) if last_resort else ()
+    shown, own_extensions = tuple(leaf_extensions), (*extensions, *marks)
+    check_unique(own_extensions)
+    types = [extension.type for extension in (*shown, *own_extensions)]
     init, encryption = suite.kem.generate_key_pair(rng), suite.kem.generate_key_pair(rng)
     leaf = own_leaf(
         suite,
@@ -181,12 +185,9 @@ def generate_key_package(
         credential,
         encryption_key=encryption.public,
         lifetime=lifetime,
-        capabilities=capabilities,
-        leaf_extensions=leaf_extensions,
+        capabilities=capabilities or default_capabilities(types),
+        leaf_extensions=shown,
     )
-    marks = (Extension(LAST_RESORT, b""),) if last_resort else ()
-    own_extensions = (*extensions, *marks)
-    check_unique(own_extensions)
     unsigned = KeyPackage(MLS_VERSION, suite.id, init.public, leaf, own_extensions, b"")
     package = replace(unsigned, signature=signer.sign(suite, _LABEL, unsigned.tbs))
     return KeyPackageBundle(package, init.private, encryption.private, package.ref(suite))

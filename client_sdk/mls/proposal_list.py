@@ -26,8 +26,11 @@ from .proposals import (
     Update,
 )
 from .psk import PreSharedKeyID, ResumptionPsk, ResumptionUsage, check_psk_ids
-from .ratchet_tree import RatchetTree
+from .ratchet_tree import MAX_LEAVES, RatchetTree
 from .validation import check_external_senders, check_leaf
+
+MAX_PROPOSALS = 4 * MAX_LEAVES
+"""Proposals in one commit: room for every member to leave and as many to come; bounds what one can cost."""
 
 _EXTERNAL_MAY_SEND = (Add, ReceivedAdd, Remove, PreSharedKey, ReInit, GroupContextExtensions)
 _EXTERNAL_COMMIT_MAY_HOLD = (ExternalInit, Remove, PreSharedKey)
@@ -82,6 +85,8 @@ def resolve_proposals(
     pending: Sequence[PendingProposal], listed: Sequence[Proposal | ProposalRef], committer: Sender
 ) -> tuple[ResolvedProposal, ...]:
     """Replace a commit's references by the proposals of this epoch they mean."""
+    if len(listed) > MAX_PROPOSALS:
+        raise ValidationError("LIST-LIMIT", "a commit holds more proposals than any group has use for")
     refs = [item.ref for item in listed if isinstance(item, ProposalRef)]
     if len(set(refs)) != len(refs):
         raise ValidationError("COMMIT-REFERENCE-TWICE", "a commit refers to the same proposal twice")

@@ -10,6 +10,9 @@ from .codec import Reader, opaque, u8, u16, u64
 from .errors import DecodeError, MissingPsk, ValidationError
 from .suites import CipherSuite
 
+MAX_PSKS = 256
+"""PSKs in one commit or Welcome: more than anyone mixes in, and well within the uint16 that counts them."""
+
 _EXTERNAL = 1
 _RESUMPTION = 2
 
@@ -84,7 +87,9 @@ def _parse_usage(reader: Reader) -> ResumptionUsage:
 
 
 def check_psk_ids(suite: CipherSuite, ids: Sequence[PreSharedKeyID]) -> None:
-    """Refuse repeated PSKs and nonces of the wrong length (section 12.1.4, 12.2)."""
+    """Refuse too many or repeated PSKs and nonces of the wrong length (section 8.4, 12.1.4, 12.2)."""
+    if len(ids) > MAX_PSKS:
+        raise ValidationError("PSK-LIMIT", "more PSKs than anyone mixes in at once")
     if len(set(ids)) != len(ids):
         raise ValidationError("PSK-DUPLICATE", "the same PSK is used twice")
     if any(len(entry.nonce) != suite.hash_length for entry in ids):

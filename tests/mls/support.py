@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,10 @@ NOW = 1_800_000_000
 DAY = 24 * 3600
 LIFETIME = mls.Lifetime(NOW - 3600, NOW + 90 * DAY)
 FOREVER = 1 << 64
+
+_BESIDE = Path(__file__).resolve().parents[3] / "shared" / "vectors"
+PUBLISHED = os.environ.get("COACH_RELAY_VECTORS", str(_BESIDE) if _BESIDE.is_dir() else None)
+"""The published vectors: the folder COACH_RELAY_VECTORS names, or ``shared/vectors`` beside the checkout."""
 
 
 def seeded(seed: str) -> mls.Rng:

@@ -109,6 +109,15 @@ def test_a_member_cannot_be_there_twice(group: Group) -> None:
     refused(group, "ben", output.commit, "LEAF-UNIQUE-SIGNATURE-KEY")
 
 
+def test_a_newcomer_is_not_in_the_group_yet(group: Group) -> None:
+    eve = Client("eve")
+    with pytest.raises(mls.ValidationError) as caught:
+        eve.rejoin(info(group), None, known_groups={b"other", b"group"})
+    assert caught.value.rule == "GROUPINFO-GROUP-KNOWN"
+    assert eve.rejoin(info(group), None, known_groups={b"other"}).commit
+    assert group.clients["cleo"].rejoin(info(group), 2, known_groups={b"group"}).commit
+
+
 def test_an_old_group_info_leads_nowhere(group: Group) -> None:
     old = info(group)
     group.commit("ben")

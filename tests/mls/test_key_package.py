@@ -55,6 +55,17 @@ def test_unknown_and_grease_values_are_carried(client: Client) -> None:
     assert verify(mls.KeyPackage.parse(bundle.key_package.serialize())).key_package == bundle.key_package
 
 
+def test_a_package_lists_the_extensions_it_carries(client: Client) -> None:
+    """Section 10: all extensions of package and leaf are among the leaf's capabilities."""
+    bundle = client.bundle(
+        extensions=(mls.Extension(0xF003, b""),),
+        leaf_extensions=(mls.Extension(0xF002, b""), mls.Extension(1, b"")),
+        last_resort=True,
+    )
+    assert bundle.key_package.leaf_node.capabilities.extensions == (0x000A, 0xF002, 0xF003)
+    verify(bundle.key_package)
+
+
 LEAF_CASES: list[tuple[str, Callable[[mls.LeafNode], mls.LeafNode]]] = [
     ("KP-LEAF-SOURCE", lambda leaf: replace(leaf, source=LeafSource.UPDATE, lifetime=None)),
     ("LEAF-VERSION", lambda leaf: replace(leaf, capabilities=replace(CAPABILITIES, versions=(2,)))),

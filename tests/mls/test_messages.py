@@ -217,6 +217,12 @@ def test_empty_and_large_messages_arrive(group: Group) -> None:
         assert group.read("ben", group.send("anna", plaintext)).plaintext == plaintext
 
 
+def test_what_no_receiver_takes_is_not_sent(group: Group) -> None:
+    with pytest.raises(mls.UsageError):
+        group.send("anna", bytes(1 << 24))
+    group.talk()
+
+
 def test_application_data_waits_for_pending_proposals(group: Group) -> None:
     sent = mls.create_proposal(
         group.states["anna"], mls.Remove(2), auth=Auth(), rng=group.clients["anna"].rng

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
-from client_sdk.mls import sending
+from client_sdk.mls import proposal_list, sending
 from client_sdk.mls.codec import opaque
 from client_sdk.mls.framing import AuthData, AuthenticatedContent, FramedContent
 from client_sdk.mls.leaf_node import LeafSource
 from client_sdk.mls.proposal_list import Rules, apply_proposals, resolve_proposals
 from client_sdk.mls.proposals import ReceivedAdd
 from client_sdk.mls.protection import proposal_ref, sign_content
+from client_sdk.mls.psk import MAX_PSKS
 
 from .support import FOREVER, LIFETIME, Auth, Client, Group, RefusedError, refused, unchecked
 
@@ -188,6 +189,7 @@ LISTS: list[tuple[str, Callable[[Group], list[mls.Proposal]]]] = [
     ("LIST-REINIT-ALONE", lambda group: [mls.ReInit(b"next", 1, 1, ()), mls.Remove(2)]),
     ("PSK-DUPLICATE", lambda group: [psk(), psk()]),
     ("PSK-NONCE", lambda group: [psk(nonce=b"")]),
+    ("PSK-LIMIT", lambda group: [psk(nonce=number.to_bytes(32)) for number in range(257)]),
     ("PROP-PSK-USAGE", lambda group: [mls.PreSharedKey(mls.PreSharedKeyID(branch(), b"n" * 32))]),
     ("PROP-EXTERNAL-INIT", lambda group: [mls.ExternalInit(b"k" * 32)]),
     ("PROP-REMOVE-MEMBER", lambda group: [mls.Remove(7)]),
@@ -217,6 +219,31 @@ def test_a_bad_list_is_neither_sent_nor_accepted(
     with unchecked():
         output = group.clients["anna"].commit(group.states["anna"], proposals, psks=store)
     refused(group, "ben", output.commit, rule)
+
+
+def test_as_many_pre_shared_keys_as_the_bound_allows(group: Group) -> None:
+    keys = [psk(nonce=number.to_bytes(32)) for number in range(MAX_PSKS)]
+    store = {mls.ExternalPsk(b"x"): b"secret"}
+    output = group.clients["anna"].commit(group.states["anna"], keys, psks=store)
+    received = group.clients["ben"].receive(group.states["ben"], output.commit, psks=store)
+    assert isinstance(received, mls.CommitReceived)
+
+
+def test_a_commit_holds_a_bounded_number_of_proposals(group: Group) -> None:
+    anna, ben = group.clients["anna"], group.clients["ben"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proposal_list, "MAX_PROPOSALS", 2)
+        with pytest.raises(mls.ValidationError) as caught:
+            anna.commit(group.states["anna"], [mls.Remove(1), mls.Remove(2), mls.Remove(3)])
+        assert caught.value.rule == "LIST-LIMIT"
+    store = {mls.ExternalPsk(b"x"): b"secret"}
+    output = anna.commit(group.states["anna"], [mls.Remove(2), mls.Remove(3), psk()], psks=store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proposal_list, "MAX_PROPOSALS", 2)
+        refused(group, "ben", output.commit, "LIST-LIMIT")
+        patch.setattr(proposal_list, "MAX_PROPOSALS", 3)
+        received = ben.receive(group.states["ben"], output.commit, psks=store)
+    assert isinstance(received, mls.CommitReceived)
 
 
 def test_a_client_may_be_replaced_in_one_commit(group: Group) -> None:

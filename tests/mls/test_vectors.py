@@ -1,4 +1,4 @@
-"""Vectors: the MLS working group's, found through COACH_RELAY_VECTORS (its folder ``mls``), and our own.
+"""Vectors: the MLS working group's (folder ``mls`` of those that are at hand, see support), and our own.
 
 Ours are in the same formats, were written by `python -m tests.mls.make_vectors`, and run everywhere.
 """
@@ -6,7 +6,6 @@ Ours are in the same formats, were written by `python -m tests.mls.make_vectors`
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,11 +59,10 @@ from client_sdk.mls.treekem import (
 from client_sdk.mls.update_path import parse_update_path
 from client_sdk.mls.welcome import GroupSecrets, open_group_info
 
-from .support import FOREVER, NOW, Auth, seeded
+from .support import FOREVER, NOW, PUBLISHED, Auth, seeded
 
 Vector = dict[str, Any]
 
-PUBLISHED = os.environ.get("COACH_RELAY_VECTORS")
 OWN = Path(__file__).parent / "vectors"
 SUITES = {1, 3, 0xF00E, None}
 
@@ -83,7 +81,7 @@ def _found(folder: Path, name: str, label: str) -> list[ParameterSet]:
     ]
 
 
-@pytest.mark.skipif(PUBLISHED is None, reason="COACH_RELAY_VECTORS is not set: only our own vectors ran")
+@pytest.mark.skipif(PUBLISHED is None, reason="published vectors are not at hand: only our own ran")
 def test_the_published_vectors_are_at_hand() -> None:
     """Says once, for all of them, if they are not."""
     assert (Path(PUBLISHED or "") / "mls").is_dir()

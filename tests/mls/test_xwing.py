@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,10 @@ import pytest
 from client_sdk import mls
 from client_sdk.mls.xwing import XWing
 
-from .support import Group, seeded
+from .support import PUBLISHED, Group, seeded
 
 KEM = XWing()
 OWN_VECTOR = Path(__file__).parent / "vectors" / "xwing.json"
-PUBLISHED = os.environ.get("COACH_RELAY_VECTORS")
 
 
 VECTORS = [OWN_VECTOR, *([Path(PUBLISHED) / "xwing.json"] if PUBLISHED else [])]
