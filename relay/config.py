@@ -18,11 +18,13 @@ from yarl import URL
 
 from relay.errors import RelayError
 from relay.wire.limits import DEFAULT_RETENTION_HOURS, MAX_BLOB_BYTES, MAX_ICE_SERVERS, MAX_RETENTION_HOURS
+from relay.wire.turn_uri import parse_turn_uri
 
 ENVIRONMENT_PREFIX: Final = "COACH_RELAY_"
 CONFIG_VARIABLE: Final = "COACH_RELAY_CONFIG"
 VECTORS_VARIABLE: Final = "COACH_RELAY_VECTORS"  # tells the tests where published test vectors are
 MAX_CONFIG_BYTES: Final = 256 * 1024  # a file of settings; anything larger is another file by mistake
+MAX_SECRET_BYTES: Final = 1024  # a secret is one line; anything larger is another file by mistake
 MAX_LIST: Final = 64  # origins, URLs: more is a mistake
 
 _MIB: Final = 1024 * 1024
@@ -63,6 +65,7 @@ class Settings:
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()
     turn_secret: str = field(default="", repr=False)
+    turn_secret_file: Path | None = None
 
     @property
     def blob_dir(self) -> Path:
@@ -107,6 +110,7 @@ def load_settings(
     )
     if values.get("data_dir") is None:  # also what an empty text in the file means
         values["data_dir"] = _default_data_dir(environ)
+    _take_secret(values, "turn_secret")
     settings = Settings(**values)
     _check_together(settings)
     return settings
@@ -202,6 +206,11 @@ def _url_of(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _turn_url(value: str) -> str:
+    parse_turn_uri(value)
+    return value
+
+
 _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "host": _host,
     "port": _whole(0, 65_535),
@@ -218,8 +227,9 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "reserved_disk_bytes": _whole(0, 2**50),
     "default_retention_days": _whole(1, MAX_RETENTION_HOURS // 24),
     "stun_urls": _list_of(_url_of("stun", "stuns"), MAX_ICE_SERVERS),
-    "turn_urls": _list_of(_url_of("turn", "turns"), MAX_ICE_SERVERS),
+    "turn_urls": _list_of(_turn_url, MAX_ICE_SERVERS),
     "turn_secret": _text,
+    "turn_secret_file": _path,
 }
 
 
@@ -268,6 +278,33 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"the configuration file {path} is not TOML: {error}; correct that line") from None
 
 
+# -- secrets in files ------------------------------------------------------------------------------
+
+
+def _take_secret(values: dict[str, Any], name: str) -> None:
+    """Put what the file `<name>_file` holds in the place of `name`."""
+    path = values.get(f"{name}_file")
+    if path is None:
+        return
+    if values.get(name):
+        raise ConfigError(f"{name} and {name}_file are both set; leave one of them out")
+    values[name] = _read_secret(path, f"{name}_file")
+
+
+def _read_secret(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+        secret = content.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"{name} names {path}, which cannot be read: {error.strerror}; check it") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} names {path}, which is not text; is it the right file?") from None
+    if not secret or len(content) > MAX_SECRET_BYTES or not secret.isprintable():
+        raise ConfigError(f"{name} names {path}, which does not hold one line of text; correct the file")
+    return secret
+
+
 # -- settings that depend on each other --------------------------------------------------------------
 
 
@@ -289,7 +326,9 @@ def _check_together(settings: Settings) -> None:
             'the relay must know it; set public_origins = ["https://relay.example"] to your own'
         )
     if settings.turn_urls and not settings.turn_secret:
-        raise ConfigError("turn_urls needs turn_secret, the TURN server's static-auth-secret; set it")
+        raise ConfigError(
+            "turn_urls needs turn_secret, the TURN server's static-auth-secret; set it, or turn_secret_file"
+        )
 
 
 def is_loopback(host: str, /) -> bool:

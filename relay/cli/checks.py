@@ -12,11 +12,9 @@ import ssl
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -25,6 +23,8 @@ from typing import Final
 import apsw
 from cryptography import x509
 
+from relay.cli.findings import Check, Finding, failed, note, ok
+from relay.cli.turn_checks import check_turn
 from relay.config import Settings
 from relay.errors import StoreError
 from relay.store.sqlite.database import open_reader
@@ -35,6 +35,7 @@ SQLITE_FLOOR: Final = "3.51.3"  # earlier ones can corrupt a WAL database when i
 PYTHON_FLOOR: Final = (3, 11)
 FLOORS: Final = {
     "aiohttp": "3.13.3",
+    "aioice": "0.10.1",
     "apsw-sqlite3mc": "3.51.3.0",
     "cryptography": "46.0.5",
     "msgpack": "1.2.1",
@@ -51,38 +52,6 @@ SPARE_FILES: Final = 256  # descriptors that the relay needs besides one a conne
 CERTIFICATE_DAYS: Final = 14
 OLDEST_NOW: Final = 1_795_000_000  # November 2026, when this was written: no clock is right that is before it
 CLOCK_SECONDS: Final = 120.0
-
-
-class Level(StrEnum):
-    """How a finding is meant."""
-
-    OK = "ok"
-    NOTE = "note"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found; `do` says what to do about it."""
-
-    level: Level
-    what: str
-    do: str = ""
-
-
-Check = Callable[[Settings], Iterator[Finding]]
-
-
-def ok(what: str) -> Finding:
-    return Finding(Level.OK, what)
-
-
-def note(what: str, do: str) -> Finding:
-    return Finding(Level.NOTE, what, do)
-
-
-def failed(what: str, do: str) -> Finding:
-    return Finding(Level.FAILED, what, do)
 
 
 def check_python(_settings: Settings) -> Iterator[Finding]:
@@ -275,4 +244,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_port,
     check_certificate,
     check_descriptors,
+    check_turn,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from relay.cli.checks import CHECKS, Finding, Level
+from relay.cli.checks import CHECKS
+from relay.cli.findings import Finding, Level
 from relay.cli.options import add_command, add_settings, settings_of
 from relay.config import ConfigError
 

@@ -9,7 +9,10 @@ from typing import Final
 
 from relay.wire.frames import IceServer
 
-TURN_SECONDS: Final = 12 * 3600  # the longest session that keeps its relay candidate
+TURN_SECONDS: Final = 3600
+"""How long a credential opens allocations. Those that are open outlive it: coturn looks at the expiry when
+one is made, and a call that has to make another asks for a fresh credential first.
+"""
 
 
 def turn_server(urls: Sequence[str], secret: bytes, name: str, *, now: int) -> tuple[IceServer, int]:

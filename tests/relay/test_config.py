@@ -126,6 +126,8 @@ def test_where_tests_find_their_vectors_is_no_setting_and_no_mistake() -> None:
         "public_origins = [1]",
         f"public_origins = {['https://a.example'] * 65}",
         'turn_urls = ["https://turn.example"]',
+        'turn_urls = ["turns:turn.example?transport=udp"]',
+        f"turn_urls = {['turn:turn.example'] * 17}",
         'stun_urls = ["stun:"]',
         'data_dir = "a\\nb"',
     ],
@@ -187,6 +189,22 @@ def test_turn_needs_its_secret_and_the_secret_is_never_shown(tmp_path: Path) -> 
     assert settings.turn_secret == "hunter2"
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in refusal(tmp_path, env={"COACH_RELAY_TURN_SECRET": "hunter2\n"})
+
+
+def test_the_turn_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    secret, line = (
+        tmp_path / "turn.secret",
+        f'turn_urls = ["turn:t.example"]\nturn_secret_file = "{tmp_path}/turn.secret"',
+    )
+    assert "cannot be read" in refusal(tmp_path, line)
+    for content in (b"", b"\n", b"two\nlines\n", b"\xff\n", b"x" * 1025):
+        secret.write_bytes(content)
+        assert refusal(tmp_path, line).startswith("turn_secret_file names")
+    secret.write_bytes(b"hunter2\n")
+    settings = load(tmp_path, line)
+    assert settings.turn_secret == "hunter2"
+    assert "hunter2" not in repr(settings)
+    assert "both set" in refusal(tmp_path, line + '\nturn_secret = "x"')
 
 
 @pytest.mark.parametrize(

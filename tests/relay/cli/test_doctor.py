@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from relay.cli import checks
-from relay.cli.checks import CHECKS, FLOORS, SQLITE_FLOOR, Finding, Level
+from relay.cli.checks import CHECKS, FLOORS, SQLITE_FLOOR
+from relay.cli.findings import Finding, Level
 from relay.cli.main import main
 from relay.config import Settings, load_settings
 from relay.store.sqlite import DataFolder, database
