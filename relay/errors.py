@@ -10,6 +10,7 @@ RelayError
 ├── RecordConflict         compare-and-set: the record changed meanwhile
 └── RequestError           theirs: a peer asked for what it may not have, or asked wrongly
     ├── NotFound, Ended, InvalidRequest, RateLimited
+    ├── QuotaExceeded      the portal has used up what the operator gave it
     └── AccessRefused      the device is not let in
 """
 
@@ -90,6 +91,17 @@ class RateLimited(RequestError):
     """Too much of it."""
 
     code = ErrorCode.RATE_LIMITED
+
+
+class QuotaExceeded(RequestError):
+    """The portal has used up what the operator gave it: `limit` of `quota`."""
+
+    code = ErrorCode.QUOTA_EXCEEDED
+
+    def __init__(self, quota: str, limit: int) -> None:
+        super().__init__(f"the quota of {limit} {quota} is used up")
+        self.quota = quota
+        self.limit = limit
 
 
 class AccessRefused(RequestError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from relay.config import Settings, load_settings
+from relay.errors import InvalidRequest
 
 
 def add_command(
@@ -35,3 +37,19 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace, **options: Any) -> Settings:
     """Read the settings that a command was given; raises `ConfigError`."""
     return load_settings(config=args.config, options={"data_dir": args.data_dir, **options})
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """Add the option that answers `confirm`."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def confirm(question: str, args: argparse.Namespace) -> None:
+    """Ask before something final; raises `InvalidRequest` unless the answer, or `--yes`, says so."""
+    if args.yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidRequest("this asks before it does something final; say --yes where nobody can answer")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InvalidRequest("nothing was changed")

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from relay.cli.options import add_command, add_settings, settings_of
+from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
+from relay.cli.portal_keys import add_key, list_keys, read_key, remove_key
 from relay.config import parse_origin
-from relay.core.portals import check_portal_id
+from relay.core.portals import check_overlap, check_portal_id
 from relay.errors import InvalidRequest
 from relay.http.tokens import secret_text
 from relay.hub import NewKeys, Portals
@@ -22,8 +23,12 @@ from relay.store.sqlite import SqliteDirectory, prepare_folder
 Action = Callable[[Portals, argparse.Namespace], Awaitable[int]]
 
 ROTATES: Final = "The portal's present API key and token secret stop working at once, its users' tokens too."
+OVERLAPS: Final = (
+    "The portal's present API key and token secret stop working in {} hours, its users' tokens too."
+)
 REMOVES: Final = (
-    "Nobody can reach the portal's engagements any more; what they hold goes when its age is over."
+    "Its users' devices are sent away, and nobody can reach the portal's engagements any more; what they "
+    "hold goes when its age is over."
 )
 
 
@@ -45,19 +50,55 @@ def register(commands: Any) -> None:
         metavar="ORIGIN",
         help="a page's address, such as https://portal.example, from which browsers may connect; repeatable",
     )
+    add.add_argument(
+        "--token-key",
+        metavar="FILE",
+        help="an Ed25519 public key (PEM or JWK) that signs access tokens, instead of a shared token secret",
+    )
     _action(actions, "list", list_portals, "list the portals", "", named=False)
-    for name, action, help_text in (
-        ("rotate", rotate_portal, "give a portal new keys, and end its present ones"),
-        ("remove", remove_portal, "remove a portal"),
-    ):
-        parser = _action(actions, name, action, help_text, "growth --yes")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+    rotate = _action(
+        actions, "rotate", rotate_portal, "give a portal new keys, and end its present ones", "growth --yes"
+    )
+    rotate.add_argument(
+        "--overlap-hours", type=int, default=0, metavar="N", help="let the present keys go on so long (0)"
+    )
+    remove = _action(actions, "remove", remove_portal, "remove a portal", "growth --yes")
+    for parser in (rotate, remove):
+        add_yes(parser)
+    _register_keys(actions)
+
+
+def _register_keys(actions: Any) -> None:
+    parser = add_command(
+        actions,
+        "key",
+        help="the public keys that sign a portal's access tokens",
+        example="coach-relay portal key add growth public.pem",
+    )
+    keys = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add = _action(
+        keys, "add", add_key, "register a public key; those it has go on", "growth public.pem", path="key "
+    )
+    add.add_argument("file", metavar="FILE", help="an Ed25519 public key, PEM or JWK; - for standard input")
+    _action(keys, "list", list_keys, "list a portal's token keys", "growth", path="key ")
+    remove = _action(
+        keys, "remove", remove_key, "take a key away, at once", "growth secret --yes", path="key "
+    )
+    remove.add_argument("key", metavar="KEY", help="the key's id, or the word secret for the token secret")
+    add_yes(remove)
 
 
 def _action(
-    actions: Any, name: str, action: Action, help_text: str, example: str, *, named: bool = True
+    actions: Any,
+    name: str,
+    action: Action,
+    help_text: str,
+    example: str,
+    *,
+    named: bool = True,
+    path: str = "",
 ) -> argparse.ArgumentParser:
-    line = f"coach-relay portal {name} {example}".rstrip()
+    line = f"coach-relay portal {path}{name} {example}".rstrip()
     parser = add_command(actions, name, help=help_text, example=line)
     if named:
         parser.add_argument("portal", help="its id: 1 to 32 of a-z 0-9 -, beginning with a letter")
@@ -78,7 +119,9 @@ async def _with_portals(action: Action, args: argparse.Namespace) -> int:
 
 async def add_portal(portals: Portals, args: argparse.Namespace) -> int:
     """Register a portal and print its keys in the form of a file of environment variables."""
-    _show(await portals.add(args.portal, origins=[_origin(text) for text in args.origin]))
+    token_key = read_key(args.token_key) if args.token_key else b""
+    origins = [_origin(text) for text in args.origin]
+    _show(await portals.add(args.portal, origins=origins, token_key=token_key))
     return 0
 
 
@@ -93,15 +136,18 @@ async def list_portals(portals: Portals, _args: argparse.Namespace) -> int:
 async def rotate_portal(portals: Portals, args: argparse.Namespace) -> int:
     """Replace both keys of a portal, and print the new ones."""
     before = await portals.read(check_portal_id(args.portal))
-    _confirm(f"{ROTATES} Give {before.id} new keys?", args)
-    _show(await portals.rotate(before.id))
+    overlap = args.overlap_hours * 3600
+    check_overlap(overlap)
+    told = OVERLAPS.format(args.overlap_hours) if overlap else ROTATES
+    confirm(f"{told} Give {before.id} new keys?", args)
+    _show(await portals.rotate(before.id, overlap=overlap))
     return 0
 
 
 async def remove_portal(portals: Portals, args: argparse.Namespace) -> int:
     """Remove a portal."""
     before = await portals.read(check_portal_id(args.portal))
-    _confirm(f"{REMOVES} Remove {before.id}?", args)
+    confirm(f"{REMOVES} Remove {before.id}?", args)
     await portals.remove(before.id)
     print(f"Portal {before.id} is removed.", file=sys.stderr)
     return 0
@@ -109,8 +155,12 @@ async def remove_portal(portals: Portals, args: argparse.Namespace) -> int:
 
 def _show(keys: NewKeys) -> None:
     """The keys on standard output, and nothing else there: it may be sent into a file."""
-    portal, secret = keys.record.id, secret_text(keys.record.token_secret)
-    print(f"PORTAL_ID={portal}\nPORTAL_API_KEY={keys.api_key}\nPORTAL_TOKEN_SECRET={secret}")
+    record = keys.record
+    print(f"PORTAL_ID={record.id}\nPORTAL_API_KEY={keys.api_key}")
+    if record.token_secret:
+        print(f"PORTAL_TOKEN_SECRET={secret_text(record.token_secret)}")
+    elif record.token_keys:
+        print(f"PORTAL_TOKEN_KEY_ID={record.token_keys[-1].id}")
     print("These keys are shown only now: keep them where the portal keeps its secrets.", file=sys.stderr)
 
 
@@ -119,13 +169,3 @@ def _origin(text: str) -> str:
         return parse_origin(text)
     except ValueError as error:
         raise InvalidRequest(f"--origin is wrong: {error}") from None
-
-
-def _confirm(question: str, args: argparse.Namespace) -> None:
-    if args.yes:
-        return
-    if not sys.stdin.isatty():
-        raise InvalidRequest("this asks before it does something final; say --yes where nobody can answer")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InvalidRequest("nothing was changed")

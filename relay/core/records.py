@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -23,15 +23,23 @@ def pack_record(version: int, fields: Sequence[Any]) -> bytes:
 
 def unpack_record(value: bytes, version: int, fields: Sequence[Field]) -> list[Any]:
     """The validated fields of a record; raises `StoreCorrupt` on anything that `pack_record` did not make."""
+    return unpack_versions(value, {version: fields})[1]
+
+
+def unpack_versions(value: bytes, shapes: Mapping[int, Sequence[Field]]) -> tuple[int, list[Any]]:
+    """A record's version, one of `shapes`, and its validated fields; raises `StoreCorrupt`."""
     if len(value) > MAX_RECORD_BYTES:
         raise StoreCorrupt("a record is too large to be one")
     try:
         values = msgpack.unpackb(value)
     except (ValueError, msgpack.UnpackException) as error:
         raise StoreCorrupt("a record is not MessagePack") from error
-    if type(values) is not list or len(values) != len(fields) + 1 or values[0] != version:
+    if type(values) is not list or not values or type(values[0]) is not int or values[0] not in shapes:
+        raise StoreCorrupt("a record is of another shape or version")
+    version, fields = values[0], shapes[values[0]]
+    if len(values) != len(fields) + 1:
         raise StoreCorrupt("a record is of another shape or version")
     try:
-        return [field(item) for field, item in zip(fields, values[1:], strict=True)]
+        return version, [field(item) for field, item in zip(fields, values[1:], strict=True)]
     except WireError as error:
         raise StoreCorrupt("a record has a field out of range") from error

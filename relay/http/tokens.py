@@ -1,19 +1,26 @@
-"""Access tokens (PROTOCOL 3): what a portal's JWT must be to let a device in. The clock is an argument."""
+"""Access tokens (PROTOCOL 3): what a portal's JWT must be to let a device in. The clock is an argument.
+
+Each key has one algorithm, and a token has no say in it: without `kid` it is HS256 under the portal's secret,
+with a `kid` it is EdDSA under the registered key of that name.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jwt import PyJWS
 from jwt.exceptions import PyJWTError
 
 from relay.core.access import AccessToken
+from relay.core.token_keys import is_key_id, key_id
 from relay.errors import AccessRefused
 from relay.http import strict_json
 from relay.wire.errors import ErrorCode, WireError
-from relay.wire.ids import PortalId, parse_portal_id, parse_user_id
+from relay.wire.ids import PortalId, label, parse_portal_id, parse_user_id
 from relay.wire.limits import MAX_TOKEN_CHARS
 
 AUDIENCE: Final = "coach-relay"
@@ -21,9 +28,7 @@ MAX_LIFE_SECONDS: Final = 3600  # a stolen token is useless within the hour
 LEEWAY_SECONDS: Final = 30  # how far portal and relay clocks may differ
 MAX_TOKEN_ID_CHARS: Final = 128  # a UUID, a ULID or a hash fits
 
-_HEADER_FIELDS: Final = frozenset(
-    {"alg", "typ"}
-)  # kid, crit, jwk, jku, x5u, b64: all of them have been attacks
+_HEADER_FIELDS: Final = frozenset({"alg", "typ", "kid"})  # crit, jwk, jku, x5u, b64: all have been attacks
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 _CLAIMS: Final = ("iss", "sub", "aud", "iat", "nbf", "exp", "jti")
 _jws: Final = PyJWS()
@@ -31,15 +36,27 @@ _jws: Final = PyJWS()
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """The key that a portal signs with; the algorithm belongs to the key, a token has no say in it."""
+    """A key that a portal signs with. `kid` names a registered one; `until` (0: no end) in Unix seconds."""
 
     secret: bytes = field(repr=False)
-    algorithm: Literal["HS256"] = "HS256"
+    algorithm: Literal["HS256", "EdDSA"] = "HS256"
+    kid: str | None = None
+    until: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells this key from every other, and tells nothing else."""
+        return self.kid or hashlib.sha256(label("token key") + self.secret).hexdigest()
 
 
-def token_key(secret: bytes, /) -> TokenKey:
+def token_key(secret: bytes, /, *, until: int = 0) -> TokenKey:
     """Return the key of a portal whose record holds these random bytes."""
-    return TokenKey(secret_text(secret).encode("ascii"))
+    return TokenKey(secret_text(secret).encode("ascii"), until=until)
+
+
+def registered_key(public: bytes, /) -> TokenKey:
+    """Return the key that a portal registered (Ed25519, 32 bytes)."""
+    return TokenKey(public, "EdDSA", key_id(public))
 
 
 def secret_text(secret: bytes, /) -> str:
@@ -50,10 +67,23 @@ def secret_text(secret: bytes, /) -> str:
 NO_KEY: Final = TokenKey(
     b"no portal signs with this key: it only makes an unknown issuer take as long as a known one"
 )
+_NO_PUBLIC_KEY: Final = base64.b16decode("D75A980182B10AB7D54BFED3C964073A0EE172F3DAA62325AF021A68F707511A")
 
 
-def unverified_issuer(token: str, /) -> PortalId:
-    """Return the portal that a token claims to come from, only to look up its key. Raises `AccessRefused`."""
+def no_key(kid: str | None, /) -> TokenKey:
+    """Return a key of the kind that a token names, with which nobody signs."""
+    return NO_KEY if kid is None else TokenKey(_NO_PUBLIC_KEY, "EdDSA", kid)
+
+
+class Claimed(NamedTuple):
+    """Whose token one claims to be, and which key it names; nothing of it is verified."""
+
+    issuer: PortalId
+    kid: str | None
+
+
+def unverified(token: str, /) -> Claimed:
+    """Return what a token claims, only to look up its key. Raises `AccessRefused`."""
     if len(token) > MAX_TOKEN_CHARS or not token.isascii():
         raise _invalid("the access token is too long or not a token")
     try:
@@ -63,7 +93,7 @@ def unverified_issuer(token: str, /) -> PortalId:
     except PyJWTError as error:
         raise _invalid("the access token is not a signed JWT") from error
     _check_header(parts["header"])
-    return _issuer(_claims(parts["payload"]))
+    return Claimed(_issuer(_claims(parts["payload"])), parts["header"].get("kid"))
 
 
 def verify_token(token: str, /, *, key: TokenKey, now: int) -> AccessToken:
@@ -72,12 +102,14 @@ def verify_token(token: str, /, *, key: TokenKey, now: int) -> AccessToken:
     Raises `AccessRefused` with `token_expired` if it was good and its time is over, else with
     `token_invalid`.
     """
-    unverified_issuer(token)
+    if unverified(token).kid != key.kid:
+        raise _invalid("the access token names another key")
+    verifier = key.secret if key.algorithm == "HS256" else Ed25519PublicKey.from_public_bytes(key.secret)
     try:
-        payload = _jws.decode(token, key.secret, algorithms=[key.algorithm])
+        payload = _jws.decode(token, verifier, algorithms=[key.algorithm])
     except PyJWTError as error:
         raise _invalid("the access token's signature does not verify") from error
-    return _grant(_claims(payload), now)
+    return _grant(_claims(payload), now, key)
 
 
 def _invalid(detail: str) -> AccessRefused:
@@ -86,10 +118,12 @@ def _invalid(detail: str) -> AccessRefused:
 
 def _check_header(header: dict[str, Any]) -> None:
     if not _HEADER_FIELDS.issuperset(header):
-        raise _invalid("the access token's header may hold alg and typ, nothing else")
+        raise _invalid("the access token's header may hold alg, typ and kid, nothing else")
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:
         raise _invalid("the access token's typ is not JWT")
+    if "kid" in header and not is_key_id(header["kid"]):
+        raise _invalid("the access token's kid is not the id of a registered key")
 
 
 def _claims(payload: bytes) -> dict[str, Any]:
@@ -109,7 +143,7 @@ def _issuer(claims: dict[str, Any]) -> PortalId:
         raise _invalid("the access token's iss is not a portal id") from error
 
 
-def _grant(claims: dict[str, Any], now: int) -> AccessToken:
+def _grant(claims: dict[str, Any], now: int, key: TokenKey) -> AccessToken:
     missing = [name for name in _CLAIMS if name not in claims]
     if missing:
         raise _invalid(f"the access token lacks {', '.join(missing)}")
@@ -123,7 +157,14 @@ def _grant(claims: dict[str, Any], now: int) -> AccessToken:
     token_id = claims["jti"]
     if not isinstance(token_id, str) or not 1 <= len(token_id) <= MAX_TOKEN_ID_CHARS:
         raise _invalid(f"the access token's jti is not a text of 1 to {MAX_TOKEN_ID_CHARS} characters")
-    return AccessToken(portal=_issuer(claims), user=user, expires=expires, token_id=token_id)
+    return AccessToken(
+        portal=_issuer(claims),
+        user=user,
+        expires=min(expires, key.until) if key.until else expires,
+        token_id=token_id,
+        issued=claims["iat"],
+        key=key.name,
+    )
 
 
 def _check_times(claims: dict[str, Any], now: int) -> int:

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.cli.main import main
 from relay.core.portals import PortalRecord
+from relay.core.token_keys import key_id
 from relay.errors import AccessRefused, NotFound
 from relay.http.tokens import secret_text
 from relay.hub import Portals
@@ -193,6 +196,105 @@ def test_a_portal_that_is_not_there(
 ) -> None:
     assert cli(action, "growth", "--yes") == 1
     assert "no such portal" in capsys.readouterr().err
+
+
+# -- registered token keys -----------------------------------------------------------------------
+
+
+def key_file(tmp_path: Path, number: int = 1) -> tuple[str, str]:
+    """A file with a public key, and the key's id."""
+    public = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key()
+    path = tmp_path / f"public{number}.pem"
+    path.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return str(path), key_id(public.public_bytes_raw())
+
+
+def test_a_portal_without_a_shared_secret(
+    cli: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, kid = key_file(tmp_path)
+    assert cli("add", "growth", "--token-key", path) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(rf"PORTAL_ID=growth\nPORTAL_API_KEY=\S+\nPORTAL_TOKEN_KEY_ID={kid}\n", out)
+    kept = record(tmp_path, "growth")
+    assert (kept.token_secret, [key.id for key in kept.token_keys]) == (b"", [kid])
+    assert cli("rotate", "growth", "--yes") == 0
+    assert "SECRET" not in capsys.readouterr().out
+
+
+def test_keys_are_changed_one_after_the_other(
+    cli: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("add", "growth")
+    files = [key_file(tmp_path, number) for number in (1, 2)]
+    capsys.readouterr()
+    for path, kid in files:
+        assert cli("key", "add", "growth", path) == 0
+        assert capsys.readouterr().out == f"PORTAL_TOKEN_KEY_ID={kid}\n"
+    assert cli("key", "list", "growth") == 0
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["secret", "HS256"], *[[kid, "EdDSA"] for _, kid in files]]
+    for gone in ("secret", files[0][1]):
+        assert cli("key", "remove", "growth", gone, "--yes") == 0
+    assert [key.id for key in record(tmp_path, "growth").token_keys] == [files[1][1]]
+    capsys.readouterr()
+    assert cli("key", "remove", "growth", files[1][1], "--yes") == 1
+    assert "only token key" in capsys.readouterr().err
+
+
+def test_a_key_is_read_from_standard_input(
+    cli: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("add", "growth")
+    path, kid = key_file(tmp_path)
+    monkeypatch.setattr(sys, "stdin", StringIO(Path(path).read_text()))
+    assert cli("key", "add", "growth", "-") == 0
+    assert [key.id for key in record(tmp_path, "growth").token_keys] == [kid]
+
+
+def test_a_file_that_is_no_key(
+    cli: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("add", "growth")
+    capsys.readouterr()
+    contents = {"none": None, "text": b"hello", "binary": b"\xff\xfe", "large": b"x" * 20_000}
+    for name, content in contents.items():
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        assert cli("key", "add", "growth", str(path)) == 1
+        assert capsys.readouterr().err.startswith("coach-relay: ")
+    assert record(tmp_path, "growth").token_keys == ()
+
+
+def test_a_key_is_not_removed_unasked(cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    cli("add", "growth")
+    assert cli("key", "remove", "growth", "secret") == 1
+    assert "--yes" in capsys.readouterr().err
+
+
+def test_a_rotation_may_overlap(
+    cli: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("add", "growth")
+    _portal, old_key, _secret = shown(capsys)
+    assert cli("rotate", "growth", "--overlap-hours", "24", "--yes") == 0
+    _portal, new_key, _secret = shown(capsys)
+    assert portal_of(tmp_path, old_key) == portal_of(tmp_path, new_key) == "growth"
+    former = record(tmp_path, "growth").former
+    assert former is not None
+    assert 24 * 3600 - 60 <= former.until - time.time() <= 24 * 3600
+    assert cli("rotate", "growth", "--overlap-hours", "169", "--yes") == 1
+
+
+@pytest.mark.parametrize("action", ["add", "list", "remove"])
+def test_each_has_help_with_an_example(
+    cli: Callable[..., int], capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["portal", "key", action, "--help"])
+    assert ended.value.code == 0
+    assert f"coach-relay portal key {action} growth" in capsys.readouterr().out
 
 
 def test_keys_are_never_twice_the_same(cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

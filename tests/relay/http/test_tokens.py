@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from relay.core.access import AccessToken
 from relay.errors import AccessRefused
-from relay.http.tokens import TokenKey, unverified_issuer, verify_token
+from relay.http.tokens import TokenKey, registered_key, token_key, unverified, verify_token
 from relay.wire.errors import ErrorCode
 from relay.wire.ids import PortalId, UserId
 
@@ -62,7 +62,14 @@ def refused(text: str, *, key: TokenKey = KEY, now: int = NOW) -> str:
 
 
 def test_a_good_token_grants_what_it_says() -> None:
-    granted = AccessToken(portal=PortalId("growth"), user=UserId("anna"), expires=NOW + 600, token_id="t-1")
+    granted = AccessToken(
+        portal=PortalId("growth"),
+        user=UserId("anna"),
+        expires=NOW + 600,
+        token_id="t-1",
+        issued=NOW,
+        key=KEY.name,
+    )
     assert verify_token(token(), key=KEY, now=NOW) == granted
     made_by_the_library = jwt.encode(CLAIMS, SECRET, algorithm="HS256")
     assert verify_token(made_by_the_library, key=KEY, now=NOW) == granted
@@ -253,9 +260,128 @@ def test_no_changed_byte_passes(place: int, change: int) -> None:
 @given(st.text(max_size=200))
 def test_no_text_does_worse_than_be_refused(text: str) -> None:
     with pytest.raises(AccessRefused):
-        unverified_issuer(text)
+        unverified(text)
 
 
 def test_the_secret_is_not_shown() -> None:
     assert "secret" not in repr(KEY).replace("secret=", "")
     assert SECRET.decode() not in repr(KEY)
+
+
+# -- registered keys ---------------------------------------------------------------------------------
+
+PRIVATE = ed25519.Ed25519PrivateKey.from_private_bytes(b"7" * 32)
+REGISTERED = registered_key(PRIVATE.public_key().public_bytes_raw())
+
+
+def by_eddsa(header: Any = None, *, private: ed25519.Ed25519PrivateKey = PRIVATE, **changes: Any) -> str:
+    head = {"alg": "EdDSA", "typ": "JWT", "kid": REGISTERED.kid} if header is None else header
+    parts = [b64(json.dumps(part).encode()) for part in (head, CLAIMS | changes)]
+    return ".".join([*parts, b64(private.sign(".".join(parts).encode()))])
+
+
+def test_a_registered_key_lets_in_the_tokens_that_name_it() -> None:
+    granted = verify_token(by_eddsa(), key=REGISTERED, now=NOW)
+    assert (granted.user, granted.issued, granted.key) == ("anna", NOW, REGISTERED.kid)
+    made_by_the_library = jwt.encode(CLAIMS, PRIVATE, algorithm="EdDSA", headers={"kid": REGISTERED.kid})
+    assert verify_token(made_by_the_library, key=REGISTERED, now=NOW) == granted
+    assert unverified(by_eddsa()) == (PortalId("growth"), REGISTERED.kid)
+
+
+@pytest.mark.parametrize("claim", list(CLAIMS))
+def test_every_claim_is_required_of_these_too(claim: str) -> None:
+    header = {"alg": "EdDSA", "kid": REGISTERED.kid}
+    parts = [b64(json.dumps(p).encode()) for p in (header, {k: v for k, v in CLAIMS.items() if k != claim})]
+    text = ".".join([*parts, b64(PRIVATE.sign(".".join(parts).encode()))])
+    assert refused(text, key=REGISTERED) == ErrorCode.TOKEN_INVALID
+
+
+def test_a_registered_keys_token_expires_too() -> None:
+    assert refused(by_eddsa(), key=REGISTERED, now=NOW + 630) == ErrorCode.TOKEN_EXPIRED
+
+
+def test_another_keys_signature_is_refused() -> None:
+    other = ed25519.Ed25519PrivateKey.from_private_bytes(b"8" * 32)
+    assert refused(by_eddsa(private=other), key=REGISTERED) == ErrorCode.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        None,
+        "",
+        "x",
+        1,
+        True,
+        [],
+        {},
+        "A" * 42,
+        "A" * 44,
+        "A" * 43,
+        "../" * 14 + "A",
+        "secret",
+        "growth",
+        "ä" * 43,
+        "' OR 1=1 --" + "A" * 32,
+    ],
+    ids=repr,
+)
+def test_the_kid_is_the_id_of_the_key_or_nothing(kid: Any) -> None:
+    assert refused(by_eddsa({"alg": "EdDSA", "kid": kid}), key=REGISTERED) == ErrorCode.TOKEN_INVALID
+
+
+def test_without_its_kid_a_registered_key_signs_nothing() -> None:
+    assert refused(by_eddsa({"alg": "EdDSA"}), key=REGISTERED) == ErrorCode.TOKEN_INVALID
+    assert refused(by_eddsa({"alg": "EdDSA"})) == ErrorCode.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    "alg",
+    ["none", "HS256", "HS512", "ES256", "RS256", "eddsa", "EDDSA", "Ed25519", "", None, ["EdDSA"]],
+    ids=repr,
+)
+def test_the_token_has_no_say_in_a_registered_keys_algorithm(alg: Any) -> None:
+    assert refused(by_eddsa({"alg": alg, "kid": REGISTERED.kid}), key=REGISTERED) == ErrorCode.TOKEN_INVALID
+
+
+def test_a_registered_key_is_no_hmac_secret() -> None:
+    """The classic confusion: everybody knows the public key."""
+    raw = PRIVATE.public_key().public_bytes_raw()
+    pem = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for secret in (raw, pem, b64(raw).encode(), (REGISTERED.kid or "").encode()):
+        for header in ({"alg": "HS256", "kid": REGISTERED.kid}, {"alg": "EdDSA", "kid": REGISTERED.kid}):
+            assert refused(signed(header, CLAIMS, secret=secret), key=REGISTERED) == ErrorCode.TOKEN_INVALID
+        assert (
+            refused(signed({"alg": "HS256"}, CLAIMS, secret=secret), key=REGISTERED)
+            == ErrorCode.TOKEN_INVALID
+        )
+
+
+def test_the_secret_takes_no_token_that_names_a_key() -> None:
+    assert refused(signed({"alg": "HS256", "kid": REGISTERED.kid}, CLAIMS)) == ErrorCode.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"crit": []}, {"crit": ["kid"]}, {"b64": True}, {"jwk": {}}, {"jku": "x"}, {"x5c": []}],
+    ids=repr,
+)
+def test_header_tricks_are_refused_of_these_too(extra: dict[str, Any]) -> None:
+    header = {"alg": "EdDSA", "kid": REGISTERED.kid} | extra
+    assert refused(by_eddsa(header), key=REGISTERED) == ErrorCode.TOKEN_INVALID
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_no_changed_byte_of_these_passes(place: int, change: int) -> None:
+    good = by_eddsa().encode()
+    place %= len(good)
+    bad = good[:place] + bytes([good[place] ^ change]) + good[place + 1 :]
+    with pytest.raises(AccessRefused):
+        verify_token(bad.decode("latin-1"), key=REGISTERED, now=NOW)
+
+
+def test_a_key_that_ends_takes_its_tokens_along() -> None:
+    ending = token_key(b"s" * 32, until=NOW + 60)
+    text = jwt.encode(CLAIMS, ending.secret, algorithm="HS256")
+    assert verify_token(text, key=ending, now=NOW).expires == NOW + 60
+    assert verify_token(text, key=token_key(b"s" * 32, until=NOW + 9999), now=NOW).expires == NOW + 600
