@@ -16,10 +16,12 @@ class ErrorCode(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - a code, no secret
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a code, no secret
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a code, no secret
     SIGNATURE_INVALID = "signature_invalid"
     DEVICE_REVOKED = "device_revoked"
     DEVICE_LIMIT = "device_limit"
     DEVICE_FOREIGN = "device_foreign"
+    QUOTA_EXCEEDED = "quota_exceeded"
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     IDLE_TIMEOUT = "idle_timeout"
     SLOW_READER = "slow_reader"
@@ -60,10 +62,12 @@ _ENDING: Final = frozenset(
         ErrorCode.OUT_OF_ORDER,
         ErrorCode.TOKEN_INVALID,
         ErrorCode.TOKEN_EXPIRED,
+        ErrorCode.TOKEN_REVOKED,
         ErrorCode.SIGNATURE_INVALID,
         ErrorCode.DEVICE_REVOKED,
         ErrorCode.DEVICE_LIMIT,
         ErrorCode.DEVICE_FOREIGN,
+        ErrorCode.QUOTA_EXCEEDED,
         ErrorCode.HANDSHAKE_TIMEOUT,
         ErrorCode.IDLE_TIMEOUT,
         ErrorCode.SLOW_READER,

@@ -21,8 +21,10 @@ from relay.core.keypackages import accept_published, is_low
 from relay.core.limits import Rate, TokenBucket
 from relay.core.operations import AppendEntries, StreamView
 from relay.core.portals import PortalRecord
+from relay.core.quotas import Quotas
 from relay.core.retention import check_retention_hours, expire, expires_before
 from relay.core.streams import MAX_HELD_ENTRIES, Member, StreamState, append, check_body
+from relay.core.token_keys import TokenPublicKey
 from relay.core.uploads import UploadRecord, claim_upload, finish_upload, is_due, new_upload
 from relay.errors import AccessRefused, Ended, InvalidRequest, StoreCorrupt
 from relay.wire import Bundle, EntryKind, ErrorCode, WireError
@@ -207,6 +209,15 @@ RECORDS: list[EngagementRecord | DeviceBinding | UserDevices | PortalRecord | Up
     PortalRecord(
         id=PORTAL, api_key_hash=b"h" * 32, token_secret=b"s" * 32, origins=("https://p.example",), created=7
     ),
+    PortalRecord(
+        id=PORTAL,
+        api_key_hash=b"h" * 32,
+        token_secret=b"",
+        created=7,
+        token_keys=(TokenPublicKey(b"k" * 32, 7),),
+        former=portals.FormerKeys(b"H" * 32, b"S" * 32, 9),
+        quotas=Quotas(1, 2, 3),
+    ),
     UploadRecord(blob=BLOB, engagement=STREAM, size=9, created_ms=5, finished=True, named_ms=6),
 ]
 
@@ -355,9 +366,9 @@ def test_an_api_key_is_kept_as_a_hash() -> None:
     assert key == "crk_portal_" + "A" * 43
     record = portals.new_portal("portal", api_key=key, token_secret=b"s" * 32, now=5)
     assert key.encode() not in record.serialize()
-    record.check_api_key(key)
+    record.check_api_key(key, 5)
     with pytest.raises(AccessRefused):
-        record.check_api_key(key[:-1] + "B")
+        record.check_api_key(key[:-1] + "B", 5)
     assert portals.portal_of_api_key(key) == PORTAL
     with pytest.raises(InvalidRequest):
         portals.make_api_key(PORTAL, bytes(31))
