@@ -23,6 +23,14 @@ CoachRelayError
 │   ├── StreamRolledBack, StreamReplaced, StreamForked, StreamSkipped, StreamGap  (client_sdk.delivery)
 │   ├── RelayContradiction, ClonedDevice, BundleMismatch, EpochRolledBack         (client_sdk.delivery)
 │   └── IdentityChanged, ManifestRolledBack, ManifestForked                       (client_sdk.identity)
+├── DeviceError                    a person's own devices: linking, revoking
+│   ├── LinkCodeInvalid            the words or the code that were typed are none
+│   ├── LinkTampered               something came that the other device did not send
+│   ├── LinkFailed                 the other device is not there, gave up, or was refused by the person
+│   ├── TooManyDevices             there are 8 already
+│   ├── MayNotLink                 this device does not hold the key that changes the list
+│   ├── DevicesChanged             the list was changed on another device at the same time
+│   └── UnknownDevice              no such device in the list
 ├── VaultError                     the encrypted local store
 │   ├── VaultMissing, VaultExists, VaultInUse, VaultClosed
 │   ├── WrongPassphrase            also: the wrong raw key
@@ -209,6 +217,58 @@ class SecurityAlarm(CoachRelayError):
     def sentence(self) -> str:
         """What happened, why it matters, what to do."""
         return f"{self.what} {self.why} {_UNTIL_THEN} {self.do}"
+
+
+# A person's own devices
+
+
+class DeviceError(CoachRelayError):
+    """Root of the errors about a person's own devices."""
+
+    code = "device"
+
+
+class LinkCodeInvalid(DeviceError):
+    """The words or the code for linking a device are none: mistyped, or of something else."""
+
+    code = "link_code_invalid"
+
+
+class LinkTampered(DeviceError):
+    """While linking, something came that the other device did not send."""
+
+    code = "link_tampered"
+    fault = Fault.REMOTE
+
+
+class LinkFailed(DeviceError):
+    """The two devices did not come together."""
+
+    code = "link_failed"
+
+
+class TooManyDevices(DeviceError):
+    """A person has at most 8 devices."""
+
+    code = "too_many_devices"
+
+
+class MayNotLink(DeviceError):
+    """This device does not hold the key that changes the list of devices."""
+
+    code = "may_not_link"
+
+
+class DevicesChanged(DeviceError):
+    """The list of devices was changed on another device at the same time: nothing was done."""
+
+    code = "devices_changed"
+
+
+class UnknownDevice(DeviceError):
+    """There is no such device in the list, or more than one of that name."""
+
+    code = "unknown_device"
 
 
 # The encrypted local store
