@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,8 @@ from client_sdk.engagement import Engagement
 from client_sdk.engine import Account, Engine, Files, create_account, spaces, token_subject
 from client_sdk.engine.account import AccountRecord, check_subject
 from client_sdk.errors import EngagementUnavailable, UsageError
-from client_sdk.identity import safety_number
+from client_sdk.identity import RecoverySeed, safety_number
+from client_sdk.kit import RecoveryKit
 from client_sdk.transport import (
     DeviceProof,
     Dial,
@@ -34,6 +35,8 @@ from client_sdk.vault import Key, KeyringKey, PassphraseKey, Vault
 from relay.wire.ids import EngagementId, UserId, parse_engagement_id
 
 _KEY: Final = b"account"
+KIT_WORDS_ASKED: Final = 2
+"""Words typed off the page show that it was printed, or at least written down."""
 
 Passphrase = str | Callable[[], str]
 
@@ -122,13 +125,58 @@ class Client:
 
     def _rename(self, name: str) -> None:
         profile = Profile(name)
-        record = replace(self._engine.account.record, name=name)
-        with self._engine.vault.transaction() as tx:
-            tx.put(spaces.ACCOUNT, _KEY, record.serialize())
-        self._engine.use_account(Account(record))
+        self._store(replace(self._engine.account.record, name=name))
         for conversation in self._engine.conversations.values():
             if conversation.somebody_listens:
                 conversation.say(profile, message_id=conversation.context.new_id(), in_history=False)
+
+    def _store(self, record: AccountRecord) -> None:
+        with self._engine.vault.transaction() as tx:
+            tx.put(spaces.ACCOUNT, _KEY, record.serialize())
+        self._engine.use_account(Account(record))
+
+    # The recovery kit
+
+    @property
+    def recovery_kit_due(self) -> bool:
+        """Whether this person has yet to print their recovery kit: remind them of it until they have."""
+        return self._engine.account.recovery_seed is not None
+
+    def recovery_kit(self) -> RecoveryKit:
+        """The page to print (`client_sdk.kit` makes text or PDF of it). Raises `UsageError` once made."""
+        account = self._engine.account
+        return RecoveryKit(
+            portal=account.portal,
+            user=account.user,
+            name=account.name,
+            seed=self._seed(),
+            safety_number=self.safety_number,
+            made_at=int(self._engine.environment.now()),
+        )
+
+    async def recovery_kit_made(self, words: Mapping[int, str]) -> None:
+        """The person has the page: its words leave this device for good.
+
+        `words` are at least two of the page's words by their numbers, as the person typed them off it. Raises
+        `RecoveryWordsInvalid` if one is wrong, `UsageError` if they are too few or the kit was made before.
+        """
+        seed = self._seed()
+        if len(words) < KIT_WORDS_ASKED:
+            raise UsageError(
+                f"Ask for {KIT_WORDS_ASKED} of the words: then it is certain that they are on paper."
+            )
+        for number, word in words.items():
+            seed.check_word(number, word)
+        self._store(replace(self._engine.account.record, recovery=b""))
+
+    def _seed(self) -> RecoverySeed:
+        seed = self._engine.account.recovery_seed
+        if seed is None:
+            raise UsageError(
+                "The recovery kit was made already, and this device does not keep its words: use the printed "
+                "page."
+            )
+        return seed
 
     # Where
 

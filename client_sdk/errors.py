@@ -16,6 +16,8 @@ CoachRelayError
 │   ├── CredentialRefused          a leaf or key package that its user did not sign for
 │   ├── MembershipError            a commit against the membership rules: void for every member
 │   ├── UpdateRequired             the conversation needs a feature that this version lacks
+│   ├── RecoveryWordsInvalid       what was typed are no recovery words
+│   ├── RecoveryRefused            the words are no kit of this account
 │   └── CallRevealFailed           the call words' commitment does not open: the call ends
 ├── TrustError                     sending stops until a person decides
 │   └── ApprovalRequired           a further person waits to be admitted
@@ -162,6 +164,24 @@ class UpdateRequired(IdentityError):
             "Nothing is sent until the app is updated."
         )
         self.features = features
+
+
+class RecoveryWordsInvalid(IdentityError):
+    """What was typed are not the words of a recovery kit; `position` is the wrong word's number, or 0."""
+
+    code = "recovery_words_invalid"
+    fault = Fault.LOCAL
+
+    def __init__(self, message: str, *, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class RecoveryRefused(IdentityError):
+    """The recovery words are well-formed, and not those of this account."""
+
+    code = "recovery_refused"
+    fault = Fault.LOCAL
 
 
 class CallRevealFailed(IdentityError):

@@ -49,6 +49,8 @@ async def run(args: argparse.Namespace) -> Exit:
         save_settings(args.vault, settings.overridden(engagement=room.id))
         print(f"{'Made' if is_new else 'Opened'} {args.vault}: you are {me.user} in {room.id}.")
         await _greet(args, room)
+        if me.recovery_kit_due:
+            print(f"Should this device ever be lost: coach kit --vault {args.vault} prints your way back.")
     return Exit.DONE
 
 

@@ -50,6 +50,15 @@ class Opened:
 
 @asynccontextmanager
 async def opened(args: argparse.Namespace) -> AsyncIterator[Opened]:
+    """Open the vault that the command names and its conversation; `CoachRelayError` if that cannot be."""
+    async with opened_vault(args) as me:
+        engagement = given_settings(args, load_settings(args.vault)).engagement
+        yield Opened(me, await choose_engagement(me, engagement, args.patience), args.patience)
+        remind_of_kit(me, args.vault)
+
+
+@asynccontextmanager
+async def opened_vault(args: argparse.Namespace) -> AsyncIterator[Client]:
     """Open the vault that the command names, with what is remembered for it; `CoachRelayError` if not."""
     if not args.vault.exists():
         raise CliError(
@@ -61,7 +70,14 @@ async def opened(args: argparse.Namespace) -> AsyncIterator[Opened]:
     passphrase = None if settings.keyring else known_passphrase(args.vault)
     loopback = getattr(args, "loopback", False)
     async with connected(args.vault, settings, passphrase, loopback=loopback) as me:
-        yield Opened(me, await choose_engagement(me, settings.engagement, args.patience), args.patience)
+        yield me
+
+
+def remind_of_kit(me: Client, vault: Path) -> None:
+    """Say on standard error, where a person reads it, that there is no recovery kit yet."""
+    if me.recovery_kit_due and sys.stderr.isatty():
+        print("You have no recovery kit yet: if this device is lost, so is your way back.", file=sys.stderr)
+        print(f"Make it now, it takes a minute: coach kit --vault {vault}", file=sys.stderr)
 
 
 def given_settings(args: argparse.Namespace, remembered: Settings) -> Settings:

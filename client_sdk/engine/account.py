@@ -12,7 +12,8 @@ from typing import Final
 
 from client_sdk.engine.records import Record
 from client_sdk.errors import AccessRefused, UsageError
-from client_sdk.identity.keys import IdentityKeys, KeyPair, generate_key_pair
+from client_sdk.identity import RecoverySeed
+from client_sdk.identity.keys import KeyPair, generate_key_pair
 from client_sdk.identity.manifest import (
     DeviceFlags,
     ManifestDevice,
@@ -29,7 +30,7 @@ SUITE: Final = SUITE_3
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord(Record):
-    """The vault's record of the account. `recovery` is kept until the recovery kit has been made from it."""
+    """The vault's record of the account. `recovery` is the seed of the recovery kit, until that is made."""
 
     portal: str
     user: str
@@ -77,23 +78,28 @@ class Account:
         return verify_manifest(self.record.manifest)
 
     @property
+    def recovery_seed(self) -> RecoverySeed | None:
+        """What the recovery kit is made of; None once it was made, and on devices that were linked."""
+        return RecoverySeed(self.record.recovery) if self.record.recovery else None
+
+    @property
     def credential(self) -> BasicCredential:
         return BasicCredential(self.record.manifest)
 
 
 def create_account(portal: PortalId, user: UserId, name: str, rng: Callable[[int], bytes]) -> Account:
     """A new user of a portal, on their first device."""
-    keys, device = IdentityKeys.generate(rng), generate_key_pair(rng)
+    identity, seed, device = generate_key_pair(rng), RecoverySeed.generate(rng), generate_key_pair(rng)
     manifest = first_manifest(
         portal=portal,
         user=user,
-        identity=keys.identity,
-        recovery_key=keys.recovery.public,
+        identity=identity,
+        recovery_key=seed.key.public,
         devices=[ManifestDevice(device.public, DeviceFlags.MAY_LINK)],
         suites=[SUITE.id],
     )
-    private = (device.private, keys.identity.private, keys.recovery.private)
-    return Account(AccountRecord(portal, user, *private, manifest.raw, name))
+    secrets = (device.private, identity.private, seed.value)
+    return Account(AccountRecord(portal, user, *secrets, manifest.raw, name))
 
 
 def token_subject(token: str) -> tuple[PortalId, UserId]:

@@ -25,6 +25,7 @@ from .membership import (
     check_view,
     view_of,
 )
+from .recovery import RecoverySeed, split_words, words_like
 from .safety import safety_number, shown_together
 from .trust import TrustRecord, TrustState, check_admission, check_not_older, observe
 from .words import CallBinding, call_commit, call_words, check_reveal
@@ -46,6 +47,7 @@ __all__ = [
     "ManifestForked",
     "ManifestRolledBack",
     "Participant",
+    "RecoverySeed",
     "Rng",
     "SignatureInvalid",
     "Signer",
@@ -71,7 +73,9 @@ __all__ = [
     "observe",
     "safety_number",
     "shown_together",
+    "split_words",
     "verify_manifest",
     "verify_signature",
     "view_of",
+    "words_like",
 ]

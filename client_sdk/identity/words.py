@@ -29,7 +29,8 @@ _OUTPUT_BYTES = 7
 
 
 @cache
-def _english() -> tuple[str, ...]:
+def english() -> tuple[str, ...]:
+    """The 2,048 words of BIP-39 in English."""
     return tuple(Mnemonic("english").wordlist)
 
 
@@ -82,7 +83,7 @@ def call_words(binding: CallBinding, *, caller_nonce: bytes, callee_nonce: bytes
     hkdf = HKDF(algorithm=SHA256(), length=_OUTPUT_BYTES, salt=label("call words"), info=info)
     bits = int.from_bytes(hkdf.derive(caller_nonce + callee_nonce), "big") >> 1
     indexes = (bits >> (_BITS_PER_WORD * place) & 0x7FF for place in reversed(range(WORDS)))
-    return tuple(_english()[index] for index in indexes)
+    return tuple(english()[index] for index in indexes)
 
 
 def _check(what: str, value: bytes, length: int) -> None:
