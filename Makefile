@@ -57,8 +57,8 @@ fuzz: $(READY) ## coverage-guided fuzzing of the MLS package (make fuzz SECONDS=
 interop-long: $(READY) ## thousands of epochs in step with ts-mls (INTEROP_SEED=x replays one)
 	@INTEROP_STEPS=$(or $(STEPS),2000) $(BIN)/python -m pytest tests/interop -q --timeout=0 -k whatever_happens
 
-bench-mls: $(READY) ## MLS beside ts-mls: messages, commits, joins, by group size and suite
-	@$(BIN)/python -m tests.bench.mls_compare
+bench-mls: $(READY) ## MLS alone: messages, commits, joins by group size and suite, beside ts-mls
+	@$(BIN)/python -m tests.bench --only mls --only mls-groups
 
 lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)

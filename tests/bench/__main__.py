@@ -13,6 +13,8 @@ from tests.bench import machine
 from tests.bench.context import Context
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure
+from tests.bench.mls_compare import GroupFigure
+from tests.bench.mls_picture import draw_groups
 from tests.bench.picture import draw
 from tests.bench.plan import QUICK, WHOLE
 from tests.bench.processes import ROOT
@@ -30,7 +32,7 @@ examples:
 
 Each figure is the median of its rounds, beside a baseline that alternates with it in the same run; the ratio
 is ours divided by the baseline's. Machines differ and are noisy, so compare ratios. The results are also
-written to latest.json and latest.svg in the results folder.
+written to latest.json, latest.svg and mls.svg in the results folder.
 """
 _NO_DISK: Final = frozenset({"tmpfs", "ramfs"})
 _LOG_CHARS: Final = 2000
@@ -105,8 +107,13 @@ def _relay_log(folder: Path) -> str:
 
 def _store(folder: Path, figures: Sequence[Figure], facts: Mapping[str, str]) -> None:
     write_json(folder / "latest.json", figures, machine=facts)
-    picture = draw(figures, title="Coach Relay beside its baselines", subtitle=_in_short(facts))
+    groups = [figure for figure in figures if isinstance(figure, GroupFigure)]
+    others = [figure for figure in figures if not isinstance(figure, GroupFigure)]
+    picture = draw(others, title="Coach Relay beside its baselines", subtitle=_in_short(facts))
     (folder / "latest.svg").write_text(picture, encoding="utf-8")
+    if groups:
+        picture = draw_groups(groups, subtitle=_in_short(facts))
+        (folder / "mls.svg").write_text(picture, encoding="utf-8")
 
 
 def _print(figures: Sequence[Figure], facts: Mapping[str, str], folder: Path, disturbance: float) -> None:
@@ -121,7 +128,7 @@ def _print(figures: Sequence[Figure], facts: Mapping[str, str], folder: Path, di
         print(
             f"- other programs used {disturbance:.0%} of a core meanwhile: measure again on a quiet machine"
         )
-    print(f"\nwritten: {folder / 'latest.json'} and latest.svg")
+    print(f"\nwritten: {folder / 'latest.json'} and the pictures beside it")
 
 
 def _in_short(facts: Mapping[str, str]) -> str:

@@ -1,43 +1,120 @@
-"""MLS beside ts-mls in the same run: messages, commits and joins, by group size and cipher suite.
+"""MLS by group size and cipher suite, beside ts-mls in the same run: messages, commits and joins.
 
-    python -m tests.bench.mls_compare [--quick]
-
-One group holds members of both. Half of its leaves are renewed by external commits first, so that the tree is
-filled as in a group that has lived; times are medians, in microseconds. Without Node only ours are measured.
+One group holds members of both. Some of its leaves are renewed by external commits first, so that the tree is
+filled as in a group that has lived. Without Node only ours are measured.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from client_sdk import mls
+from tests.bench.context import Context
+from tests.bench.errors import UnexpectedError
+from tests.bench.figures import MICROSECONDS, Bound, Figure, Target
+from tests.bench.progress import Progress
 from tests.interop.history import LIFETIME, NOW, Ours
 from tests.interop.tsmls import InstallError, TsMls, install, missing
 from tests.mls.support import Auth
 
-SUITES = {"1": mls.SUITE_1, "3": mls.SUITE_3, "X-Wing": mls.SUITE_XWING}
-SIZES = (2, 10, 50, 250)
-PAYLOAD = bytes(512)
-MESSAGE_REPEATS = 300
-GROUP_REPEATS = 9
-WHAT = ("encrypt", "decrypt", "commit", "process", "join")
-TARGETS = {"encrypt": 200.0, "decrypt": 250.0}  # microseconds, for 512 bytes
+SUITES: Final = {"1": mls.SUITE_1, "3": mls.SUITE_3, "X-Wing": mls.SUITE_XWING}
+WHAT: Final = ("encrypt", "decrypt", "commit", "process", "join")
+_PAYLOAD: Final = bytes(512)
+_REPEATS: Final = {2: 5, 10: 5, 50: 3}  # of commits and joins, each round; once in larger groups
+_RENEWED: Final = 16  # at most so many leaves: each takes a commit that all members follow
+_MESSAGE_TARGETS: Final = {"encrypt": 200.0, "decrypt": 250.0}  # microseconds
+_COMPARED_AT: Final = 50  # members; commits and joins there take at most as long as ts-mls's
+_LABELS: Final = {"commit": "make a commit", "process": "follow a commit", "join": "join by Welcome"}
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFigure(Figure):
+    """A figure of one operation in a group of that size."""
+
+    what: str
+    members: int
+    suite: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """One group: two members of ours, two of ts-mls if there is one."""
+    """One group: two members of ours, and two of ts-mls if there is one."""
 
     first: Ours
     second: Ours
     node: TsMls | None
     prefix: str
+    members: int
+
+
+def measure_groups(context: Context) -> list[Figure]:
+    """Each operation for each suite and size; rounds of ours and of ts-mls alternate."""
+    node = _start_node(context.progress)
+    figures: list[Figure] = []
+    try:
+        for label, suite in SUITES.items():
+            for members in context.plan.mls_sizes:
+                context.progress.say(f"mls groups: suite {label}, {members} members")
+                figures += _group_figures(context, label, suite, members, node)
+    finally:
+        if node is not None:
+            node.close()
+    return figures
+
+
+def _group_figures(
+    context: Context, label: str, suite: mls.CipherSuite, members: int, node: TsMls | None
+) -> list[GroupFigure]:
+    group, messages = build(suite, members, node), max(5, context.plan.mls_messages // 15)
+    ours: list[dict[str, float]] = []
+    theirs: list[dict[str, float]] = []
+    for _ in range(context.plan.rounds):
+        ours.append(measure_ours(group, suite, messages))
+        if node is not None:
+            theirs.append(measure_theirs(group, suite, messages, node))
+    return [
+        GroupFigure(
+            name=_name(what, members, label),
+            unit="us",
+            rounds=tuple(taken[what] for taken in ours),
+            baseline_name="ts-mls" if theirs else "",
+            baseline_rounds=tuple(taken[what] for taken in theirs),
+            target=_target(what, members, compared=bool(theirs)),
+            what=what,
+            members=members,
+            suite=label,
+        )
+        for what in WHAT
+    ]
+
+
+def _name(what: str, members: int, label: str) -> str:
+    said = _LABELS.get(what, f"{what} {len(_PAYLOAD)} bytes")
+    return f"MLS {said}, {members} members, suite {label}"
+
+
+def _target(what: str, members: int, *, compared: bool) -> Target | None:
+    if what in _MESSAGE_TARGETS:
+        return Target(Bound.VALUE_AT_MOST, _MESSAGE_TARGETS[what])
+    return Target(Bound.RATIO_AT_MOST, 1.0) if compared and members == _COMPARED_AT else None
+
+
+def _start_node(progress: Progress) -> TsMls | None:
+    """ts-mls, or None with the reason said."""
+    reason = missing()
+    if reason is None:
+        try:
+            install()
+            return TsMls()
+        except InstallError as error:
+            reason = str(error)
+    progress.say(f"mls groups: without ts-mls: {reason}")
+    return None
 
 
 def timed(action: Callable[[], object], repeats: int) -> float:
@@ -48,69 +125,104 @@ def timed(action: Callable[[], object], repeats: int) -> float:
         for _ in range(repeats):
             start = time.perf_counter()
             action()
-            taken.append((time.perf_counter() - start) * 1e6)
+            taken.append((time.perf_counter() - start) * MICROSECONDS)
     finally:
         gc.enable()
     return median(taken)
 
 
-def their_package(node: TsMls, name: str, suite: mls.CipherSuite) -> bytes:
-    node.ask("announce", identity=name.encode())
-    bounds = (LIFETIME.not_before, LIFETIME.not_after)
-    return bytes.fromhex(node.ask("client", name=name, suite=suite.id, lifetime=bounds)["package"])
+# ---- the group ---------------------------------------------------------------------------------------
 
 
-def build(suite: mls.CipherSuite, size: int, node: TsMls | None) -> Measured:
-    """A group of ``size``: ours first, then ts-mls's, then members that are never online again."""
-    prefix = f"bench {suite.id} {size}"
+def build(suite: mls.CipherSuite, members: int, node: TsMls | None) -> Measured:
+    """A group of that many: ours, members that are never online again, and last ts-mls's."""
+    prefix = f"bench {suite.id} {members}"
     first, second = Ours(f"{prefix} a", suite), Ours(f"{prefix} b", suite)
     first.create(prefix.encode())
-    theirs = [f"{prefix} ts {number}" for number in range(2)] if node and size > 2 else []
-    packages = [second.package(), *(their_package(node, name, suite) for name in theirs if node)]
-    ghosts = [Ours(f"{prefix} ghost {number}", suite) for number in range(size - 1 - len(packages))]
-    packages += [ghost.package() for ghost in ghosts]
+    theirs = [their_name(prefix, number) for number in range(2)] if node and members > 2 else []
+    ghosts = [Ours(f"{prefix} ghost {number}", suite) for number in range(members - 2 - len(theirs))]
     if node:
         for member in (first, second, *ghosts):
             node.ask("announce", identity=member.name.encode())
-    _, welcome, info = first.commit([{"kind": "add", "package": package} for package in packages])
-    if welcome is None:
-        raise RuntimeError("the commit has no Welcome")
+    info, welcome = add(first, [member.package() for member in (second, *ghosts)])
     second.join(welcome)
-    for name in theirs:
-        if node:
-            node.ask("join", name=name, welcome=welcome)
-    for ghost in ghosts[::2]:
-        info = renew(ghost, info, first, second, node, theirs)
-    return Measured(first, second, node if theirs else None, prefix)
+    for ghost in ghosts[:: max(2, len(ghosts) // _RENEWED)]:
+        info = renew(ghost, info, first, second)
+    if node and theirs:
+        join_theirs(node, suite, theirs, first, second)
+    elif node:
+        found_theirs(node, suite, prefix)
+    return Measured(first, second, node, prefix, members)
 
 
-def renew(
-    ghost: Ours, info: bytes, first: Ours, second: Ours, node: TsMls | None, theirs: list[str]
-) -> bytes:
+def their_name(prefix: str, number: int) -> str:
+    """The name of a ts-mls member."""
+    return f"{prefix} ts {number}"
+
+
+def add(adder: Ours, packages: list[bytes]) -> tuple[bytes, bytes]:
+    """Add them all by one commit; the GroupInfo and the Welcome."""
+    _, welcome, info = adder.commit([{"kind": "add", "package": package} for package in packages])
+    if welcome is None:
+        raise UnexpectedError("a commit with Adds made no Welcome")
+    return info, welcome
+
+
+def follow(member: Ours, commit: bytes) -> None:
+    """One of ours follows a commit."""
+    received = mls.process_message(member.at, commit, auth=Auth(), now=NOW)
+    if not isinstance(received, mls.CommitReceived):
+        raise UnexpectedError("a commit removed a member")
+    member.state = received.state
+
+
+def renew(ghost: Ours, info: bytes, first: Ours, second: Ours) -> bytes:
     """A member comes back by external commit: its path is filled."""
     if ghost.bundle is None:
-        raise RuntimeError("a member without a key package")
+        raise UnexpectedError("a member has no key package")
     mine = ghost.bundle.key_package.leaf_node.encoded
     leaf = next(member.leaf_index for member in first.at.members if member.leaf_node.encoded == mine)
     made = mls.create_external_commit(
         info, ghost.signer, ghost.credential, remove=leaf, auth=Auth(), now=NOW, rng=ghost.rng
     )
     for member in (first, second):
-        received = mls.process_message(member.at, made.commit, auth=Auth(), now=NOW)
-        if not isinstance(received, mls.CommitReceived):
-            raise RuntimeError("the commit removed a member")
-        member.state = received.state
-    for name in theirs:
-        if node:
-            node.ask("receive", name=name, message=made.commit)
+        follow(member, made.commit)
     return made.group_info
 
 
-def measure_ours(group: Measured, suite: mls.CipherSuite) -> dict[str, float]:
-    """Each operation by our members; nothing they do is kept."""
+def their_package(node: TsMls, name: str, suite: mls.CipherSuite) -> bytes:
+    """A key package of a ts-mls client."""
+    bounds = (LIFETIME.not_before, LIFETIME.not_after)
+    return bytes.fromhex(node.ask("client", name=name, suite=suite.id, lifetime=bounds)["package"])
+
+
+def join_theirs(node: TsMls, suite: mls.CipherSuite, names: list[str], first: Ours, second: Ours) -> None:
+    """Two ts-mls members come in."""
+    packages = [their_package(node, name, suite) for name in names]
+    items = [{"kind": "add", "package": package} for package in packages]
+    commit, welcome, _ = first.commit(items)
+    follow(second, commit)
+    for name in names:
+        node.ask("join", name=name, welcome=welcome)
+
+
+def found_theirs(node: TsMls, suite: mls.CipherSuite, prefix: str) -> None:
+    """A group of two ts-mls members."""
+    names = [their_name(prefix, number) for number in range(2)]
+    packages = [their_package(node, name, suite) for name in names]
+    node.ask("create", name=names[0], group=prefix.encode())
+    made = node.ask("commit", name=names[0], list=[{"kind": "add", "package": packages[1]}])
+    node.ask("join", name=names[1], welcome=made["welcome"])
+
+
+# ---- the operations ----------------------------------------------------------------------------------
+
+
+def measure_ours(group: Measured, suite: mls.CipherSuite, messages: int) -> dict[str, float]:
+    """Each operation by our members; nothing they do is kept but the message keys."""
     auth, first, second = Auth(), group.first, group.second
-    sent: list[bytes] = []
-    encrypted = timed(lambda: sent.append(first.send(PAYLOAD, b"")), MESSAGE_REPEATS)
+    repeats, sent = _REPEATS.get(group.members, 1), list[bytes]()
+    encrypted = timed(lambda: sent.append(first.send(_PAYLOAD, b"")), messages)
     waiting = iter(sent)
 
     def decrypt() -> None:
@@ -118,103 +230,39 @@ def measure_ours(group: Measured, suite: mls.CipherSuite) -> dict[str, float]:
         if isinstance(received, mls.ApplicationReceived):
             second.state = received.state
 
-    decrypted = timed(decrypt, MESSAGE_REPEATS)
-
     def commit(proposals: tuple[mls.Proposal, ...] = ()) -> mls.CommitOutput:
         return mls.create_commit(first.at, proposals, auth=auth, now=NOW, rng=first.rng)
 
-    output = commit()
+    decrypted, output = timed(decrypt, messages), commit()
     joiner = Ours(f"{group.prefix} joiner", suite)
     joiner.package()
-    if joiner.bundle is None:
-        raise RuntimeError("no key package")
     bundle = joiner.bundle
+    if bundle is None:
+        raise UnexpectedError("a client has no key package")
     verified = mls.verify_key_package(bundle.key_package, suite=suite, auth=auth, now=NOW)
     welcome = commit((mls.Add(verified),)).welcome or b""
     return {
         "encrypt": encrypted,
         "decrypt": decrypted,
-        "commit": timed(commit, GROUP_REPEATS),
-        "process": timed(
-            lambda: mls.process_message(second.at, output.commit, auth=auth, now=NOW), GROUP_REPEATS
-        ),
+        "commit": timed(commit, repeats),
+        "process": timed(lambda: mls.process_message(second.at, output.commit, auth=auth, now=NOW), repeats),
         "join": timed(
-            lambda: mls.join_from_welcome(welcome, bundle, joiner.signer, auth=auth, now=NOW), GROUP_REPEATS
+            lambda: mls.join_from_welcome(welcome, bundle, joiner.signer, auth=auth, now=NOW), repeats
         ),
     }
 
 
-def pair_of_theirs(node: TsMls, suite: mls.CipherSuite, prefix: str) -> None:
-    """A group of two ts-mls members."""
-    names = [f"{prefix} ts {number}" for number in range(2)]
-    packages = [their_package(node, name, suite) for name in names]
-    node.ask("create", name=names[0], group=prefix.encode())
-    made = node.ask("commit", name=names[0], list=[{"kind": "add", "package": packages[1]}])
-    node.ask("join", name=names[1], welcome=made["welcome"])
-
-
-def measure_theirs(node: TsMls, suite: mls.CipherSuite, prefix: str) -> dict[str, float]:
+def measure_theirs(group: Measured, suite: mls.CipherSuite, messages: int, node: TsMls) -> dict[str, float]:
     """The same by ts-mls, timed within Node."""
-    joiner = f"{prefix} ts joiner"
-    package = their_package(node, joiner, suite)
+    joiner = f"{group.prefix} ts joiner"
     answer: dict[str, Any] = node.ask(
         "bench",
-        first=f"{prefix} ts 0",
-        second=f"{prefix} ts 1",
+        first=their_name(group.prefix, 0),
+        second=their_name(group.prefix, 1),
         joiner=joiner,
-        package=package,
-        payload=PAYLOAD,
-        messages=MESSAGE_REPEATS,
-        repeats=GROUP_REPEATS,
+        package=their_package(node, joiner, suite),
+        payload=_PAYLOAD,
+        messages=messages,
+        repeats=_REPEATS.get(group.members, 1),
     )
     return {what: float(answer[what]) for what in WHAT}
-
-
-def start_node() -> TsMls | None:
-    """ts-mls, or None with the reason said."""
-    reason = missing()
-    if reason is None:
-        try:
-            install()
-            return TsMls()
-        except InstallError as error:
-            reason = str(error)
-    print(f"without ts-mls: {reason}")
-    return None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table; 1 if a message misses its target or a commit or join at 50 is slower than ts-mls's."""
-    quick = "--quick" in (sys.argv[1:] if arguments is None else arguments)
-    node, missed = start_node(), []
-    print(
-        f"{'suite':>6} {'members':>7} " + " ".join(f"{what:>19}" for what in WHAT) + "   (ours / ts-mls, us)"
-    )
-    for label, suite in SUITES.items():
-        for size in SIZES[:2] if quick else SIZES:
-            group = build(suite, size, node)
-            ours, theirs = measure_ours(group, suite), None
-            if node is not None:
-                if size == 2:
-                    pair_of_theirs(node, suite, group.prefix)
-                theirs = measure_theirs(node, suite, group.prefix)
-            cells = [
-                f"{ours[what]:9.0f} /{theirs[what]:8.0f}" if theirs else f"{ours[what]:19.0f}"
-                for what in WHAT
-            ]
-            print(f"{label:>6} {size:>7} " + " ".join(cells), flush=True)
-            missed += [f"{label}, {size}: {what}" for what, most in TARGETS.items() if ours[what] > most]
-            if theirs and size == 50:
-                missed += [
-                    f"{label}, {size}: {what}"
-                    for what in ("commit", "process", "join")
-                    if ours[what] > theirs[what]
-                ]
-    if node is not None:
-        node.close()
-    print("missed: " + "; ".join(missed) if missed else "all targets met")
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

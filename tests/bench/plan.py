@@ -24,6 +24,7 @@ class Plan:
     idle: int = 5_000
     settle_seconds: float = 1.0
     mls_messages: int = 1_500
+    mls_sizes: tuple[int, ...] = (2, 10, 50, 250)
     small_file: int = 10 * _MIB
     large_file: int = 200 * _MIB
 
@@ -37,6 +38,7 @@ QUICK: Final = Plan(
     idle=500,
     settle_seconds=0.5,
     mls_messages=500,
+    mls_sizes=(2, 10),
     large_file=64 * _MIB,
 )
 TINY: Final = Plan(
@@ -51,6 +53,7 @@ TINY: Final = Plan(
     idle=5,
     settle_seconds=0.05,
     mls_messages=5,
+    mls_sizes=(2,),
     small_file=_MIB // 16,
     large_file=_MIB // 4,
 )

@@ -15,6 +15,7 @@ from tests.bench.files import measure_files
 from tests.bench.latency import measure_latency
 from tests.bench.memory import measure_memory
 from tests.bench.mls import measure_mls
+from tests.bench.mls_compare import measure_groups
 from tests.bench.throughput import measure_throughput
 
 Measurement = Callable[[Context], list[Figure]]
@@ -36,6 +37,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "drain": _with_load(measure_drain),
     "memory": _with_load(measure_memory),
     "mls": measure_mls,
+    "mls-groups": measure_groups,
     "files": measure_files,
 }
 

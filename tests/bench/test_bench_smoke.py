@@ -30,6 +30,7 @@ FIGURES_OF = {
     "drain": 2,
     "memory": 2,
     "mls": 4,
+    "mls-groups": 15,
     "files": 6,
 }
 
