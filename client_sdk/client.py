@@ -16,7 +16,7 @@ from client_sdk.calls import CallSettings
 from client_sdk.content import Profile
 from client_sdk.engagement import Engagement
 from client_sdk.engine import Account, Engine, Files, create_account, spaces, token_subject
-from client_sdk.engine.account import AccountRecord, check_subject
+from client_sdk.engine.account import AccountRecord, check_subject, with_known_suites
 from client_sdk.errors import EngagementUnavailable, UsageError
 from client_sdk.identity import RecoverySeed, safety_number
 from client_sdk.kit import RecoveryKit
@@ -261,8 +261,12 @@ def _open_vault(path: Path, key: Callable[[], Key]) -> Vault:
 async def _account(vault: Vault, token: TokenSource, name: str | None, env: Environment) -> Account:
     with vault.transaction() as tx:
         stored = tx.get(spaces.ACCOUNT, _KEY)
-    if stored is not None:
-        return Account(AccountRecord.parse(stored))
+        if stored is not None:
+            before = Account(AccountRecord.parse(stored))
+            account = with_known_suites(before)
+            if account is not before:
+                tx.put(spaces.ACCOUNT, _KEY, account.record.serialize())
+            return account
     if name is not None:
         Profile(name)
     portal, user = token_subject(await token())

@@ -9,6 +9,8 @@ from relay.wire.ids import label
 from ..errors import UsageError
 
 HASH_BYTES = 32
+AUTHENTICATOR_BYTES = (32, 64)
+"""What the suites of conversations have: SHA-256's length and SHA-512's."""
 
 
 def _u64(value: int) -> bytes:
@@ -32,8 +34,9 @@ def entry_hash(*, seq: int, kind: int, after_commit: int, body_hash: bytes) -> b
 
 def after_commit(*, epoch_authenticator: bytes, entry: bytes) -> bytes:
     """S at an accepted commit: from the new epoch's authenticator and the commit's ``entry_hash``."""
-    authenticator = _check(epoch_authenticator, "An epoch authenticator")
-    return hashlib.sha256(label("commit") + authenticator + _check(entry, "An entry's hash")).digest()
+    if len(epoch_authenticator) not in AUTHENTICATOR_BYTES:
+        raise UsageError("An epoch authenticator has the length of no suite's.")
+    return hashlib.sha256(label("commit") + epoch_authenticator + _check(entry, "An entry's hash")).digest()
 
 
 def after_entry(*, previous: bytes, entry: bytes) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
 
+from client_sdk.engine import suites
 from client_sdk.engine.records import Record
 from client_sdk.errors import AccessRefused, UsageError
 from client_sdk.identity import RecoverySeed
@@ -19,13 +20,12 @@ from client_sdk.identity.manifest import (
     ManifestDevice,
     VerifiedManifest,
     first_manifest,
+    next_manifest,
     verify_manifest,
 )
-from client_sdk.mls import SUITE_3, BasicCredential, SignatureKeyPair
+from client_sdk.mls import BasicCredential, SignatureKeyPair
 from relay.wire.errors import WireError
 from relay.wire.ids import DeviceId, PortalId, UserId, device_id, parse_portal_id, parse_user_id
-
-SUITE: Final = SUITE_3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,28 @@ def create_account(portal: PortalId, user: UserId, name: str, rng: Callable[[int
         identity=identity,
         recovery_key=seed.key.public,
         devices=[ManifestDevice(device.public, DeviceFlags.MAY_LINK)],
-        suites=[SUITE.id],
+        suites=[suite.id for suite in suites.KNOWN],
     )
     secrets = (device.private, identity.private, seed.value)
     return Account(AccountRecord(portal, user, *secrets, manifest.raw, name))
+
+
+def with_known_suites(account: Account) -> Account:
+    """The account, its device list naming every suite of this version: one made before names fewer.
+
+    Only a device with the identity key signs lists; another one gets the new list from it. Two such devices
+    sign the same bytes, so that doing it at the same time makes no second list of one version.
+    """
+    known = tuple(suite.id for suite in suites.KNOWN)
+    listed, private = account.manifest.suites, account.record.identity
+    if not private or set(known) <= set(listed):
+        return account
+    key = KeyPair.from_private(private)
+    if not hmac.compare_digest(key.public, account.manifest.identity_key):
+        return account
+    others = tuple(suite for suite in listed if suite not in known)
+    manifest = next_manifest(account.manifest, key=key, suites=(*known, *others))
+    return Account(replace(account.record, manifest=manifest.raw))
 
 
 def token_subject(token: str) -> tuple[PortalId, UserId]:

@@ -10,22 +10,31 @@ from client_sdk.delivery import BundleMismatch, ClonedDevice, MessageCounters, S
 from client_sdk.engine import journal
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import enter
-from client_sdk.engine.outofstep import doubt, lost_step
+from client_sdk.engine.outofstep import OUT_OF_STEP, begin_rejoin, doubt, lost_step
 from client_sdk.engine.records import Phase
+from client_sdk.engine.renewing import Renewal, check_renewal, follow, is_of_next_group, is_renewal
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError, MembershipError, VaultCorrupt
-from client_sdk.identity import BundleNamesDiffer, ConversationView, check_commit, view_of
+from client_sdk.identity import (
+    BundleNamesDiffer,
+    ConversationView,
+    check_commit,
+    conversation_epoch,
+    view_of,
+)
 from client_sdk.mls import (
     Add,
     CommitReceived,
     CryptoError,
     ExternalInit,
     GroupContextExtensions,
+    GroupState,
     MLSError,
     Remove,
     RemovedFromGroup,
     SecretReuse,
     WrongEpoch,
+    WrongGroup,
     process_message,
 )
 from relay.wire import Bundle, WireError
@@ -36,7 +45,7 @@ _OURS_ALONE: Final = (CryptoError, SecretReuse)
 
 _A_MEMBER_MAY: Final = (Add, Remove, GroupContextExtensions)
 _A_REJOINER_MAY: Final = (ExternalInit, Remove)
-"""The proposals of PROTOCOL 7; any other, a ReInit above all, would let one member end the conversation."""
+"""The proposals of PROTOCOL 7; of any other only a ReInit may be, and only as `renewing` allows."""
 
 REMOVED: Final = "This device was removed from the conversation."
 
@@ -45,6 +54,7 @@ REMOVED: Final = "This device was removed from the conversation."
 class _Accepted:
     received: CommitReceived
     after: ConversationView
+    epoch: int
 
 
 def foreign_commit(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
@@ -55,6 +65,11 @@ def foreign_commit(work: Work, context: Context, entry: fr.Entry, body: bytes) -
     except WrongEpoch as error:
         _void(work, entry, body)
         if error.seen > error.current:
+            lost_step(work, context, entry.seq)
+    except WrongGroup:
+        went_on = is_of_next_group(work, bundle.commit)
+        _void(work, entry, body)
+        if went_on:
             lost_step(work, context, entry.seq)
     except _OURS_ALONE:
         _void(work, entry, body)
@@ -67,16 +82,20 @@ def foreign_commit(work: Work, context: Context, entry: fr.Entry, body: bytes) -
     else:
         if isinstance(verdict, _Accepted):
             _accept(work, context, entry, body, verdict)
+        elif isinstance(verdict, Renewal):
+            _renew(work, context, entry, body, verdict)
         else:
             _removed(work, context, entry, verdict)
 
 
-def _judge(work: Work, context: Context, bundle: Bundle) -> _Accepted | RemovedFromGroup:
+def _judge(work: Work, context: Context, bundle: Bundle) -> _Accepted | Renewal | RemovedFromGroup:
     if work.group is None or work.view is None:
         raise VaultCorrupt("A member's group state is missing from the vault.")
     received = process_message(work.group, bundle.commit, auth=context.policy, now=int(work.now))
     if not isinstance(received, CommitReceived | RemovedFromGroup):
         raise MembershipError("A commit entry holds something else than a commit.")
+    if isinstance(received, CommitReceived) and is_renewal(received):
+        return check_renewal(work, context, bundle, received)
     _check_proposals(received)
     if isinstance(received, RemovedFromGroup):
         if not received.external and context.account.device not in bundle.removes:
@@ -84,7 +103,7 @@ def _judge(work: Work, context: Context, bundle: Bundle) -> _Accepted | RemovedF
         return received
     after = view_of(received.state)
     check_commit(work.view, after, adds=bundle.adds, removes=bundle.removes, external=received.external)
-    return _Accepted(received, after)
+    return _Accepted(received, after, conversation_epoch(after.info.generation, received.state.epoch))
 
 
 def _check_proposals(received: CommitReceived | RemovedFromGroup) -> None:
@@ -117,23 +136,46 @@ def extend(work: Work, entry: fr.Entry, body_hash: bytes) -> bool:
 
 
 def _accept(work: Work, context: Context, entry: fr.Entry, body: bytes, accepted: _Accepted) -> None:
+    if accepted.received.external:
+        _forget_counter(work, accepted)
+    _begin_epoch(work, context, entry, body, accepted.received.state, accepted.after, accepted.epoch)
+
+
+def _renew(work: Work, context: Context, entry: fr.Entry, body: bytes, renewal: Renewal) -> None:
+    """Go over to the group that takes over; if it does not open here, come in as after any lost step."""
+    try:
+        group = follow(work, context, renewal)
+    except (MLSError, IdentityError):
+        _void(work, entry, body)
+        if not work.halted:
+            begin_rejoin(work, OUT_OF_STEP)
+        return
+    _begin_epoch(work, context, entry, body, group, view_of(group), renewal.offer.epoch)
+
+
+def _begin_epoch(
+    work: Work,
+    context: Context,
+    entry: fr.Entry,
+    body: bytes,
+    group: GroupState,
+    view: ConversationView,
+    epoch: int,
+) -> None:
     if work.log is None:
         raise VaultCorrupt("A member's stream hashes are missing from the vault.")
-    state = accepted.received.state
     try:
         log = work.log.after_commit(
             seq=entry.seq,
             after_commit=entry.after_commit,
             body_hash=hashlib.sha256(body).digest(),
-            epoch=state.epoch,
-            epoch_authenticator=state.epoch_authenticator,
+            epoch=epoch,
+            epoch_authenticator=group.epoch_authenticator,
         )
     except SecurityAlarm as alarm:
         work.halt(alarm)
         return
-    if accepted.received.external:
-        _forget_counter(work, accepted)
-    enter(work, context, entry.seq, state, accepted.after, log)
+    enter(work, context, entry.seq, group, view, log)
 
 
 def _forget_counter(work: Work, accepted: _Accepted) -> None:

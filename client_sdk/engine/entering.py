@@ -13,7 +13,7 @@ from client_sdk.engine.outofstep import begin_rejoin, settled
 from client_sdk.engine.records import CommitReason, PendingCommit, Phase
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError, OutboxFull
-from client_sdk.identity import ConversationView, check_joined, view_of
+from client_sdk.identity import ConversationView, check_joined, conversation_epoch, view_of
 from client_sdk.mls import GroupState, KeyPackageBundle, MLSError, UnknownKeyPackage, join_from_welcome
 from relay.wire import Bundle, WireError
 from relay.wire import frames as fr
@@ -33,7 +33,8 @@ def enter(
         phase=Phase.MEMBER,
         cursor=seq,
         last_commit=seq,
-        highest_epoch=group.epoch,
+        suite=group.suite.id,
+        highest_epoch=log.epoch,
         transcript=group.group_context.confirmed_transcript_hash,
         unread=0,
         met=tuple(sorted({*work.record.met, *users})),
@@ -42,7 +43,7 @@ def enter(
     if work.joined and context.account.name:
         _introduce(work, context)
     # With it a released message can be proved: its signature covers the GroupContext of its epoch.
-    epoch_key = spaces.numbered_key(work.engagement, group.epoch)
+    epoch_key = spaces.numbered_key(work.engagement, log.epoch)
     work.tx.put(spaces.CONTEXT, epoch_key, group.group_context.encoded)
     settled(work)
     trusting.observe_people(work, context, view)
@@ -62,12 +63,12 @@ def _introduce(work: Work, context: Context) -> None:
         return  # a thousand messages wait already; the next newcomer occasions it again
 
 
-def _begin(seq: int, after_commit: int, body: bytes, group: GroupState) -> AttestLog:
+def _begin(seq: int, after_commit: int, body: bytes, group: GroupState, epoch: int) -> AttestLog:
     return AttestLog.begin(
         seq=seq,
         after_commit=after_commit,
         body_hash=hashlib.sha256(body).digest(),
-        epoch=group.epoch,
+        epoch=epoch,
         epoch_authenticator=group.epoch_authenticator,
     )
 
@@ -104,14 +105,15 @@ def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: b
     group = join_from_welcome(welcome, find, context.account.signer, auth=context.policy, now=int(work.now))
     view = view_of(group)
     check_joined(view, portal=context.account.portal, engagement=work.engagement)
-    if group.epoch <= work.record.highest_epoch:
-        raise EpochRolledBack(own=work.record.highest_epoch, offered=group.epoch)
+    epoch = conversation_epoch(view.info.generation, group.epoch)
+    if epoch <= work.record.highest_epoch:
+        raise EpochRolledBack(own=work.record.highest_epoch, offered=epoch)
     for bundle in used:
         key_packages.spend(work.tx, bundle, int(work.now))
     work.key_packages_spent = True
     _drop_creation(work)
-    log = _begin(entry.seq, entry.after_commit, body, group)
-    work.change(spoken_epoch=group.epoch)
+    log = _begin(entry.seq, entry.after_commit, body, group, epoch)
+    work.change(spoken_epoch=epoch)
     work.counters = MessageCounters()
     enter(work, context, entry.seq, group, view, log)
 
@@ -130,6 +132,7 @@ def own_commit(work: Work, context: Context, entry: fr.Entry, pending: PendingCo
     """Our commit is in the stream: only now does its state count."""
     group = GroupState.assemble(pending.epoch_part, pending.ratchet_part)
     view = view_of(group)
+    epoch = conversation_epoch(view.info.generation, group.epoch)
     work.set_pending(None)
     if pending.reason is CommitReason.MEMBERSHIP and work.log is not None:
         try:
@@ -137,15 +140,15 @@ def own_commit(work: Work, context: Context, entry: fr.Entry, pending: PendingCo
                 seq=entry.seq,
                 after_commit=entry.after_commit,
                 body_hash=hashlib.sha256(pending.body).digest(),
-                epoch=group.epoch,
+                epoch=epoch,
                 epoch_authenticator=group.epoch_authenticator,
             )
         except SecurityAlarm as alarm:
             work.halt(alarm)
             return
     else:
-        log = _begin(entry.seq, entry.after_commit, pending.body, group)
-        work.change(spoken_epoch=group.epoch)
+        log = _begin(entry.seq, entry.after_commit, pending.body, group, epoch)
+        work.change(spoken_epoch=epoch)
         work.counters = MessageCounters()
     rejoined = pending.reason is CommitReason.REJOIN
     enter(work, context, entry.seq, group, view, log)

@@ -71,9 +71,9 @@ class _Sealed:
 class _Keys:
     """What opens the ephemeral messages of one epoch."""
 
-    def __init__(self, group: GroupState) -> None:
+    def __init__(self, group: GroupState, epoch: int) -> None:
         self.group_id = group.group_id
-        self.epoch = group.epoch
+        self.epoch = epoch
         self.authenticator = group.epoch_authenticator
         self._exporter: GroupState | None = group
         self._device_keys = {m.leaf_index: m.leaf_node.signature_key for m in group.members}
@@ -101,10 +101,14 @@ class _Keys:
 
 
 class EphemeralBox:
-    """Seals and opens the ephemeral messages of one conversation. It lives in memory alone."""
+    """Seals and opens the ephemeral messages of one conversation. It lives in memory alone.
 
-    def __init__(self, group: GroupState, sign: Callable[[bytes], bytes]) -> None:
-        self._current = _Keys(group)
+    `epoch` is the number of the group's epoch within the conversation, which goes on where a new group takes
+    over (PROTOCOL 8).
+    """
+
+    def __init__(self, group: GroupState, epoch: int, sign: Callable[[bytes], bytes]) -> None:
+        self._current = _Keys(group, epoch)
         self._own_leaf = group.own_leaf_index
         self._sign = sign
         self._past: _Keys | None = None
@@ -112,11 +116,11 @@ class EphemeralBox:
         self._waiting: deque[_Sealed] = deque(maxlen=MAX_WAITING)
         self._last_counter: dict[tuple[int, int], int] = {}
 
-    def enter(self, group: GroupState, now: float) -> list[EphemeralMessage]:
+    def enter(self, group: GroupState, epoch: int, now: float) -> list[EphemeralMessage]:
         """Go on to another epoch; returns the messages that had waited for it. `now` is monotonic."""
         self._current.let_go()
         self._past, self._past_until = self._current, now + PAST_SECONDS
-        self._current, self._own_leaf = _Keys(group), group.own_leaf_index
+        self._current, self._own_leaf = _Keys(group, epoch), group.own_leaf_index
         kept = {self._past.epoch, self._current.epoch}
         self._last_counter = {key: value for key, value in self._last_counter.items() if key[0] in kept}
         waited, self._waiting = self._waiting, deque(maxlen=MAX_WAITING)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from client_sdk.engine.account import SUITE, Account
+from client_sdk.content.packing import PackingError, pack, unpack
+from client_sdk.engine import suites
+from client_sdk.engine.account import Account
 from client_sdk.engine.records import Record
 from client_sdk.errors import CredentialRefused
 from client_sdk.identity import EXTENSION_TYPE
+from client_sdk.identity.manifest import MOST_SUITES
 from client_sdk.mls import (
     Capabilities,
     KeyPackage,
@@ -33,18 +36,22 @@ _MAX_KEPT: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class StoredKeyPackage(Record):
-    """A key package with its private keys; `delete_at` in Unix seconds."""
+    """A key package with its private keys; `delete_at` in Unix seconds.
+
+    `offer` are the refs of the packages that were offered with it, one a suite: whoever uses one of them
+    has used them all. Empty: this one alone, as versions with one suite made it.
+    """
 
     bundle: bytes = field(repr=False)
     delete_at: int
     last_resort: bool
     published: bool = False
     used: bool = False
+    offer: tuple[bytes, ...] = ()
 
-    @property
-    def message(self) -> bytes:
-        """The key package as it is published: an MLSMessage."""
-        return MLSMessage(KeyPackageBundle.parse(self.bundle).key_package).serialize()
+    def opened(self) -> KeyPackageBundle:
+        """The package and its private keys."""
+        return KeyPackageBundle.parse(self.bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Publication:
 
     packages: tuple[bytes, ...]
     last_resort: bytes | None
-    last_resort_ref: bytes = b""
+    last_resort_refs: tuple[bytes, ...] = ()
 
 
 def capabilities() -> Capabilities:
@@ -69,42 +76,70 @@ def lifetime(now: int) -> Lifetime:
 def prepare(
     tx: Transaction, account: Account, left: int, now: int, rng: Callable[[int], bytes]
 ) -> Publication | None:
-    """Make and store what the relay lacks, of whose single-use packages so many are left; None if nothing."""
+    """Make and store what the relay lacks, of whose single-use offers so many are left; None if nothing."""
     kept = _kept(tx, now)
     single = SINGLE_USE - left if left <= KEY_PACKAGES_LOW else 0
-    packages = tuple(_make(tx, account, now, rng, last_resort=False)[1].message for _ in range(single))
-    lasting = {ref: stored for ref, stored in kept.items() if stored.last_resort and not stored.used}
-    ref, last = next(iter(lasting.items()), None) or _make(tx, account, now, rng, last_resort=True)
-    if last.published:
+    packages = tuple(_message(_make(tx, account, now, rng, last_resort=False)) for _ in range(single))
+    lasting = _lasting(tx, kept, account, now) or _make(tx, account, now, rng, last_resort=True)
+    if all(stored.published for stored in lasting.values()):
         return Publication(packages, None) if packages else None
-    return Publication(packages, last.message, ref)
+    return Publication(packages, _message(lasting), tuple(lasting))
 
 
 def published(tx: Transaction, publication: Publication) -> None:
     """The relay has them."""
-    data = tx.get(SPACE, publication.last_resort_ref)
-    if data is not None:
-        stored = replace(StoredKeyPackage.parse(data), published=True)
-        tx.put(SPACE, publication.last_resort_ref, stored.serialize())
+    for ref in publication.last_resort_refs:
+        data = tx.get(SPACE, ref)
+        if data is not None:
+            tx.put(SPACE, ref, replace(StoredKeyPackage.parse(data), published=True).serialize())
 
 
 def _make(
     tx: Transaction, account: Account, now: int, rng: Callable[[int], bytes], *, last_resort: bool
-) -> tuple[bytes, StoredKeyPackage]:
-    bundle = generate_key_package(
-        SUITE,
-        account.signer,
-        account.credential,
-        lifetime=lifetime(now),
-        rng=rng,
-        capabilities=capabilities(),
-        last_resort=last_resort,
-    )
-    stored = StoredKeyPackage(
-        bundle.serialize(), now + LIFETIME_SECONDS + KEEP_USED_SECONDS, last_resort=last_resort
-    )
-    tx.put(SPACE, bundle.ref, stored.serialize())
-    return bundle.ref, stored
+) -> dict[bytes, StoredKeyPackage]:
+    """One offer: a package for each suite that this user's device list names, in its order."""
+    bundles = [
+        generate_key_package(
+            suite,
+            account.signer,
+            account.credential,
+            lifetime=lifetime(now),
+            rng=rng,
+            capabilities=capabilities(),
+            last_resort=last_resort,
+        )
+        for suite in suites.supported(account.manifest)
+    ]
+    offer = tuple(bundle.ref for bundle in bundles)
+    delete_at = now + LIFETIME_SECONDS + KEEP_USED_SECONDS
+    made = {
+        bundle.ref: StoredKeyPackage(bundle.serialize(), delete_at, last_resort=last_resort, offer=offer)
+        for bundle in bundles
+    }
+    for ref, stored in made.items():
+        tx.put(SPACE, ref, stored.serialize())
+    return made
+
+
+def _message(offer: Mapping[bytes, StoredKeyPackage]) -> bytes:
+    """An offer as it is published: `msgpack([MLSMessage, ...])` (PROTOCOL 4)."""
+    return pack([MLSMessage(stored.opened().key_package).serialize() for stored in offer.values()])
+
+
+def _lasting(
+    tx: Transaction, kept: Mapping[bytes, StoredKeyPackage], account: Account, now: int
+) -> dict[bytes, StoredKeyPackage]:
+    """The offer of last resort that is good still; one that carries an older device list is given up."""
+    lasting = {ref: stored for ref, stored in kept.items() if stored.last_resort and not stored.used}
+    good = {
+        ref: stored
+        for ref, stored in lasting.items()
+        if stored.offer and stored.opened().key_package.leaf_node.credential == account.credential
+    }
+    for ref in lasting.keys() - good.keys():
+        _give_up(tx, ref, lasting[ref], now)
+    first = next(iter(good.values()), None)
+    return {} if first is None else {ref: good[ref] for ref in first.offer if ref in good}
 
 
 def _kept(tx: Transaction, now: int) -> dict[bytes, StoredKeyPackage]:
@@ -122,25 +157,51 @@ def _kept(tx: Transaction, now: int) -> dict[bytes, StoredKeyPackage]:
 def find(tx: Transaction, ref: bytes) -> KeyPackageBundle | None:
     """The package that a Welcome names, if it is ours and unspent."""
     data = tx.get(SPACE, ref)
-    return None if data is None else KeyPackageBundle.parse(StoredKeyPackage.parse(data).bundle)
+    return None if data is None else StoredKeyPackage.parse(data).opened()
 
 
 def spend(tx: Transaction, bundle: KeyPackageBundle, now: int) -> None:
-    """Delete a package that brought us in; one of last resort is replaced at the next publication."""
+    """Delete a package that brought us in, and those offered with it; one of last resort is replaced soon."""
     data = tx.get(SPACE, bundle.ref)
     if data is None:
         return
-    stored = StoredKeyPackage.parse(data)
-    if not stored.last_resort:
-        tx.delete(SPACE, bundle.ref)
-    elif not stored.used:
-        used = replace(stored, used=True, delete_at=now + KEEP_USED_SECONDS)
-        tx.put(SPACE, bundle.ref, used.serialize())
+    for ref in StoredKeyPackage.parse(data).offer or (bundle.ref,):
+        found = tx.get(SPACE, ref)
+        stored = None if found is None else StoredKeyPackage.parse(found)
+        if stored is not None and not stored.last_resort:
+            tx.delete(SPACE, ref)
+        elif stored is not None and not stored.used:
+            _give_up(tx, ref, stored, now)
 
 
-def parse_claimed(package: bytes, device: DeviceId) -> KeyPackage:
-    """The key package that the relay gave for a device; raises `MLSError` or `CredentialRefused`."""
-    body = MLSMessage.parse(package).body
-    if not isinstance(body, KeyPackage) or device_id(body.leaf_node.signature_key) != device:
-        raise CredentialRefused("The relay gave something else than a key package of the device asked for.")
-    return body
+def _give_up(tx: Transaction, ref: bytes, stored: StoredKeyPackage, now: int) -> None:
+    """One of last resort is not offered any more, but a Welcome for it may be on its way."""
+    used = replace(stored, used=True, delete_at=now + KEEP_USED_SECONDS)
+    tx.put(SPACE, ref, used.serialize())
+
+
+def parse_claimed(offer: bytes, device: DeviceId) -> dict[int, KeyPackage]:
+    """The packages that the relay gave for a device, by their suites.
+
+    Raises `MLSError` or `CredentialRefused`.
+    """
+    packages = [MLSMessage.parse(message).body for message in _messages(offer)]
+    found = {package.cipher_suite: package for package in packages if isinstance(package, KeyPackage)}
+    foreign = any(device_id(package.leaf_node.signature_key) != device for package in found.values())
+    if foreign or not found or len(found) != len(packages):
+        raise CredentialRefused("The relay gave something else than key packages of the device asked for.")
+    return found
+
+
+def _messages(offer: bytes) -> list[bytes]:
+    if offer.startswith(b"\0"):
+        return [offer]  # an MLSMessage alone: an offer for one suite
+    try:
+        messages = unpack(offer)
+    except PackingError:
+        messages = None
+    listed = messages if isinstance(messages, list) else []
+    found = [message for message in listed if isinstance(message, bytes)]
+    if not 1 <= len(listed) == len(found) <= MOST_SUITES:
+        raise CredentialRefused("The relay gave something that is no offer of key packages.")
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from client_sdk.engine.account import SUITE, Account
+from client_sdk.engine.account import Account
 from client_sdk.engine.key_packages import capabilities, lifetime
 from client_sdk.identity import (
     EXTENSION_TYPE,
@@ -21,6 +21,7 @@ from client_sdk.identity import (
 )
 from client_sdk.mls import (
     Add,
+    CipherSuite,
     CommitOutput,
     Extension,
     GroupContextExtensions,
@@ -60,6 +61,8 @@ class Plan:
     waiting: tuple[DeviceId, ...]
     refresh: bool
     places: int
+    renews: CipherSuite | None = None
+    """The suite to move to; then nothing else is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def make_commit(
     proposals: list[Proposal] = [Remove(index) for index in removes]
     proposals += [Add(candidate.package) for candidate in candidates]
     if info != view.info:
-        proposals.append(GroupContextExtensions(_replaced(group.extensions, info.to_extension())))
+        proposals.append(GroupContextExtensions(replaced(group.extensions, info.to_extension())))
     output = create_commit(
         group,
         proposals,
@@ -163,6 +166,7 @@ def make_group(
     account: Account,
     candidates: Sequence[Candidate],
     *,
+    suite: CipherSuite,
     now: int,
     rng: Rng,
 ) -> Made:
@@ -177,7 +181,7 @@ def make_group(
     )
     required = RequiredCapabilities(extension_types=(EXTENSION_TYPE,)).to_extension()
     group = create_group(
-        SUITE,
+        suite,
         info.group_id,
         account.signer,
         account.credential,
@@ -208,7 +212,8 @@ def _bundle(before: frozenset[DeviceId], after: frozenset[DeviceId], output: Com
     )
 
 
-def _replaced(extensions: Sequence[Extension], new: Extension) -> tuple[Extension, ...]:
+def replaced(extensions: Sequence[Extension], new: Extension) -> tuple[Extension, ...]:
+    """These extensions with the one of the same type in its place."""
     return tuple(new if extension.type == new.type else extension for extension in extensions)
 
 

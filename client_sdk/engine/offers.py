@@ -6,14 +6,19 @@ import hmac
 from dataclasses import dataclass
 
 from client_sdk.delivery import EpochRolledBack, StreamForked
-from client_sdk.engine import trusting
-from client_sdk.engine.account import SUITE
+from client_sdk.engine import suites, trusting
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError
-from client_sdk.identity import ConversationView, check_joined, check_not_older, view_of
+from client_sdk.identity import (
+    ConversationView,
+    check_joined,
+    check_not_older,
+    conversation_epoch,
+    view_of,
+)
 from client_sdk.identity.alarms import IdentityChanged
-from client_sdk.mls import Extension, GroupInfo, Member, MLSMessage, find_extension
+from client_sdk.mls import Extension, GroupInfo, Member, MLSMessage, cipher_suite, find_extension
 from client_sdk.mls.extensions import RATCHET_TREE
 from client_sdk.mls.ratchet_tree import RatchetTree
 
@@ -24,6 +29,8 @@ class Offer:
 
     info: GroupInfo
     view: ConversationView
+    epoch: int
+    """The epoch's number within the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +46,18 @@ def read_offer(work: Work, context: Context, group_info: bytes) -> Offer:
     tree = find_extension(info.extensions, RATCHET_TREE) if isinstance(info, GroupInfo) else None
     if not isinstance(info, GroupInfo) or tree is None:
         raise IdentityError("A commit entry carries no description of its epoch.")
-    members = tuple(Member(index, leaf) for index, leaf in RatchetTree.parse(SUITE, tree).leaves())
+    suite = cipher_suite(info.group_context.cipher_suite)
+    members = tuple(Member(index, leaf) for index, leaf in RatchetTree.parse(suite, tree).leaves())
     described = _Described(info.group_context.group_id, info.group_context.extensions, members)
     view = view_of(described)
     check_joined(view, portal=context.account.portal, engagement=work.engagement)
-    return Offer(info, view)
+    epoch = conversation_epoch(view.info.generation, info.group_context.epoch)
+    return Offer(info, view, epoch)
 
 
 def check_offer(work: Work, context: Context, offer: Offer) -> None:
     """Whether it is of the present, and of the people that this device knows; raises `SecurityAlarm`."""
-    _check_newer(work, offer.info)
+    _check_newer(work, offer)
     for participant in offer.view.info.participants:
         known = trusting.trust_of(work.tx, participant.user)
         if known is None or participant.user == context.account.user:
@@ -60,10 +69,10 @@ def check_offer(work: Work, context: Context, offer: Offer) -> None:
             raise IdentityChanged(user=participant.user)
 
 
-def _check_newer(work: Work, info: GroupInfo) -> None:
-    own, offered = work.record.highest_epoch, info.group_context.epoch
-    if offered < own:
-        raise EpochRolledBack(own=own, offered=offered)
-    same = hmac.compare_digest(info.group_context.confirmed_transcript_hash, work.record.transcript)
-    if offered == own and not same:
+def _check_newer(work: Work, offer: Offer) -> None:
+    own, transcript = work.record.highest_epoch, offer.info.group_context.confirmed_transcript_hash
+    weaker = suites.is_stronger(work.record.suite, offer.info.group_context.cipher_suite)
+    if offer.epoch < own or weaker:
+        raise EpochRolledBack(own=own, offered=offer.epoch)
+    if offer.epoch == own and not hmac.compare_digest(transcript, work.record.transcript):
         raise StreamForked(own_epoch=own, own_transcript=work.record.transcript)

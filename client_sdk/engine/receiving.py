@@ -16,10 +16,11 @@ from client_sdk.engine.context import Context
 from client_sdk.engine.entering import join, own_commit
 from client_sdk.engine.outofstep import lost_step, missed
 from client_sdk.engine.records import CommitReason, Phase
+from client_sdk.engine.renewing import is_of_next_group
 from client_sdk.engine.standing import Work
 from client_sdk.errors import ContentError, VaultCorrupt
 from client_sdk.identity import Leaf
-from client_sdk.mls import ApplicationReceived, MLSError, WrongEpoch, process_message
+from client_sdk.mls import ApplicationReceived, MLSError, WrongEpoch, WrongGroup, process_message
 from client_sdk.vault import HistoryItem
 from relay.wire import Bundle, EntryKind, WireError
 from relay.wire import frames as fr
@@ -152,6 +153,9 @@ def _message(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None
     except WrongEpoch as error:
         _unreadable(work, context, entry.seq, others_went_on=error.seen > error.current)
         return
+    except WrongGroup:
+        _unreadable(work, context, entry.seq, others_went_on=is_of_next_group(work, body))
+        return
     except MLSError:
         _unreadable(work, context, entry.seq)
         return
@@ -217,9 +221,8 @@ def _check(work: Work, seq: int, leaf: Leaf, envelope: Envelope, before: AttestL
 
 
 def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: ApplicationReceived) -> None:
-    said = journal.Said(
-        received.plaintext, received.epoch, received.sender, received.signed, received.signature
-    )
+    epoch = work.record.highest_epoch  # the one that it came in, counted through the generations
+    said = journal.Said(received.plaintext, epoch, received.sender, received.signed, received.signature)
     item = HistoryItem(
         conversation=work.engagement,
         id=envelope.id,

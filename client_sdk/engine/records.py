@@ -53,8 +53,9 @@ class ConversationRecord(Record):
     """What this device durably knows of one conversation's stream, beside group state, outbox and hashes.
 
     `cursor` is the last position whose effect is stored here; `last_commit` the last commit entry up to
-    there, void or not; `met` are the other users that ever took part. `peers` are of the form (device id,
-    its user, the last position it attested).
+    there, void or not; `highest_epoch` and `spoken_epoch` count on where a new group takes over; `met` are
+    the other users that ever took part. `peers` are of the form (device id, its user, the last position it
+    attested).
     """
 
     phase: Phase = Phase.OUTSIDE
@@ -82,6 +83,8 @@ class ConversationRecord(Record):
     """Something came since the last message of ours."""
     unread: int = 0
     """Messages of the present epoch that did not open, since the last one that did."""
+    suite: int = 0
+    """The MLS suite of the group that this device was last in; 0: it was in none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", Phase(self.phase))

@@ -11,7 +11,7 @@ from client_sdk.delivery import AttestLog, MessageCounters, Outbox, OutboxItem, 
 from client_sdk.engine import spaces
 from client_sdk.engine.records import ConversationRecord, OutboxRecord, PendingCommit, Phase
 from client_sdk.errors import CoachRelayError, VaultCorrupt
-from client_sdk.identity import ConversationView, view_of
+from client_sdk.identity import ConversationView, conversation_epoch, view_of
 from client_sdk.mls import GroupState, MLSError
 from client_sdk.vault import Transaction
 from relay.wire.ids import EngagementId
@@ -30,6 +30,13 @@ class Standing:
     view: ConversationView | None = None
     log: AttestLog | None = None
     pending: PendingCommit | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The number of the present epoch within the conversation; -1 outside the group."""
+        if self.group is None or self.view is None:
+            return -1
+        return conversation_epoch(self.view.info.generation, self.group.epoch)
 
     @property
     def alarm(self) -> SecurityAlarm | None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
+
 from client_sdk.delivery import IdentityChanged, SecurityAlarm
 from client_sdk.engine import spaces
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
-from client_sdk.identity import ConversationView, TrustRecord, TrustState, check_not_older, observe
+from client_sdk.identity import (
+    ConversationView,
+    TrustRecord,
+    TrustState,
+    VerifiedManifest,
+    check_not_older,
+    observe,
+)
 from client_sdk.vault import Transaction
 from relay.wire.ids import UserId
 
@@ -20,6 +29,15 @@ def trust_of(tx: Transaction, user: str) -> TrustRecord | None:
 def put_trust(tx: Transaction, record: TrustRecord) -> None:
     """Store what is known about a person."""
     tx.put(spaces.TRUST, record.user.encode(), record.serialize())
+
+
+def newest_list(tx: Transaction, manifest: VerifiedManifest) -> VerifiedManifest:
+    """The newest device list that this device has seen of the same user: this one, if there is none newer."""
+    known = trust_of(tx, manifest.user)
+    if known is None or known.newest.version <= manifest.version:
+        return manifest
+    same = hmac.compare_digest(known.newest.identity_key, manifest.identity_key)
+    return known.newest if same else manifest
 
 
 def name_of(tx: Transaction, user: str) -> str:

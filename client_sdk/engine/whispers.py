@@ -53,14 +53,15 @@ class Whispers:
     def follow(self, standing: Standing) -> None:
         """The conversation went on; messages that waited for this epoch are heard now."""
         self._standing = standing
+        before, self._epoch = self._epoch, standing.epoch
         if standing.group is None:
             self._box = None
         elif self._box is None:
-            self._box = EphemeralBox(standing.group, self._context.account.device_key.sign_labelled)
-        elif standing.group.epoch != self._epoch:
-            for message in self._box.enter(standing.group, self._env.monotonic()):
+            sign = self._context.account.device_key.sign_labelled
+            self._box = EphemeralBox(standing.group, self._epoch, sign)
+        elif self._epoch != before:
+            for message in self._box.enter(standing.group, self._epoch, self._env.monotonic()):
                 self._hear(message)
-        self._epoch = -1 if standing.group is None else standing.group.epoch
 
     def seal(self, kind: str, body: Body) -> bytes:
         """A message of ours; raises `UsageError` outside the group, `EphemeralRefused` if it is too long."""

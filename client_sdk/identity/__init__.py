@@ -1,7 +1,13 @@
 """Who is who: identity keys, signed device lists, membership rules, trust, safety numbers and call words."""
 
 from .alarms import IdentityChanged, ManifestForked, ManifestRolledBack
-from .conversation import EXTENSION_TYPE, ConversationInfo, Participant, group_id
+from .conversation import (
+    EXTENSION_TYPE,
+    ConversationInfo,
+    Participant,
+    conversation_epoch,
+    group_id,
+)
 from .credentials import CredentialPolicy, check_participant, manifest_of
 from .keys import IdentityKeys, KeyPair, Rng, SignatureInvalid, generate_key_pair, verify_signature
 from .manifest import (
@@ -22,6 +28,7 @@ from .membership import (
     check_bundle,
     check_commit,
     check_joined,
+    check_renewed,
     check_view,
     view_of,
 )
@@ -62,9 +69,11 @@ __all__ = [
     "check_joined",
     "check_not_older",
     "check_participant",
+    "check_renewed",
     "check_reveal",
     "check_successor",
     "check_view",
+    "conversation_epoch",
     "first_manifest",
     "generate_key_pair",
     "group_id",

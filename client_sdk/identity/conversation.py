@@ -32,6 +32,10 @@ FORMAT = 1
 INFO_BYTES = 16 * 1024
 """32 participants stay below 5 KiB; the rest is room for features and policy."""
 
+MOST_GENERATIONS = 1 << 30
+GENERATION_EPOCHS = 1 << 32
+"""Both far more than a conversation can have; their product is a number that every record can hold."""
+
 MOST_FEATURES = 32
 FEATURE_BYTES = 64
 MOST_POLICIES = 32
@@ -148,6 +152,16 @@ class ConversationInfo:
 def group_id(portal: PortalId, engagement: EngagementId, generation: int) -> bytes:
     """H(label("group") || msgpack([portal, engagement, generation])), 32 bytes."""
     return hashlib.sha256(label("group") + pack([portal, engagement, generation])).digest()
+
+
+def conversation_epoch(generation: int, epoch: int) -> int:
+    """The number of an epoch within the conversation: it rises also where a new group takes over.
+
+    (generation - 1) * 2^32 + the group's own epoch; raises ConversationInfoInvalid where that is no number.
+    """
+    if not (1 <= generation <= MOST_GENERATIONS and 0 <= epoch < GENERATION_EPOCHS):
+        _refuse("its generation or epoch is out of range")
+    return (generation - 1) * GENERATION_EPOCHS + epoch
 
 
 def _participant(value: object) -> Participant:

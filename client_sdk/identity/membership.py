@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId, device_id
@@ -151,6 +151,19 @@ def check_commit(
     if external:
         _check_external(before, after)
     check_bundle(before, after, adds=adds, removes=removes)
+
+
+def check_renewed(before: ConversationView, after: ConversationView) -> None:
+    """Whether a group that takes over has the same conversation, people and devices; raises MembershipError.
+
+    Only its generation is the next one; each device's list is the same as before or a successor.
+    """
+    check_view(after)
+    if replace(before.info, generation=before.info.generation + 1) != after.info:
+        raise _void("the group that is to take over is described otherwise than as its next generation")
+    if before.devices != after.devices or len(before.leaves) != len(after.leaves):
+        raise _void("the group that is to take over has other devices")
+    _check_manifests(before, after)
 
 
 class BundleNamesDiffer(MembershipError):

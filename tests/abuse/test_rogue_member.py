@@ -14,7 +14,6 @@ import pytest
 
 from client_sdk.delivery import BundleMismatch, SecurityAlarm
 from client_sdk.engine import WaitReason
-from client_sdk.engine.account import SUITE
 from client_sdk.engine.membership import Made
 from client_sdk.engine.records import CommitReason
 from client_sdk.engine.sending import put_commit
@@ -128,7 +127,7 @@ def forbidden(what: str, group: GroupState) -> list[Proposal]:
     demands, info = group.extensions
     match what:
         case "re-initialise it":
-            return [ReInit(b"elsewhere", 1, SUITE.id, group.extensions)]
+            return [ReInit(b"elsewhere", 1, group.suite.id, group.extensions)]
         case "demand nothing of members":
             return [GroupContextExtensions((info,))]
         case "change a role":

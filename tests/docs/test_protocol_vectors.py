@@ -180,7 +180,7 @@ def test_the_ephemeral(vectors: Example) -> None:
     def box(own_leaf: int) -> EphemeralBox:
         context = leaf.to_bytes(4, "big")
         group = ExampleGroup(group_id, example["epoch"], own_leaf, members, (context, exported))
-        return EphemeralBox(cast(GroupState, group), device.sign_labelled)
+        return EphemeralBox(cast(GroupState, group), example["epoch"], device.sign_labelled)
 
     sealed = box(leaf).seal(example["counter"], example["kind"], {"call": call}, lambda _count: nonce)
     assert sealed == body

@@ -24,7 +24,7 @@ from client_sdk import mls
 MESSAGE, COMMIT = 0, 1
 CONVERSATION = 0xF0C1
 DAY = 24 * 3600
-SUITE = mls.SUITE_3
+SUITE = mls.SUITE_XWING
 ANSWERS = {66, 72, 80, 81, 82, 84, 85}
 
 
@@ -249,7 +249,7 @@ class Device:
         own = SUITE, self.signer, self.credential
         made = [mls.generate_key_package(*own, **self._leaf(), last_resort=at == 0) for at in range(3)]
         self.packages |= {bundle.ref: bundle for bundle in made}
-        last, *single = [mls.MLSMessage(bundle.key_package).serialize() for bundle in made]
+        last, *single = [pack([mls.MLSMessage(bundle.key_package).serialize()]) for bundle in made]
         await self._request(30, single, last)
 
     def _leaf(self) -> dict[str, Any]:
@@ -377,9 +377,9 @@ class Device:
         proposals: list[mls.Proposal] = []
         about = msgpack.unpackb(mls.find_extension(self.group.extensions, CONVERSATION) or b"")
         for device, data, _ in (await self._request(31, self.engagement, waiting))[2]:
-            parsed = mls.MLSMessage.parse(data).body
-            if not isinstance(parsed, mls.KeyPackage):
-                raise RuleBroken("a key package")
+            offered = [mls.MLSMessage.parse(message).body for message in msgpack.unpackb(data)]
+            packages = [package for package in offered if isinstance(package, mls.KeyPackage)]
+            parsed = next(package for package in packages if package.cipher_suite == SUITE.id)
             leaf, now = parsed.leaf_node, int(time.time())
             require(device_id(leaf.signature_key) == device, "of the device asked for")
             _, user, identity = manifest_of(leaf.credential, leaf.signature_key)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from client_sdk.engine.account import SUITE, Account, create_account
+from client_sdk.engine.account import Account, create_account
 from client_sdk.engine.key_packages import capabilities, lifetime
 from client_sdk.engine.membership import Made
 from client_sdk.identity import generate_key_pair
 from client_sdk.mls import (
+    SUITE_XWING,
     Add,
     BasicCredential,
     Credential,
@@ -48,7 +49,7 @@ def stranger(user: str, seed: str = "stranger") -> Account:
 def package_of(account: Account, now: int, *, credential: Credential | None = None) -> bytes:
     """A key package of this account's device, as it is published."""
     bundle = generate_key_package(
-        SUITE,
+        SUITE_XWING,
         account.signer,
         credential or account.credential,
         lifetime=lifetime(now),
@@ -63,7 +64,7 @@ def forged_package(victim_manifest: bytes, now: int) -> tuple[DeviceId, bytes]:
     key = generate_key_pair(SeededRandom("forger"))
     signer = SignatureKeyPair(key.public, key.private)
     bundle = generate_key_package(
-        SUITE,
+        SUITE_XWING,
         signer,
         BasicCredential(victim_manifest),
         lifetime=lifetime(now),
@@ -85,7 +86,7 @@ def rogue_commit(
     """A member's commit that asks nobody, with these names in its bundle (or the true ones)."""
     packages = [MLSMessage.parse(package).body for package in add]
     parsed = [package for package in packages if isinstance(package, KeyPackage)]
-    adds = [Add(verify_key_package(p, suite=SUITE, auth=Anyone(), now=now)) for p in parsed]
+    adds = [Add(verify_key_package(p, suite=group.suite, auth=Anyone(), now=now)) for p in parsed]
     removed = [leaf for index in remove if (leaf := group.member(index)) is not None]
     output = create_commit(
         group,

@@ -27,6 +27,10 @@ def test_the_formulas_of_the_protocol() -> None:
     assert after_commit(epoch_authenticator=authenticator, entry=ENTRY) == sha(
         b"coach-relay/1 commit\0" + authenticator + ENTRY
     )
+    longer = bytes(range(64))
+    assert after_commit(epoch_authenticator=longer, entry=ENTRY) == sha(
+        b"coach-relay/1 commit\0" + longer + ENTRY
+    )
     assert after_entry(previous=BODY, entry=ENTRY) == sha(b"coach-relay/1 stream\0" + BODY + ENTRY)
 
 
@@ -53,7 +57,7 @@ def test_order_matters() -> None:
 
 
 def test_wrong_lengths_and_numbers_are_refused() -> None:
-    for length in (0, 31, 33):
+    for length in (0, 31, 33, 63, 65):
         with pytest.raises(UsageError):
             after_entry(previous=bytes(length), entry=BODY)
         with pytest.raises(UsageError):

@@ -63,7 +63,7 @@ class Setting:
         self.from_ben = self.box(self.ben, self.ben_key)
 
     def box(self, group: GroupState, key: SignatureKeyPair) -> EphemeralBox:
-        return EphemeralBox(group, lambda message: bytes(signer_of(key).sign(message).signature))
+        return EphemeralBox(group, group.epoch, lambda message: bytes(signer_of(key).sign(message).signature))
 
     def next_epoch(self) -> None:
         made = create_commit(self.anna, auth=Anyone(), now=NOW, rng=self.rng)
@@ -155,10 +155,10 @@ def test_other_structures_are_refused(at: Setting, fields: object) -> None:
 
 def test_a_future_epoch_waits_bounded(at: Setting) -> None:
     at.next_epoch()
-    at.from_anna.enter(at.anna, 0.0)
+    at.from_anna.enter(at.anna, at.anna.epoch, 0.0)
     for number in range(1, MAX_WAITING + 5):
         assert at.from_ben.open(at.said(number), 0.0) is None
-    opened = at.from_ben.enter(at.ben, 0.0)
+    opened = at.from_ben.enter(at.ben, at.ben.epoch, 0.0)
     assert len(opened) == MAX_WAITING
     assert all(message.epoch == 2 for message in opened)
 
@@ -166,12 +166,12 @@ def test_a_future_epoch_waits_bounded(at: Setting) -> None:
 def test_one_past_epoch_is_kept_for_a_minute(at: Setting) -> None:
     first, second, third = (at.said(number) for number in (1, 2, 3))
     at.next_epoch()
-    at.from_ben.enter(at.ben, 100.0)
+    at.from_ben.enter(at.ben, at.ben.epoch, 100.0)
     assert at.from_ben.open(first, 100.0 + PAST_SECONDS)
     with pytest.raises(EphemeralRefused):
         at.from_ben.open(second, 100.1 + PAST_SECONDS)
     at.next_epoch()
-    at.from_ben.enter(at.ben, 100.0)
+    at.from_ben.enter(at.ben, at.ben.epoch, 100.0)
     with pytest.raises(EphemeralRefused):
         at.from_ben.open(third, 100.0)
 
