@@ -55,7 +55,7 @@ fuzz: $(READY) ## coverage-guided fuzzing of the MLS package (make fuzz SECONDS=
 	@$(BIN)/python -m tests.fuzz.mls_run $(or $(SECONDS),60)
 
 interop-long: $(READY) ## thousands of epochs in step with ts-mls (INTEROP_SEED=x replays one)
-	@INTEROP_STEPS=$(or $(STEPS),2000) $(BIN)/python -m pytest tests/interop -q --timeout=0 -k whatever_happens
+	@INTEROP_STEPS=$(or $(STEPS),2000) $(BIN)/python -m pytest tests/interop -qs --timeout=0 -k whatever_happens
 
 bench-mls: $(READY) ## MLS alone: messages, commits, joins by group size and suite, beside ts-mls
 	@$(BIN)/python -m tests.bench --only mls --only mls-groups

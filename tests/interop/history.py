@@ -70,12 +70,15 @@ class Ours:
             case "resumption":
                 psk = mls.ResumptionPsk(mls.ResumptionUsage.APPLICATION, item["group"], item["epoch"])
                 return mls.PreSharedKey(mls.PreSharedKeyID(psk, item["nonce"]))
+            case "extensions":
+                return mls.GroupContextExtensions(tuple(mls.Extension(*entry) for entry in item["list"]))
             case "reinit":
                 return mls.ReInit(item["group"], 1, item["suite"], ())
             case kind:
                 raise AssertionError(kind)
 
-    def commit(self, items: list[dict[str, Any]]) -> tuple[bytes, bytes | None, bytes]:
+    def commit(self, items: list[dict[str, Any]], **_options: object) -> tuple[bytes, bytes | None, bytes]:
+        """Commit; handshakes of ours are always encrypted."""
         refs = [mls.ProposalRef(pending.ref) for pending in self.at.pending]
         made = mls.create_commit(
             self.at,
@@ -88,7 +91,7 @@ class Ours:
         self.state = made.state
         return made.commit, made.welcome, made.group_info
 
-    def propose(self, item: dict[str, Any]) -> bytes:
+    def propose(self, item: dict[str, Any], **_options: object) -> bytes:
         if item["kind"] == "update":
             sent = mls.create_update(self.at, auth=self.auth, rng=self.rng)
         else:
@@ -103,11 +106,12 @@ class Ours:
         )
 
     def rejoin(self, group_info: bytes) -> tuple[bytes, bytes]:
+        """Come from outside: in one's own place, or new."""
         made = mls.create_external_commit(
             group_info,
             self.signer,
             self.credential,
-            remove=self.at.own_leaf_index,
+            remove=None if self.state is None else self.state.own_leaf_index,
             auth=self.auth,
             now=NOW,
             rng=self.rng,
@@ -167,15 +171,15 @@ class Theirs:
             bytes.fromhex(info or ""),
         )
 
-    def propose(self, item: dict[str, Any]) -> bytes:
-        return bytes.fromhex(self.ask("propose", item=item)["message"])
+    def propose(self, item: dict[str, Any], **options: object) -> bytes:
+        return bytes.fromhex(self.ask("propose", item=item, **options)["message"])
 
     def join(self, welcome: bytes, **options: object) -> None:
         self.ask("join", welcome=welcome, **options)
 
     def rejoin(self, group_info: bytes) -> tuple[bytes, bytes]:
         self.package()
-        made = self.ask("external", group_info=group_info, resync=True)
+        made = self.ask("external", group_info=group_info, resync=self.leaf >= 0)
         return bytes.fromhex(made["commit"]), bytes.fromhex(made["group_info"])
 
     def send(self, text: bytes, aad: bytes) -> bytes:
@@ -246,7 +250,10 @@ class History:
             ("proposed add", self.proposed_add, room),
             ("proposed remove", self.proposed_remove, several),
             ("rejoin", self.rejoin, True),
+            ("come from outside", self.come_from_outside, room),
             ("psk", self.psk, True),
+            ("resumption psk", self.resumption, True),
+            ("extensions", self.extensions, True),
             ("mixed", self.mixed, several),
             ("talk", self.talk, True),
             ("talk out of order", self.talk_out_of_order, True),
@@ -257,7 +264,7 @@ class History:
         self.check()
 
     def commit(self, committer: AnyMember, items: list[dict[str, Any]]) -> bytes | None:
-        commit, welcome, self.group_info = committer.commit(items)
+        commit, welcome, self.group_info = committer.commit(items, open=self.chance.random() < 0.25)
         self.spread(committer, commit)
         return welcome
 
@@ -282,7 +289,7 @@ class History:
         self.commit(self.pick(), [])
 
     def propose(self, proposer: AnyMember, item: dict[str, Any]) -> None:
-        self.spread(proposer, proposer.propose(item))
+        self.spread(proposer, proposer.propose(item, open=self.chance.random() < 0.25))
 
     def proposed_update(self) -> None:
         ours = [member for member in self.members if isinstance(member, Ours)]
@@ -326,6 +333,28 @@ class History:
         member = self.pick()
         commit, self.group_info = member.rejoin(self.group_info)
         self.spread(member, commit)
+
+    def come_from_outside(self) -> None:
+        member = self.fresh(ours=self.chance.random() < 0.5)
+        commit, self.group_info = member.rejoin(self.group_info)
+        self.spread(member, commit)
+        self.members.append(member)
+
+    def resumption(self) -> None:
+        """The group's own secret of this epoch, mixed into the next."""
+        epoch, nonce = self.members[0].view()[0], self.chance.randbytes(self.suite.hash_length)
+        group = f"group {self.seed}".encode()
+        self.commit(self.pick(), [{"kind": "resumption", "group": group, "epoch": epoch, "nonce": nonce}])
+
+    def extensions(self) -> None:
+        """Ours replaces the group's extensions, by a list that is not empty: docs/MLS.md says why."""
+        ours = [member for member in self.members if isinstance(member, Ours)]
+        if not ours:
+            return
+        credential_types = self.chance.choice([(), (1,)])
+        required = mls.RequiredCapabilities(credential_types=credential_types).to_extension()
+        listed = [(required.type, required.data)]
+        self.commit(self.chance.choice(ours), [{"kind": "extensions", "list": listed}])
 
     def talk(self) -> None:
         sender, text = self.pick(), self.chance.randbytes(self.chance.randrange(300))

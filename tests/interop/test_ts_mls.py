@@ -1,11 +1,13 @@
 """In step with ts-mls: one group of both implementations' members, whatever happens to it.
 
-A failing history names its seed; `INTEROP_SEED=... pytest tests/interop` plays it again.
+Each history prints its seed; `INTEROP_SEED=... pytest tests/interop` plays it again. `make interop-long` plays a long
+one in each suite, with a fresh seed.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -20,8 +22,12 @@ if REASON is not None:
     pytest.skip(REASON, allow_module_level=True)
 
 SUITES = {"1": mls.SUITE_1, "3": mls.SUITE_3, "X-Wing": mls.SUITE_XWING}
-SEEDS = [os.environ["INTEROP_SEED"]] if "INTEROP_SEED" in os.environ else ["a", "b", "c"]
+LONG = "INTEROP_STEPS" in os.environ
 STEPS = int(os.environ.get("INTEROP_STEPS", "25"))
+if "INTEROP_SEED" in os.environ:
+    SEEDS = [os.environ["INTEROP_SEED"]]
+else:
+    SEEDS = [secrets.token_hex(4)] if LONG else ["a", "b", "c"]
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +44,14 @@ def node() -> Iterator[TsMls]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES.keys())
 def test_members_agree_whatever_happens(suite: mls.CipherSuite, seed: str, node: TsMls) -> None:
+    print(f"\nINTEROP_SEED={seed} INTEROP_STEPS={STEPS}, suite {suite.id}", flush=True)
     history = History(suite, f"{seed}-{suite.id}", node)
     for _ in range(STEPS):
         history.step()
     history.check()
+    epoch = history.members[0].view()[0]
+    print(f"{epoch} epochs, {history.count} members came, {dict(history.done.most_common())}", flush=True)
+    assert epoch > STEPS / 2  # all but talking begins an epoch
 
 
 def pair(suite: mls.CipherSuite, name: str, node: TsMls) -> tuple[Ours, Theirs]:
