@@ -15,7 +15,8 @@ _BLOBS: Final = "blobs"
 
 # By table, or by space of the table `records`; what matters most comes first.
 _KINDS: Final = {
-    "entries": ("entries still waiting", "position, time, size, sending device; the rest is ciphertext"),
+    "bodies": ("entries still waiting", "their size; the rest is ciphertext"),
+    "runs": ("where they belong", "conversation, position, time, sending device"),
     _BLOBS: ("pieces of sealed files", "their size; the rest is ciphertext"),
     "uploads": ("uploads", "a file's size, time and engagement; neither its name nor its kind"),
     "streams": ("conversations", "the engagement's id, its devices, how far each has read"),
@@ -74,7 +75,8 @@ def newest_entry(data: Path) -> Entry | None:
     """Return the newest message that waits in the relay's database; None if none waits."""
     with closing(_opened(data / "streams.db")) as database:
         row = database.execute(
-            "SELECT position, body FROM entries WHERE kind = 0 ORDER BY position DESC LIMIT 1"
+            "SELECT position + entries - 1, body FROM runs JOIN bodies ON bodies.place = runs.place + entries - 1"
+            " WHERE kind = 0 ORDER BY bodies.place DESC LIMIT 1"
         ).fetchone()
     return None if row is None else Entry(seq=row[0] & (1 << 36) - 1, body=row[1])
 

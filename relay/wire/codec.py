@@ -152,7 +152,13 @@ _COUNT_ARRAYS_ABOVE_BYTES: Final = 64 * lim.KIB
 _MOST_ARRAYS: Final = 128 * lim.KIB
 
 _APPENDED: Final = fr.FRAME_TYPES[fr.Appended]
+# For the two shortcuts below, where looking a name up in another module costs.
 _MESSAGE: Final = fr.EntryKind.MESSAGE
+_MAX_UINT: Final = lim.MAX_UINT
+_MAX_FRAME_BYTES: Final = lim.MAX_FRAME_BYTES
+_ID_CHARS: Final = ids.ENGAGEMENT_ID_CHARS
+_is_engagement_id: Final = ids.is_engagement_id
+_Append: Final = fr.Append
 _packer: Final = msgpack.Packer()
 _new: Final = tuple.__new__  # a named tuple's own constructor takes three times as long
 
@@ -272,18 +278,19 @@ def _read_append(values: list[Any]) -> fr.Append | None:
     stream, counter, kind, after_commit, body, blobs = values
     if (
         type(stream) is str
-        and ids.is_engagement_id(stream)
+        and len(stream) == _ID_CHARS
+        and _is_engagement_id(stream)
         and type(counter) is int
-        and 0 < counter <= lim.MAX_UINT
+        and 0 < counter <= _MAX_UINT
         and type(kind) is int
         and kind == 0
         and type(after_commit) is int
-        and 0 <= after_commit <= lim.MAX_UINT
+        and 0 <= after_commit <= _MAX_UINT
         and type(body) is bytes
-        and len(body) <= lim.MAX_FRAME_BYTES
+        and len(body) <= _MAX_FRAME_BYTES
         and blobs == []
     ):
-        return _new(fr.Append, (stream, counter, _MESSAGE, after_commit, body, ()))
+        return _new(_Append, (stream, counter, _MESSAGE, after_commit, body, ()))
     return None
 
 
@@ -291,7 +298,13 @@ def _read_ack(values: list[Any]) -> fr.Ack | None:
     if len(values) != 2:
         return None
     stream, seq = values
-    if type(stream) is str and ids.is_engagement_id(stream) and type(seq) is int and 0 <= seq <= lim.MAX_UINT:
+    if (
+        type(stream) is str
+        and len(stream) == _ID_CHARS
+        and _is_engagement_id(stream)
+        and type(seq) is int
+        and 0 <= seq <= _MAX_UINT
+    ):
         return _new(fr.Ack, (stream, seq))
     return None
 

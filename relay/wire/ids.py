@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NewType
 
 from relay.wire.errors import ErrorCode, WireError
@@ -32,7 +33,11 @@ class Role(StrEnum):
 _RANDOM_128: Final = r"[A-Za-z0-9_-]{21}[AQgw]"
 _match_portal: Final = re.compile(r"[a-z][a-z0-9-]{0,31}").fullmatch
 _match_user: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@~-]{0,63}").fullmatch
-is_engagement_id: Final[Callable[[str], object]] = re.compile("eng_" + _RANDOM_128).fullmatch
+_match_engagement: Final = re.compile("eng_" + _RANDOM_128).fullmatch
+ENGAGEMENT_ID_CHARS: Final = 26
+# Asked for every entry, and mostly about the few streams in use. Only for texts of that many characters: that
+# bounds what it remembers.
+is_engagement_id: Final[Callable[[str], object]] = lru_cache(4096)(_match_engagement)
 _match_blob: Final = re.compile(_RANDOM_128).fullmatch
 
 
@@ -54,7 +59,7 @@ def parse_user_id(value: object) -> UserId:
 
 def parse_engagement_id(value: object) -> EngagementId:
     """The value as an engagement (and stream) id; raises `WireError`."""
-    return EngagementId(_parse_str(value, is_engagement_id, "engagement"))
+    return EngagementId(_parse_str(value, _match_engagement, "engagement"))
 
 
 def parse_blob_id(value: object) -> BlobId:

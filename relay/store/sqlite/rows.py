@@ -11,8 +11,11 @@ from relay.errors import StoreCorrupt
 from relay.store.sqlite.database import Schema
 from relay.wire.ids import DeviceId
 
-# A row of `entries` is found by position = stream number * 2^36 + seq: one B-tree, each stream's entries
-# together and in order. 68 billion entries a stream and 134 million streams are out of reach.
+# Bodies stand in the order in which they came, whatever stream they are of: the database grows at its end,
+# which is half the work of growing at a hundred places. A run is what one device appended together; its row
+# says where the bodies are. It is found by position = stream number * 2^36 + seq of its first entry: one
+# B-tree, each stream together and in order. 68 billion entries a stream and 134 million streams are out of
+# reach.
 _SEQ_BITS: Final = 36
 SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
 
@@ -38,13 +41,18 @@ SCHEMA: Final = Schema(
             window BLOB NOT NULL,
             UNIQUE (stream, device)
         ) STRICT;
-        CREATE TABLE entries (
+        CREATE TABLE runs (
             position INTEGER PRIMARY KEY,
+            place INTEGER NOT NULL,
+            entries INTEGER NOT NULL,
             kind INTEGER NOT NULL,
             after_commit INTEGER NOT NULL,
             time_ms INTEGER NOT NULL,
             device BLOB NOT NULL,
-            counter INTEGER NOT NULL,
+            counter INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE bodies (
+            place INTEGER PRIMARY KEY,
             body BLOB NOT NULL
         ) STRICT;
         """,
@@ -54,11 +62,17 @@ SELECT_STREAM: Final = (
     "SELECT no, incarnation, head, last_commit, floor, last_time_ms, members FROM streams WHERE id = ?"
 )
 SELECT_SENDERS: Final = "SELECT device, last_counter, window FROM senders WHERE stream = ?"
+# The entries after :after and before :end; the run that :after is in the middle of is found by its beginning.
 SELECT_NEWER: Final = (
-    "SELECT position, kind, after_commit, time_ms, device, counter, body FROM entries"
-    " WHERE position > ? AND position < ? ORDER BY position"
+    "SELECT position + bodies.place - runs.place, kind, after_commit, time_ms, device,"
+    " counter + bodies.place - runs.place, body"
+    " FROM runs JOIN bodies ON bodies.place >= runs.place AND bodies.place < runs.place + runs.entries"
+    " WHERE position >="
+    " coalesce((SELECT max(position) FROM runs WHERE position > :base AND position <= :after), :base)"
+    " AND position < :end AND position + bodies.place - runs.place > :after"
+    " ORDER BY position, bodies.place"
 )
-SELECT_ENTRIES: Final = SELECT_NEWER + " LIMIT ?"
+SELECT_ENTRIES: Final = SELECT_NEWER + " LIMIT :limit"
 
 _MEMBER: Final = struct.Struct("<16sQQ")
 

@@ -179,7 +179,7 @@ class SqliteStreamStore:
         base = rows.base_of(found[0])
         entries: list[StoredEntry] = []
         size = 0
-        bounds = (base + after, rows.base_of(found[0] + 1), limit)
+        bounds = {"base": base, "after": base + after, "end": rows.base_of(found[0] + 1), "limit": limit}
         for position, kind, after_commit, time_ms, device, counter, body in execute(
             rows.SELECT_ENTRIES, bounds
         ):

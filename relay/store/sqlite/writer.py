@@ -1,8 +1,8 @@
 """One transaction on the streams: operations in, their outcomes out. Runs on the writer thread alone.
 
-The state of streams in use is cached, so that an append costs its row and little else. What a row of
-`entries` tells is not written twice: a stream's head, its senders' counters and windows are brought up to
-date in their own tables only when entries go (`_flush`), and are completed from `entries` when a stream is
+The state of streams in use is cached, so that an append costs its row and little else. What the
+rows of `runs` tell is not written twice: a stream's head, its senders' counters and windows are brought up to
+date in their own tables only when entries go (`_flush`), and are completed from the entries when a stream is
 loaded.
 """
 
@@ -37,8 +37,16 @@ from relay.wire.ids import DeviceId, EngagementId
 # About 6 KB each: 50 MB at most. A stream that is used again after it fell out costs one load.
 CACHED_STREAMS: Final = 8192
 
-_INSERT: Final = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)"
-_ERASE: Final = "DELETE FROM entries WHERE position > ? AND position <= ? AND position <> ?"
+_INSERT_RUN: Final = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_BODY: Final = "INSERT INTO bodies VALUES (?, ?)"
+_LAST_PLACE: Final = "SELECT coalesce(max(place), 0) FROM bodies"
+_RUNS: Final = "SELECT position, place, entries FROM runs WHERE position > ? AND position <= ?"
+_ERASE_BODIES: Final = "DELETE FROM bodies WHERE place >= ? AND place < ?"
+_ERASE_RUN: Final = "DELETE FROM runs WHERE position = ?"
+_CUT_RUN: Final = (
+    "UPDATE runs SET position = position + :gone, place = place + :gone, entries = entries - :gone,"
+    " counter = counter + :gone WHERE position = :position"
+)
 _SAVE_MEMBERS: Final = "UPDATE streams SET members = ? WHERE no = ?"
 _SAVE_STREAM: Final = (
     "UPDATE streams SET head = ?, last_commit = ?, floor = ?, last_time_ms = ?, members = ? WHERE no = ?"
@@ -48,7 +56,9 @@ _SAVE_SENDER: Final = (
     " ON CONFLICT (stream, device) DO UPDATE"
     " SET last_counter = excluded.last_counter, window = excluded.window"
 )
-_DUE: Final = "SELECT max(position) FROM entries WHERE position > ? AND position <= ? AND time_ms < ?"
+_DUE: Final = (
+    "SELECT max(position + entries - 1) FROM runs WHERE position > ? AND position <= ? AND time_ms < ?"
+)
 _NOTHING: Final = Outcome(0, 0, False, None, 0)
 
 
@@ -68,7 +78,9 @@ class Writer:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._cache: dict[EngagementId, _Cached] = {}
-        self._inserts: list[tuple[Any, ...]] = []
+        self._runs: list[tuple[Any, ...]] = []
+        self._bodies: list[bytes] = []
+        self._place = int(connection.execute(_LAST_PLACE).get)  # the last body's
         self._to_flush: dict[_Cached, None] = {}
         self._to_save_members: dict[_Cached, None] = {}
 
@@ -97,7 +109,8 @@ class Writer:
         return cached.state.view() if cached else None
 
     def _clear(self) -> None:
-        self._inserts.clear()
+        self._runs.clear()
+        self._bodies.clear()
         self._to_flush.clear()
         self._to_save_members.clear()
         self._trim()
@@ -118,16 +131,16 @@ class Writer:
             return [streams.refused(ErrorCode.NOT_FOUND, 0, len(bodies))]
         state = cached.state
         outcomes = streams.append(state, append)
-        for seq, time_ms, fresh, _, _, count in outcomes:
+        for seq, time_ms, fresh, _, _, entries in outcomes:
             if fresh:
-                position = cached.base + seq
-                self._inserts += [
-                    (position + number, kind, after_commit, time_ms, device, counter + number, body)
-                    for number, body in enumerate(bodies[:count])
-                ]
+                place = self._place + len(self._bodies) + 1
+                self._runs.append(
+                    (cached.base + seq, place, entries, kind, after_commit, time_ms, device, counter)
+                )
+                self._bodies += bodies[:entries]
                 cached.unsaved.add(device)
-            counter += count
-            bodies = bodies[count:]
+            counter += entries
+            bodies = bodies[entries:]
         if kind is EntryKind.COMMIT and outcomes[0].fresh:
             state.floor = streams.acknowledged_floor(state)
             self._to_flush[cached] = None
@@ -183,7 +196,7 @@ class Writer:
     def _end(self, cached: _Cached, stream: EngagementId) -> None:
         self._insert_all()
         execute = self._connection.execute
-        execute(_ERASE, (cached.base, cached.base + cached.state.head, cached.base))
+        self._erase(cached, cached.state.head, but=0)
         execute("DELETE FROM senders WHERE stream = ?", (cached.no,))
         execute("DELETE FROM streams WHERE no = ?", (cached.no,))
         self._to_flush.pop(cached, None)
@@ -191,9 +204,13 @@ class Writer:
         self._cache.pop(stream, None)
 
     def _insert_all(self) -> None:
-        if self._inserts:
-            self._connection.executemany(_INSERT, self._inserts)
-            self._inserts.clear()
+        if self._runs:
+            executemany = self._connection.executemany
+            executemany(_INSERT_RUN, self._runs)
+            executemany(_INSERT_BODY, enumerate(self._bodies, self._place + 1))
+            self._place += len(self._bodies)
+            self._runs.clear()
+            self._bodies.clear()
 
     def _write(self) -> None:
         self._insert_all()
@@ -208,7 +225,6 @@ class Writer:
         """Bring the stream's own rows up to its head, then erase what is due: the order of one
         transaction."""
         state = cached.state
-        base = cached.base
         execute = self._connection.execute
         for device in cached.unsaved:
             sender = state.senders[device]
@@ -219,7 +235,22 @@ class Writer:
             _SAVE_STREAM,
             (state.head, state.last_commit, state.floor, state.last_time_ms, members, cached.no),
         )
-        execute(_ERASE, (base, base + state.floor, base + state.last_commit))
+        self._erase(cached, state.floor, but=state.last_commit)
+
+    def _erase(self, cached: _Cached, upto: int, *, but: int) -> None:
+        """Erase the entries up to a seq, but for one; a run that reaches further is cut."""
+        execute = self._connection.execute
+        last = cached.base + upto
+        runs: Any = execute(_RUNS, (cached.base, last)).fetchall()
+        for position, place, entries in runs:
+            if position == cached.base + but:
+                continue  # a commit: it is alone in its run
+            gone = min(entries, last - position + 1)
+            execute(_ERASE_BODIES, (place, place + gone))
+            if gone == entries:
+                execute(_ERASE_RUN, (position,))
+            else:
+                execute(_CUT_RUN, {"position": position, "gone": gone})
 
     def _load(self, stream: EngagementId) -> _Cached | None:
         cached = self._cache.get(stream)
@@ -244,7 +275,11 @@ class Writer:
     def _replay(self, cached: _Cached) -> None:
         """Complete the state from the entries that are newer than the stream's own row."""
         state = cached.state
-        bounds = (cached.base + state.head, rows.base_of(cached.no + 1))
+        bounds = {
+            "base": cached.base,
+            "after": cached.base + state.head,
+            "end": rows.base_of(cached.no + 1),
+        }
         for position, kind, after_commit, time_ms, device, counter, body in self._connection.execute(
             rows.SELECT_NEWER, bounds
         ):

@@ -53,10 +53,12 @@ async def test_what_is_new_is_shown_by_its_name(data: Path) -> None:
 async def test_the_newest_message_is_found(data: Path) -> None:
     assert newest_entry(data) is None
     with sqlite3.connect(data / "streams.db") as database:
-        for position, kind, body in ((1, 1, b"commit"), (2, 0, b"old"), (3, 0, b"new"), (4, 1, b"commit")):
+        for seq, kind, bodies in ((1, 1, (b"commit",)), (2, 0, (b"old", b"new")), (4, 1, (b"commit",))):
             database.execute(
-                "INSERT INTO entries VALUES (?, ?, 0, 0, x'00', 1, ?)", ((1 << 36) + position, kind, body)
+                "INSERT INTO runs VALUES (?, ?, ?, ?, 0, 0, x'00', 1)",
+                ((1 << 36) + seq, seq, len(bodies), kind),
             )
+            database.executemany("INSERT INTO bodies VALUES (?, ?)", enumerate(bodies, seq))
     database.close()
     entry = newest_entry(data)
     assert entry is not None

@@ -41,7 +41,7 @@ async def test_a_reader_that_holds_the_log_harms_nothing(tmp_path: Path) -> None
     await group_of_two(store)
     reader = store._reader_connection
     reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM entries").fetchall()
+    reader.execute("SELECT count(*) FROM bodies").fetchall()
     for counter in range(1, 101):
         await commit(store, message(BEN, counter, body=bytes(8000)))
     reader.execute("COMMIT")

@@ -29,9 +29,12 @@ from tests.conformance.support import (
     bundle,
     commit,
     create,
+    end,
     group_of_two,
+    held,
     held_seqs,
     message,
+    messages,
 )
 
 
@@ -334,11 +337,39 @@ async def test_calls_that_come_together_share_a_transaction(store: SqliteStreamS
     assert len(commits) < 20
 
 
-async def test_an_append_writes_one_row(store: SqliteStreamStore) -> None:
+async def test_an_append_writes_its_bodies_and_one_row(store: SqliteStreamStore) -> None:
     await group_of_two(store)
     changes = connection_of(store).total_changes()
-    await commit(store, *[message(BEN, counter) for counter in range(1, 101)])
-    assert connection_of(store).total_changes() - changes == 100
+    await commit(store, messages(BEN, 1, *[b"hello"] * 100))
+    assert connection_of(store).total_changes() - changes == 101
+
+
+async def test_a_run_is_erased_as_far_as_it_is_acknowledged(store: SqliteStreamStore) -> None:
+    await group_of_two(store)
+    await commit(store, messages(BEN, 1, b"one", b"two", b"three"), messages(ANNA, 2, b"four"))
+    await commit(store, ack(ANNA, 3), ack(BEN, 3))
+    assert connection_of(store).execute("SELECT count(*) FROM bodies").get == 3  # the commit's, too
+    assert [(entry.seq, entry.counter, entry.body) for entry in await held(store, 1)] == [
+        (4, 3, b"three"),
+        (5, 2, b"four"),
+    ]
+    assert [entry.seq for entry in await held(store, 4)] == [5]
+    await commit(store, ack(ANNA, 5), ack(BEN, 5))
+    assert connection_of(store).execute("SELECT count(*) FROM bodies").get == 1
+    await commit(store, end())
+    for table in ("bodies", "runs", "senders", "streams"):
+        assert connection_of(store).execute(f"SELECT count(*) FROM {table}").get == 0
+
+
+async def test_places_go_on_after_the_store_was_opened_again(tmp_path: Path) -> None:
+    store = SqliteStreamStore.open(tmp_path)
+    await group_of_two(store)
+    await commit(store, messages(BEN, 1, b"one", b"two"))
+    await store.close()
+    store = SqliteStreamStore.open(tmp_path)
+    await commit(store, messages(BEN, 3, b"three"))
+    assert [entry.body for entry in await held(store, 1)] == [b"one", b"two", b"three"]
+    await store.close()
 
 
 async def test_more_streams_than_the_cache_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
