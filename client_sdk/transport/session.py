@@ -22,9 +22,12 @@ _ACCESS_CODES: Final = frozenset(
     {
         ErrorCode.UNSUPPORTED_VERSION,
         ErrorCode.TOKEN_INVALID,
+        ErrorCode.TOKEN_REVOKED,
         ErrorCode.SIGNATURE_INVALID,
         ErrorCode.DEVICE_LIMIT,
         ErrorCode.DEVICE_FOREIGN,
+        ErrorCode.DEVICE_REVOKED,
+        ErrorCode.QUOTA_EXCEEDED,
     }
 )
 

@@ -14,9 +14,8 @@ from typing import Any, Final
 from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
 from relay.cli.portal_keys import add_key, list_keys, read_key, remove_key
 from relay.config import parse_origin
-from relay.core.portals import check_overlap, check_portal_id
+from relay.core.portals import check_overlap, check_portal_id, secret_text
 from relay.errors import InvalidRequest
-from relay.http.tokens import secret_text
 from relay.hub import NewKeys, Portals
 from relay.store.sqlite import SqliteDirectory, prepare_folder
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from relay.wire.ids import PortalId, UserId
+
+MAX_LIFE_SECONDS: Final = 3600  # a stolen token is useless within the hour
+LEEWAY_SECONDS: Final = 30  # how far portal and relay clocks may differ
+MAX_TOKEN_ID_CHARS: Final = 128  # a UUID, a ULID or a hash fits
 
 
 @dataclass(frozen=True, slots=True)

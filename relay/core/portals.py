@@ -103,6 +103,11 @@ class PortalRecord:
         found = [(self.token_secret, 0), *([(former.token_secret, former.until)] if former else [])]
         return [(secret, until) for secret, until in found if secret]
 
+    def token_key_names(self, now: int) -> frozenset[str]:
+        """The names of all keys that sign its tokens now."""
+        secrets = [secret_name(secret_text(secret).encode()) for secret, _ in self.token_secrets(now)]
+        return frozenset([*secrets, *[key.id for key in self.token_keys]])
+
     def _former(self, now: int) -> FormerKeys | None:
         return self.former if self.former is not None and now < self.former.until else None
 
@@ -223,6 +228,16 @@ def portal_of_api_key(key: str) -> PortalId:
     if match is None:
         raise AccessRefused(ErrorCode.TOKEN_INVALID)
     return PortalId(match.group(1))
+
+
+def secret_text(secret: bytes) -> str:
+    """A token secret as the portal is shown it: HS256's key is this very text, in ASCII."""
+    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
+
+
+def secret_name(text: bytes) -> str:
+    """What tells a token secret from every other, and tells nothing else of it."""
+    return hashlib.sha256(label("token key") + text).hexdigest()
 
 
 def hash_api_key(key: str) -> bytes:

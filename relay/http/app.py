@@ -14,8 +14,10 @@ from relay.http.downloads import Downloads
 from relay.http.health import Health, commit_check
 from relay.http.json_body import MAX_BODY_BYTES
 from relay.http.middleware import TLS, answer_errors, harden
+from relay.http.portal_access import PortalAccess
 from relay.http.portal_api import PortalApi
 from relay.http.uploads import Uploads
+from relay.http.user_api import UserApi
 from relay.hub import Hub
 from relay.store import StreamStore
 
@@ -51,12 +53,13 @@ def create_app(relay: Relay) -> RelayApp:
         requests, relay.blobs, max_bytes=settings.max_upload_bytes, max_at_once=settings.max_uploads
     )
     downloads = Downloads(requests, relay.blobs)
-    portal_api = PortalApi(relay.hub, default_retention_hours=settings.default_retention_days * 24)
+    access = PortalAccess(relay.hub)
+    portal_api = PortalApi(relay.hub, access, default_retention_hours=settings.default_retention_days * 24)
     app = web.Application(middlewares=[answer_errors], client_max_size=MAX_BODY_BYTES)
     app[TLS] = any(origin.startswith("https:") for origin in settings.public_origins) or bool(
         settings.tls_cert
     )
     app.on_response_prepare.append(harden)
-    for part in (health, connect, portal_api, uploads, downloads):
+    for part in (health, connect, portal_api, UserApi(relay.hub, access), uploads, downloads):
         app.add_routes(part.routes())
     return RelayApp(app=app, health=health, connect=connect, uploads=uploads, downloads=downloads)

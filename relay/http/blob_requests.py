@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 from aiohttp import web
@@ -16,8 +16,8 @@ from relay.errors import AccessRefused
 from relay.http.bearer import bearer
 from relay.http.problems import RETRY_AFTER_SECONDS, Problem, not_found, unauthorized
 from relay.hub import Hub
-from relay.wire.errors import WireError
-from relay.wire.ids import BlobId, DeviceId, parse_blob_id
+from relay.wire.errors import ErrorCode, WireError
+from relay.wire.ids import BlobId, DeviceId, UserId, parse_blob_id
 
 
 class BlobRequests:
@@ -30,9 +30,29 @@ class BlobRequests:
         """Return what the request's blob token allows now; raises `Problem`, `NotFound` or `StoreError`."""
         token = bearer(request, "a token from BlobAccess")
         try:
-            return await self._hub.blob_access.verify(token)
+            grant = await self._hub.blob_access.verify(token)
+            await self._hub.portals.read(grant.portal)
+            await self._hub.access.check_grant(grant, await self._user(grant))
         except AccessRefused as error:
             raise unauthorized("The blob token is not good, or no longer.", code=str(error.code)) from None
+        return grant
+
+    @asynccontextmanager
+    async def transfer(self, request: web.Request, grant: BlobGrant) -> AsyncIterator[None]:
+        """Have the request's connection cut if what the grant allows is taken back meanwhile."""
+
+        def cut() -> None:
+            if request.transport is not None:
+                request.transport.abort()
+
+        with self._hub.access.transfer(grant, await self._user(grant), cut):
+            yield
+
+    async def _user(self, grant: BlobGrant) -> UserId:
+        binding = await self._hub.devices.binding(grant.device)
+        if binding is None:
+            raise AccessRefused(ErrorCode.TOKEN_INVALID)
+        return binding.user
 
     async def create(self, grant: BlobGrant, size: int) -> UploadRecord:
         """Begin an upload; raises `InvalidRequest`, `RateLimited` or `StoreError`."""

@@ -53,8 +53,9 @@ class Downloads:
         if selected:
             response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{record.size}"
         with self._places.take(grant):
-            await response.prepare(request)
-            await self._send(response, record.blob, start, end)
+            async with self._requests.transfer(request, grant):
+                await response.prepare(request)
+                await self._send(response, record.blob, start, end)
         return response
 
     async def _send(self, response: web.StreamResponse, blob: BlobId, start: int, end: int) -> None:

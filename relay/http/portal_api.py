@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 
 from relay.core.engagements import EngagementRecord
-from relay.core.limits import Rate, TokenBucket
-from relay.errors import AccessRefused
-from relay.http.bearer import bearer
 from relay.http.json_body import check_type, read_object, refuse_body
-from relay.http.problems import RETRY_AFTER_SECONDS, Problem, malformed, not_found, unauthorized
+from relay.http.portal_access import PortalAccess
+from relay.http.problems import malformed, not_found
 from relay.hub import Hub
 from relay.wire.errors import WireError
 from relay.wire.frames import Participant
 from relay.wire.ids import (
     EngagementId,
-    PortalId,
     Role,
     parse_engagement_id,
     parse_role,
@@ -27,17 +23,16 @@ from relay.wire.ids import (
 )
 from relay.wire.limits import MAX_PARTICIPANTS, MAX_RETENTION_HOURS
 
-PORTAL_RATE: Final = Rate(per_second=100, burst=1000)  # a portal that registers all its engagements at once
 MAX_RETENTION_DAYS: Final = MAX_RETENTION_HOURS // 24
 
 
 class PortalApi:
     """The handlers. What is not the asking portal's answers exactly as what does not exist."""
 
-    def __init__(self, hub: Hub, *, default_retention_hours: int) -> None:
+    def __init__(self, hub: Hub, access: PortalAccess, *, default_retention_hours: int) -> None:
         self._hub = hub
+        self._access = access
         self._default_retention_hours = default_retention_hours
-        self._buckets: dict[PortalId, TokenBucket] = {}
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -48,7 +43,7 @@ class PortalApi:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
-        portal = await self._authenticate(request)
+        portal = await self._access.authenticate(request)
         body = await read_object(request, required={"participants": list}, optional={"retention_days": int})
         record = await self._hub.engagements.create(
             portal, _participants(body), retention_hours=self._retention_hours(body)
@@ -58,39 +53,20 @@ class PortalApi:
         )
 
     async def read(self, request: web.Request) -> web.Response:
-        portal = await self._authenticate(request)
+        portal = await self._access.authenticate(request)
         return _answer(await self._hub.engagements.read(portal, _engagement(request)))
 
     async def set_participants(self, request: web.Request) -> web.Response:
-        portal = await self._authenticate(request)
+        portal = await self._access.authenticate(request)
         engagement = _engagement(request)
         body = await read_object(request, required={"participants": list}, optional={})
         return _answer(await self._hub.engagements.set_participants(portal, engagement, _participants(body)))
 
     async def end(self, request: web.Request) -> web.Response:
-        portal = await self._authenticate(request)
+        portal = await self._access.authenticate(request)
         engagement = _engagement(request)
         await refuse_body(request)
         return _answer(await self._hub.engagements.end(portal, engagement))
-
-    async def _authenticate(self, request: web.Request) -> PortalId:
-        key = bearer(request, "the portal's API key")
-        try:
-            portal = (await self._hub.portals.authenticate(key)).id
-        except AccessRefused:
-            raise unauthorized("The API key is not one of a portal.") from None
-        self._check_rate(portal)
-        return portal
-
-    def _check_rate(self, portal: PortalId) -> None:
-        now = time.monotonic()
-        if not self._buckets.setdefault(portal, TokenBucket(PORTAL_RATE, now)).take(now):
-            raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "rate_limited",
-                "Too many requests; try again later.",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
 
     def _retention_hours(self, body: dict[str, Any]) -> int:
         days = body.get("retention_days")

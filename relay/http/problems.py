@@ -23,6 +23,8 @@ _STATUS: Final = MappingProxyType(
         "unauthorized": HTTPStatus.UNAUTHORIZED,
         "token_invalid": HTTPStatus.UNAUTHORIZED,
         "token_expired": HTTPStatus.UNAUTHORIZED,
+        "token_revoked": HTTPStatus.UNAUTHORIZED,
+        "device_revoked": HTTPStatus.UNAUTHORIZED,
         "not_found": HTTPStatus.NOT_FOUND,
         "ended": HTTPStatus.CONFLICT,
         "record_conflict": HTTPStatus.CONFLICT,

@@ -7,7 +7,6 @@ with a `kid` it is EdDSA under the registered key of that name.
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -15,18 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jwt import PyJWS
 from jwt.exceptions import PyJWTError
 
-from relay.core.access import AccessToken
+from relay.core.access import LEEWAY_SECONDS, MAX_LIFE_SECONDS, MAX_TOKEN_ID_CHARS, AccessToken
+from relay.core.portals import secret_name, secret_text
 from relay.core.token_keys import is_key_id, key_id
 from relay.errors import AccessRefused
 from relay.http import strict_json
 from relay.wire.errors import ErrorCode, WireError
-from relay.wire.ids import PortalId, label, parse_portal_id, parse_user_id
+from relay.wire.ids import PortalId, parse_portal_id, parse_user_id
 from relay.wire.limits import MAX_TOKEN_CHARS
 
 AUDIENCE: Final = "coach-relay"
-MAX_LIFE_SECONDS: Final = 3600  # a stolen token is useless within the hour
-LEEWAY_SECONDS: Final = 30  # how far portal and relay clocks may differ
-MAX_TOKEN_ID_CHARS: Final = 128  # a UUID, a ULID or a hash fits
 
 _HEADER_FIELDS: Final = frozenset({"alg", "typ", "kid"})  # crit, jwk, jku, x5u, b64: all have been attacks
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
@@ -46,7 +43,7 @@ class TokenKey:
     @property
     def name(self) -> str:
         """What tells this key from every other, and tells nothing else."""
-        return self.kid or hashlib.sha256(label("token key") + self.secret).hexdigest()
+        return self.kid or secret_name(self.secret)
 
 
 def token_key(secret: bytes, /, *, until: int = 0) -> TokenKey:
@@ -57,11 +54,6 @@ def token_key(secret: bytes, /, *, until: int = 0) -> TokenKey:
 def registered_key(public: bytes, /) -> TokenKey:
     """Return the key that a portal registered (Ed25519, 32 bytes)."""
     return TokenKey(public, "EdDSA", key_id(public))
-
-
-def secret_text(secret: bytes, /) -> str:
-    """Return a token secret as the portal is shown it: HS256's key is this very text, in ASCII."""
-    return base64.urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
 
 
 NO_KEY: Final = TokenKey(

@@ -108,7 +108,7 @@ class Uploads:
         grant = await self._requests.grant(request)
         record = await self._requests.record(grant, blob_id(request))
         with self._places.take(grant):
-            async with self._turns.take(record.blob) as turn:
+            async with self._requests.transfer(request, grant), self._turns.take(record.blob) as turn:
                 offset = await self._size(record)
                 _check_place(request, record, offset=offset, expected=expected)
                 offset = await self._store(request, record, turn, offset)

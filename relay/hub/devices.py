@@ -50,6 +50,11 @@ class Devices:
         known = await self._users.read((portal, user), load)
         return known.seen if known else ()
 
+    async def seen(self, portal: PortalId, user: UserId) -> dict[DeviceId, int]:
+        """The devices of a user, and the day (since 1970) on which each was last connected."""
+        record = await self._directory.get(spaces.USERS, spaces.user_key(portal, user))
+        return UserDevices.parse(record.value).seen if record else {}
+
     async def admit(self, portal: PortalId, user: UserId, device: DeviceId, *, now: int) -> bool:
         """Note that a device of this user is here; whether it is new.
 

@@ -106,6 +106,14 @@ class Engagements:
 
         return await self._cache.read(engagement, load)
 
+    async def reread(self, engagement: EngagementId) -> None:
+        """Take over what another process has changed of an engagement."""
+        before = await self.load(engagement)
+        self._cache.drop(engagement)
+        after = await self.load(engagement)
+        if before is not None and after is not None:
+            self._changed(before, after)
+
     async def load_for_user(
         self, engagement: EngagementId, portal: PortalId, user: UserId
     ) -> EngagementRecord:

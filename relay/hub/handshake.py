@@ -52,13 +52,16 @@ class Handshake:
 
     async def _authenticate(self, session: Session, frame: fr.Authenticate) -> None:
         hub = self._hub
+        changes = hub.access.portal_changes
         token = await self._token(frame.token)
         self._check_proof(token.portal, frame, session.nonces or _NO_NONCES)
         device = device_id(frame.device_key)
+        await hub.access.enter(session, token, device, changes)
         is_new = await hub.devices.admit(token.portal, token.user, device, now=int(hub.clock()))
         left = await hub.key_packages.left(device)
         if await hub.devices.is_revoked(token.portal, token.user, device):
-            raise AccessRefused(ErrorCode.DEVICE_REVOKED)  # a moment ago: nothing comes between this and enter
+            # Only a moment ago. Nothing comes between this and entering.
+            raise AccessRefused(ErrorCode.DEVICE_REVOKED)
         if session.closed:
             return
         session.portal, session.user, session.device = token.portal, token.user, device
@@ -84,15 +87,19 @@ class Handshake:
 
     async def renew(self, session: Session, frame: fr.Renew) -> None:
         """Take a fresh token of the same user. One that is refused leaves the connection as it was."""
+        changes = self._hub.access.portal_changes
         try:
             token = await self._token(frame.token)
             if (token.portal, token.user) != (session.portal, session.user):
                 raise AccessRefused(ErrorCode.TOKEN_INVALID)
+            await self._hub.access.enter(session, token, session.device, changes)
         except AccessRefused as error:
             session.end(ErrorCode(error.code))
             return
         except RelayError as error:
             session.send_error(frame.request, error)
+            return
+        if session.closed:
             return
         session.token_expires = token.expires
         session.send(fr.Renewed(frame.request, token.expires))

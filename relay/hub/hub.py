@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from relay.core.engagements import EngagementRecord
 from relay.errors import RelayError, StoreError
+from relay.hub.access import Access
 from relay.hub.appends import Appends
 from relay.hub.blob_access import BlobAccess
 from relay.hub.commits import CommitQueue
@@ -89,6 +90,7 @@ class Hub:
         self.uploads = Uploads(directory, clock=clock, rng=rng)
         self.blob_access = BlobAccess(directory, self.engagements, self.devices, clock=clock, rng=rng)
         self.portals = Portals(directory, clock=clock, rng=rng)
+        self.access = Access(self)
         self.sweep = Sweep(streams, self.commits, self.engagements, self.uploads, erase_blob)
         self.handlers: dict[type, Handler] = {
             fr.Hello: handshake.hello,
@@ -167,6 +169,7 @@ class Hub:
     def detach(self, session: Session) -> None:
         """A connection is gone."""
         self._sessions.pop(session, None)
+        self.access.leave(session)
         if self._by_device.get(session.device) is session:
             del self._by_device[session.device]
         sessions = self._by_user.get((session.portal, session.user))
@@ -174,6 +177,12 @@ class Hub:
             sessions.pop(session, None)
             if not sessions:
                 del self._by_user[session.portal, session.user]
+
+    def end_device(self, device: DeviceId, code: ErrorCode) -> None:
+        """End a device's connection, if it has one."""
+        session = self._by_device.get(device)
+        if session is not None:
+            session.end(code)
 
     def to_flush(self, session: Session) -> None:
         """Send what a session has at the end of this turn of the loop, together with all others'."""
@@ -305,12 +314,14 @@ class Hub:
                 session.end(ErrorCode.TOKEN_EXPIRED)
             elif session.congested:
                 session.pump()
+        self.spawn(self.access.poll())
         if now >= self._next_sweep:
             self._next_sweep = now + self.settings.sweep_seconds
             self.spawn(self._sweep(now))
 
     async def _sweep(self, now: float) -> None:
         await self.sweep.run(int(now * 1000))
+        await self.access.sweep(int(now))
 
 
 async def _reported(work: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,7 @@ MANIFESTS: Final = "manifests"  # portal/user -> HeldManifest: the newest signed
 KEY_PACKAGES: Final = "keypackages"  # device/time and number -> one key package for single use
 LAST_RESORT: Final = "lastresort"  # device -> its key package of last resort
 UPLOADS: Final = "uploads"  # engagement/blob -> UploadRecord
+REVOCATIONS: Final = "revocations"  # portal/user -> Revocations
 NOTES: Final = "notes"  # kind:id -> nothing: what another process changed and the relay has yet to look at
 SECRETS: Final = "secrets"  # name -> a secret of this relay
 

@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.cli.main import main
-from relay.core.portals import PortalRecord
+from relay.core.portals import PortalRecord, secret_text
 from relay.core.token_keys import key_id
 from relay.errors import AccessRefused, NotFound
-from relay.http.tokens import secret_text
 from relay.hub import Portals
 from relay.store.sqlite import SqliteDirectory
 from relay.wire.ids import PortalId

@@ -15,8 +15,8 @@ import jwt
 from nacl.signing import SigningKey
 
 from relay.config import Settings, load_settings
+from relay.core.portals import secret_text
 from relay.http.server import Serving, serving
-from relay.http.tokens import secret_text
 from relay.hub import NewKeys
 from relay.wire import frames as fr
 from relay.wire.bundle import Bundle

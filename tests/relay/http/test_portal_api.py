@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from relay.core.limits import Rate
-from relay.http import json_body, portal_api
+from relay.http import json_body, portal_access
 from relay.wire import frames as fr
 from tests.relay.http.support import OTHER, World, world_in
 
@@ -248,7 +248,7 @@ async def test_an_end_takes_no_body(world: World) -> None:
 
 
 async def test_a_portal_may_ask_only_so_often(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal_api, "PORTAL_RATE", Rate(per_second=0.001, burst=2))
+    monkeypatch.setattr(portal_access, "PORTAL_RATE", Rate(per_second=0.001, burst=2))
     codes = []
     for _ in range(3):
         async with world.http.get("/v1/engagements/x", headers=world.bearer(OTHER)) as answer:

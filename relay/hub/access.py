@@ -1,0 +1,208 @@
+"""Who may be here: what each connection was let in with, and what portal and operator have taken back.
+
+A revocation is stored first and then looked for among the connections; a connection is noted first and then
+checked against what is stored. So whichever comes first, none slips through.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from relay.core import revocations as rules
+from relay.core.access import AccessToken
+from relay.core.blob_access import BlobGrant
+from relay.core.revocations import NOTHING_REVOKED, Revocations
+from relay.errors import AccessRefused, NotFound, RecordConflict, StoreUnavailable
+from relay.hub import notes, spaces
+from relay.hub.session import Session
+from relay.store.interface import ABSENT
+from relay.wire.errors import ErrorCode
+from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
+
+if TYPE_CHECKING:
+    from relay.hub.hub import Hub
+
+_ATTEMPTS: Final = 16
+_PAGE: Final = 256
+
+
+class _Entry(NamedTuple):
+    token: AccessToken
+    device: DeviceId
+
+
+class _Transfer(NamedTuple):
+    grant: BlobGrant
+    user: UserId
+    cut: Callable[[], None]
+
+
+class Access:
+    """Keeps every connection's token against what is revoked."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._entries: dict[Session, _Entry] = {}
+        self._transfers: dict[object, _Transfer] = {}
+        self._polling = False
+        self.portal_changes = 0  # how often a portal's keys may have changed since we started
+
+    # For connections
+
+    async def enter(self, session: Session, token: AccessToken, device: DeviceId, changes: int) -> None:
+        """Note what a connection shows, and check it; raises `AccessRefused` or `StoreError`.
+
+        `changes` is what `portal_changes` was before the token was verified.
+        """
+        if session.closed:
+            return
+        self._entries[session] = _Entry(token, device)
+        if changes != self.portal_changes and token.key not in await self._key_names(token.portal):
+            raise AccessRefused(ErrorCode.TOKEN_INVALID)
+        (await self._read(token.portal, token.user)).check_token(token, device)
+
+    def leave(self, session: Session) -> None:
+        """A connection is gone."""
+        self._entries.pop(session, None)
+
+    def connections(self) -> Counter[PortalId]:
+        """How many connections each portal has."""
+        return Counter(entry.token.portal for entry in self._entries.values())
+
+    # For uploads and downloads
+
+    async def check_grant(self, grant: BlobGrant, user: UserId) -> None:
+        """Raise `AccessRefused` if what a blob token grants was taken back."""
+        (await self._read(grant.portal, user)).check_grant(grant)
+
+    @contextmanager
+    def transfer(self, grant: BlobGrant, user: UserId, cut: Callable[[], None]) -> Iterator[None]:
+        """Have `cut` called if the grant is taken back while the context lasts."""
+        key = object()
+        self._transfers[key] = _Transfer(grant, user, cut)
+        try:
+            yield
+        finally:
+            del self._transfers[key]
+
+    # For the portal
+
+    async def revoke_tokens(
+        self, portal: PortalId, user: UserId, *, issued_before: int | None = None
+    ) -> Revocations:
+        """Refuse a user's tokens, and end the connections that came with them; raises `InvalidRequest`."""
+        return await self._change(
+            portal,
+            user,
+            lambda before, now: rules.revoke_tokens(before, issued_before=issued_before, now=now),
+        )
+
+    async def revoke_token(self, portal: PortalId, user: UserId, token_id: str) -> Revocations:
+        """Refuse one token of a user, by its `jti`; raises `InvalidRequest`."""
+        return await self._change(portal, user, lambda before, now: rules.revoke_token(before, token_id, now))
+
+    async def revoke_device(self, portal: PortalId, user: UserId, device: DeviceId) -> None:
+        """Shut a device of a user out for good; raises `NotFound` if it is not the user's."""
+        hub = self._hub
+        binding = await hub.devices.binding(device)
+        if binding is None or (binding.portal, binding.user) != (portal, user):
+            raise NotFound("no such device")
+        await self._change(portal, user, lambda before, now: rules.revoke_device(before, device, now))
+        if await hub.devices.release(portal, user, [device]):
+            hub.spawn(hub.engagements_of_changed(portal, user))
+
+    # For what other processes change
+
+    async def poll(self) -> None:
+        """Look at what the CLI has changed beside us; raises `StoreError`."""
+        if self._polling:
+            return
+        self._polling = True
+        try:
+            await notes.work_off(
+                self._hub.directory,
+                {notes.PORTAL: self._portal_changed, notes.ENGAGEMENT: self._engagement_changed},
+            )
+        finally:
+            self._polling = False
+
+    async def sweep(self, now: int) -> None:
+        """Forget what no longer matters."""
+        after = ""
+        while page := await self._hub.directory.scan(spaces.REVOCATIONS, "", after=after, limit=_PAGE):
+            for key, value in page:
+                if Revocations.parse(value).without_past(now) == NOTHING_REVOKED:
+                    await self._forget(key, now)
+            after = page[-1][0]
+
+    # Inside
+
+    async def _read(self, portal: PortalId, user: UserId) -> Revocations:
+        record = await self._hub.directory.get(spaces.REVOCATIONS, spaces.user_key(portal, user))
+        return Revocations.parse(record.value) if record else NOTHING_REVOKED
+
+    async def _change(
+        self, portal: PortalId, user: UserId, change: Callable[[Revocations, int], Revocations]
+    ) -> Revocations:
+        directory, key = self._hub.directory, spaces.user_key(portal, user)
+        for _ in range(_ATTEMPTS):
+            record = await directory.get(spaces.REVOCATIONS, key)
+            before = Revocations.parse(record.value) if record else NOTHING_REVOKED
+            after = change(before, int(self._hub.clock()))
+            try:
+                version = record.version if record else ABSENT
+                await directory.put(spaces.REVOCATIONS, key, after.serialize(), expect=version)
+            except RecordConflict:
+                continue
+            self._end_revoked(portal, user, after)
+            return after
+        raise StoreUnavailable("too many revocations of one user at once")
+
+    def _end_revoked(self, portal: PortalId, user: UserId, revoked: Revocations) -> None:
+        for session, (token, device) in list(self._entries.items()):
+            if (token.portal, token.user) == (portal, user):
+                try:
+                    revoked.check_token(token, device)
+                except AccessRefused as error:
+                    session.end(ErrorCode(error.code))
+        for transfer in list(self._transfers.values()):
+            if (transfer.grant.portal, transfer.user) == (portal, user):
+                try:
+                    revoked.check_grant(transfer.grant)
+                except AccessRefused:
+                    transfer.cut()
+
+    async def _portal_changed(self, name: str) -> None:
+        """End what was let in with a key that its portal no longer has."""
+        self.portal_changes += 1
+        names = await self._key_names(PortalId(name))
+        for transfer in list(self._transfers.values()):
+            if not names and transfer.grant.portal == name:
+                transfer.cut()
+        for session, (token, _) in list(self._entries.items()):
+            if token.portal == name and token.key not in names:
+                session.end(ErrorCode.TOKEN_INVALID)
+
+    async def _key_names(self, portal: PortalId) -> frozenset[str]:
+        """The keys of a portal; none if it was removed."""
+        try:
+            record = await self._hub.portals.read(portal)
+        except NotFound:
+            return frozenset()
+        return record.token_key_names(int(self._hub.clock()))
+
+    async def _engagement_changed(self, name: str) -> None:
+        await self._hub.engagements.reread(EngagementId(name))
+
+    async def _forget(self, key: str, now: int) -> None:
+        directory = self._hub.directory
+        record = await directory.get(spaces.REVOCATIONS, key)
+        if record is None or Revocations.parse(record.value).without_past(now) != NOTHING_REVOKED:
+            return
+        try:
+            await directory.delete(spaces.REVOCATIONS, key, expect=record.version)
+        except RecordConflict:
+            return  # something was revoked just now
