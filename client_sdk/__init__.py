@@ -2,6 +2,7 @@
 
 from .client import Client
 from .content import (
+    REACTIONS,
     CallEnded,
     CallInvite,
     CheckIn,
@@ -15,13 +16,30 @@ from .content import (
 )
 from .delivery import SecurityAlarm
 from .engagement import Engagement
-from .engine import Alarm, Delivery, Gap, Item, People, Person, Ring, Waiting, WaitReason
+from .engine import (
+    Alarm,
+    Change,
+    Changed,
+    Delivery,
+    Gap,
+    Item,
+    People,
+    Person,
+    Reacted,
+    Retracted,
+    Ring,
+    Waiting,
+    WaitReason,
+)
 from .errors import CoachRelayError, Fault
 
 __all__ = [
+    "REACTIONS",
     "Alarm",
     "CallEnded",
     "CallInvite",
+    "Change",
+    "Changed",
     "CheckIn",
     "CheckInAnswer",
     "Client",
@@ -36,6 +54,8 @@ __all__ = [
     "Person",
     "Profile",
     "Question",
+    "Reacted",
+    "Retracted",
     "Ring",
     "SecurityAlarm",
     "Text",

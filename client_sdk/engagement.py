@@ -5,16 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from client_sdk.attachments import OnProgress
 from client_sdk.calls import Call, Media
-from client_sdk.content import CheckIn, CheckInAnswer, Content, File, Text, check_answers
+from client_sdk.content import (
+    Act,
+    Amendment,
+    CheckIn,
+    CheckInAnswer,
+    Content,
+    Edit,
+    File,
+    Reaction,
+    Retract,
+    Text,
+    check_answers,
+    may_amend,
+)
 from client_sdk.delivery import SecurityAlarm
 from client_sdk.engine import (
     AnyItem,
     CallInviteItem,
+    Changed,
     CheckInItem,
     Conversation,
     Engine,
@@ -39,6 +55,13 @@ MOST_AHEAD = 256
 """Messages in the outbox beyond which `send` waits a little, if they go out."""
 PATIENCE_SECONDS = 2.0
 """Long enough for a relay that works; one that does not answer must not keep a person from writing."""
+
+
+_NOT_YOURS: Final = {
+    Edit.KIND: "Only a text can be changed, and only by who said it.",
+    Retract.KIND: "Only who said something can take it back, and a call cannot be taken back.",
+    Reaction.KIND: "There are no reactions to this.",
+}
 
 
 class Engagement:
@@ -78,21 +101,73 @@ class Engagement:
 
     # Saying something
 
-    async def send(self, what: str | Content) -> AnyItem:
+    async def send(self, what: str | Content, *, reply_to: Item | bytes | None = None) -> AnyItem:
         """Say something; returns when it is safe on this device, and the SDK sends it when it can.
 
-        Raises `ContentError`, `OutboxFull`, `EngagementUnavailable` once it has ended, or the `SecurityAlarm`
-        that has stopped sending: what is said then is not taken.
+        A text may be the reply to an item, or to the item with this id. Raises `ContentError`, `OutboxFull`,
+        `EngagementUnavailable` once it has ended, or the `SecurityAlarm` that has stopped sending: what is
+        said then is not taken.
         """
         self._engine.check()
         self._check_may_say()
         content = Text(what) if isinstance(what, str) else what
         if isinstance(content, File):
             raise UsageError("A file is sent with send_file.")
+        if isinstance(content, Edit | Retract | Reaction):
+            raise UsageError("What was said is changed with edit, retract and react.")
+        if reply_to is not None:
+            if not isinstance(content, Text):
+                raise UsageError("Only a text is a reply.")
+            answered = reply_to.id if isinstance(reply_to, Item) else reply_to
+            content = replace(content, reply_to=self._item(answered).id)
+        return self._item(await self._say(content))
+
+    async def _say(self, content: Content) -> bytes:
         await self._wait_for_room()
         message_id = self._conversation.context.new_id()
         self._conversation.say(content, message_id=message_id)
         await asyncio.sleep(0)  # whoever says much lets it go out in between
+        return message_id
+
+    async def edit(self, item: Item | bytes, text: str) -> AnyItem:
+        """Say a text of this user anew; returns it as it is now. The earlier words are erased everywhere.
+
+        Raises `UsageError` if it is no text of this user, or was taken back; else what `send` raises.
+        """
+        return await self._amend(item, lambda message: Edit(message, text))
+
+    async def retract(self, item: Item | bytes) -> AnyItem:
+        """Take back something that this user said: only a `Retracted` stays, on every device.
+
+        What others have read, copied or saved before, they have. Raises `UsageError` if it is not this
+        user's, or nothing that can be taken back; else what `send` raises.
+        """
+        return await self._amend(item, Retract)
+
+    async def react(self, item: Item | bytes, emoji: str, *, on: bool = True) -> AnyItem:
+        """Give one of `REACTIONS` to an item, or take it back; returns the item as it is now.
+
+        Raises `ContentInvalid` for another emoji, `UsageError` for an item that takes none; else what `send`
+        raises.
+        """
+        return await self._amend(item, lambda message: Reaction(message, emoji, on))
+
+    async def _amend(self, item: Item | bytes, make: Callable[[bytes], Amendment]) -> AnyItem:
+        self._engine.check()
+        self._check_may_say()
+        message_id = item.id if isinstance(item, Item) else item
+        amendment = make(message_id)
+        with self._engine.vault.transaction() as tx:
+            target = next(iter(tx.history(self.id, only=message_id, limit=1, amendments=False)), None)
+        account = self._engine.account
+        act = Act((0, 0), account.user, amendment)
+        if target is None or not target.sender_user:
+            raise UsageError("There is no such message in the history.")
+        if target.kind == journal.RETRACTED:
+            raise UsageError("This message was taken back: nothing more can be done with it.")
+        if not may_amend(act, author=target.sender_user, kind=target.kind):
+            raise UsageError(_NOT_YOURS[amendment.KIND])
+        await self._say(amendment)
         return self._item(message_id)
 
     async def answer(self, checkin: CheckIn, answers: Mapping[str, int | str]) -> AnyItem:
@@ -124,11 +199,11 @@ class Engagement:
 
     # What was said
 
-    async def items(self) -> AsyncGenerator[AnyItem | Ring, None]:
+    async def items(self) -> AsyncGenerator[AnyItem | Changed | Ring, None]:
         """What comes from others, in its order, from where the application stopped the last time; never ends.
 
         Each item comes at least once: it counts as dealt with when the next one is asked for. Its `id` is the
-        same at every delivery.
+        same at every delivery. When somebody edits, takes back or reacts to something, a `Changed` comes.
         """
         while True:
             while self._calls.rings:
@@ -152,7 +227,7 @@ class Engagement:
             raise UsageError("A call rings without its invitation.")
         return Ring(origin=invite.origin, call=call, media=invite.media)
 
-    def _untaken(self) -> list[tuple[bytes, AnyItem | None]]:
+    def _untaken(self) -> list[tuple[bytes, AnyItem | Changed | None]]:
         with self._engine.vault.transaction() as tx:
             keys = journal.waiting(tx, self.id, None, _BATCH)
             return [(key, self._find(tx, item_id)) for key, item_id in keys]
@@ -166,18 +241,26 @@ class Engagement:
         """
         last = before.id if isinstance(before, Item) else before
         with self._engine.vault.transaction() as tx:
-            found = tx.history(self.id, before=last, limit=limit, search=search)
-            shelf = Shelf(self._conversation, tx, self)
-            return [shelf.item(item) for item in found]
+            found = tx.history(self.id, before=last, limit=limit, search=search, amendments=False)
+            return Shelf(self._conversation, tx, self).items(found)
 
-    def _find(self, tx: Transaction, item_id: bytes) -> AnyItem | None:
+    async def item(self, item_id: bytes) -> AnyItem | None:
+        """The item with this id, as what a reply answers (`text.reply_to`); None if it is not here."""
+        with self._engine.vault.transaction() as tx:
+            found = self._find(tx, item_id)
+        return None if isinstance(found, Changed) else found
+
+    def _find(self, tx: Transaction, item_id: bytes) -> AnyItem | Changed | None:
         found = tx.history(self.id, only=item_id, limit=1)
-        return Shelf(self._conversation, tx, self).item(found[0]) if found else None
+        shelf = Shelf(self._conversation, tx, self)
+        if found and found[0].about is not None:
+            return shelf.changed(found[0])
+        return shelf.item(found[0]) if found else None
 
     def _item(self, item_id: bytes) -> AnyItem:
         with self._engine.vault.transaction() as tx:
             found = self._find(tx, item_id)
-        if found is None:
+        if found is None or isinstance(found, Changed):
             raise UsageError("There is no such item in the history.")
         return found
 

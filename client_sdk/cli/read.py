@@ -9,12 +9,13 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from client_sdk import Engagement, Ring
+from client_sdk import Changed, Engagement, Item, Ring, Text
 from client_sdk.cli.errors import Exit
 from client_sdk.cli.opened import Opened, opened
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.printable import one_line
-from client_sdk.cli.showing import Shown
+from client_sdk.cli.showing import Shown, changed
+from client_sdk.engine import AnyItem
 from client_sdk.errors import CoachRelayError
 
 MOST: Final = 500
@@ -26,6 +27,7 @@ LINE_BYTES: Final = 64 * 1024
 EXAMPLES = """\
   coach read --vault ben.vault                       the newest 20 items
   coach read --vault ben.vault --limit 100 --search Thursday
+  coach read --vault ben.vault --ids                 with what `coach edit` and others call each item
   coach read --vault ben.vault --follow              and what comes; type a line to answer; Ctrl-C ends
 """
 
@@ -39,6 +41,7 @@ def register(commands: Any) -> None:
         "--follow", action="store_true", help="go on showing what comes; lines typed are sent"
     )
     parser.add_argument("--limit", type=_limit, default=20, metavar="NUMBER", help="items to show (20)")
+    parser.add_argument("--ids", action="store_true", help="show the id by which commands name each item")
     parser.add_argument("--search", metavar="WORDS", help="only items that contain this")
     add_vault_options(parser)
 
@@ -47,12 +50,19 @@ async def run(args: argparse.Namespace) -> Exit:
     """Catch up, show the history, and follow if told so."""
     async with opened(args) as here:
         await here.catch_up()
-        shown = Shown()
+        shown = Shown(ids=args.ids)
         for item in reversed(await here.room.history(limit=args.limit, search=args.search)):
-            print(shown.text_of(item))
+            print(shown.text_of(item, await _answered(here.room, item)))
         if args.follow:
             await _follow(here, shown)
     return Exit.DONE
+
+
+async def _answered(room: Engagement, item: Item) -> AnyItem | None:
+    """Return what an item replies to, if that is here."""
+    if isinstance(item, Text) and item.reply_to is not None:
+        return await room.item(item.reply_to)
+    return None
 
 
 async def _follow(here: Opened, shown: Shown) -> None:
@@ -77,8 +87,10 @@ async def _show_new(room: Engagement, shown: Shown) -> None:
                 f"** {one_line(item.sender.name)} is calling. Press Ctrl-C and type: coach call answer",
                 flush=True,
             )
+        elif isinstance(item, Changed):
+            print(changed(item), flush=True)
         elif not shown.has(item):
-            print(shown.text_of(item), flush=True)
+            print(shown.text_of(item, await _answered(room, item)), flush=True)
 
 
 async def _send_typed(room: Engagement) -> None:

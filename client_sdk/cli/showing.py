@@ -15,12 +15,16 @@ from client_sdk.engine.items import (
     AnyItem,
     CallEndedItem,
     CallInviteItem,
+    Change,
+    Changed,
     CheckInAnswerItem,
     CheckInItem,
     Delivery,
     FileItem,
     Gap,
+    Item,
     ProfileItem,
+    Retracted,
     TextItem,
     UnknownItem,
 )
@@ -30,6 +34,9 @@ SHORT_ID: Final = 8
 
 REMEMBERED: Final = 1000
 """Items of which is known that they were shown: more than come twice."""
+
+QUOTED: Final = 60
+"""Characters of a message that are repeated where somebody answers it or does something with it."""
 
 _OUTCOMES: Final = {
     "answered": "a call of {seconds} s",
@@ -43,7 +50,8 @@ _OUTCOMES: Final = {
 class Shown:
     """Shows items one after the other, and knows which were shown already and what answers belong to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ids: bool = False) -> None:
+        self._show_ids = ids
         self._ids: deque[bytes] = deque(maxlen=REMEMBERED)
         self._last_seq = 0
         self._questions: dict[bytes, dict[str, str]] = {}
@@ -52,14 +60,15 @@ class Shown:
         """Whether the item, or something after it, was shown."""
         return item.id in self._ids or (item.seq or self._last_seq + 1) <= self._last_seq
 
-    def text_of(self, item: AnyItem) -> str:
-        """Return the item for a terminal, and remember it as shown."""
+    def text_of(self, item: AnyItem, answered: AnyItem | None = None) -> str:
+        """Return the item for a terminal, and remember it as shown; `answered` is what it replies to."""
         self._ids.append(item.id)
         self._last_seq = max(self._last_seq, item.seq or 0)
         if isinstance(item, CheckInItem):
             self._questions[item.id] = {question.id: question.text for question in item.questions}
         asked = self._questions.get(item.checkin, {}) if isinstance(item, CheckInAnswerItem) else {}
-        return shown(item, asked)
+        text = shown(item, asked, answered)
+        return f"{short_id(item)}  {text}" if self._show_ids else text
 
 
 def short_id(item: AnyItem) -> str:
@@ -67,21 +76,63 @@ def short_id(item: AnyItem) -> str:
     return item.id.hex()[:SHORT_ID]
 
 
-def shown(item: AnyItem, asked: Mapping[str, str] = MappingProxyType({})) -> str:
+def shown(
+    item: AnyItem, asked: Mapping[str, str] = MappingProxyType({}), answered: AnyItem | None = None
+) -> str:
     """Return the item for a terminal, with nothing in it that could steer the terminal.
 
-    `asked` has the questions, by their ids, of the check-in that is answered.
+    `asked` has the questions, by their ids, of the check-in that is answered; `answered` is what a text
+    replies to.
     """
     match item:
         case Gap():
             return f"{_when(item)}  -- something is missing here: {one_line(item.reason)}"
         case Alarm():
             return f"{_when(item)}  !! SECURITY ALARM: {one_line(item.sentence)}"
-    who = "you" if item.mine else one_line(item.sender.name)
-    state = "  (waiting to be sent)" if item.delivery is Delivery.WAITING and item.mine else ""
+        case Retracted():
+            return f"{_when(item)}  {_who(item)} took back a message"
     first, *rest = _said(item, asked)
-    head = f"{_when(item)}  {who}: "
-    return "\n".join([head + first + state, *(" " * 4 + line for line in rest)])
+    last = [*_reply_line(item, answered), *_reactions_line(item)]
+    head = f"{_when(item)}  {_who(item)}: "
+    return "\n".join([head + first + _state(item), *(" " * 4 + line for line in (*rest, *last))])
+
+
+def changed(event: Changed) -> str:
+    """Return the line that says who did what with an item that was there before."""
+    about = quoted(event.item)
+    what = {
+        Change.EDITED: f"changed a message to: {about}",
+        Change.RETRACTED: "took back a message",
+        Change.REACTED: f"{event.emoji} for {about}",
+        Change.REACTION_TAKEN_BACK: f"took back {event.emoji} for {about}",
+    }[event.change]
+    return f"{_when(event)}  {_who(event)} {what}"
+
+
+def quoted(item: AnyItem) -> str:
+    """Return the beginning of an item, by which a person knows which one is meant."""
+    if isinstance(item, Retracted):
+        return "a message that was taken back"
+    words = one_line(_said(item, {})[0])
+    return f"“{words[:QUOTED]}…”" if len(words) > QUOTED else f"“{words}”"
+
+
+def _reply_line(item: AnyItem, answered: AnyItem | None) -> list[str]:
+    if not isinstance(item, TextItem) or item.reply_to is None:
+        return []
+    if answered is None:
+        return ["↳ in reply to a message that is not on this device"]
+    whose = "your message" if answered.mine else one_line(answered.sender.name)
+    return [f"↳ in reply to {whose}: {quoted(answered)}"]
+
+
+def _reactions_line(item: AnyItem) -> list[str]:
+    parts = []
+    for reacted in item.reactions:
+        names = ["you"] if reacted.mine else []
+        names += [one_line(person.name) for person in reacted.others]
+        parts.append(f"{reacted.emoji} {', '.join(names)}")
+    return ["   ".join(parts)] if parts else []
 
 
 def question_line(item: CheckInItem, index: int) -> str:
@@ -123,6 +174,16 @@ def _said(item: AnyItem, asked: Mapping[str, str]) -> list[str]:
     return ["something that this version of coach does not know"]
 
 
-def _when(item: AnyItem) -> str:
+def _who(item: Item) -> str:
+    return "you" if item.mine else one_line(item.sender.name)
+
+
+def _state(item: AnyItem) -> str:
+    edited = "  (edited)" if item.edited else ""
+    waits = "  (waiting to be sent)" if item.delivery is Delivery.WAITING and item.mine else ""
+    return edited + waits
+
+
+def _when(item: Item) -> str:
     local: datetime = item.sent_at.astimezone()
     return f"{local:%Y-%m-%d %H:%M}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Self, cast
+from typing import Self, cast, get_args
 
 import msgpack
 
 from ..errors import ContentInvalid, ContentMalformed, ContentTooBig, Fault
+from .amendments import Edit, Reaction, Retract
 from .checkin import CheckIn, CheckInAnswer
 from .messages import ID_BYTES, CallEnded, CallInvite, File, Profile, Receipt, Text, Unknown
 from .packing import MAX_INT, PackingError, pack, unpack, unpacker
@@ -29,12 +30,22 @@ MOST_CLOSINGS = 8
 _HEADER_FIELDS = 10
 _FIELDS = _HEADER_FIELDS + 1
 
-Known = Text | CheckIn | CheckInAnswer | Profile | File | Receipt | CallInvite | CallEnded
+Known = (
+    Text
+    | CheckIn
+    | CheckInAnswer
+    | Profile
+    | File
+    | Receipt
+    | CallInvite
+    | CallEnded
+    | Edit
+    | Retract
+    | Reaction
+)
 Content = Known | Unknown
 
-_KINDS: dict[str, type[Known]] = {
-    kind.KIND: kind for kind in (Text, CheckIn, CheckInAnswer, Profile, File, Receipt, CallInvite, CallEnded)
-}
+_KINDS: dict[str, type[Known]] = {kind.KIND: kind for kind in get_args(Known)}
 
 
 class BodyInvalid(ContentInvalid):

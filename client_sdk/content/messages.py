@@ -33,16 +33,19 @@ _MEDIA: frozenset[str] = frozenset({"audio", "video"})
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What somebody wrote: 1 byte to 32 KiB of UTF-8."""
+    """What somebody wrote: 1 byte to 32 KiB of UTF-8. ``reply_to`` is the id of what it answers, if given."""
 
     KIND: ClassVar[str] = "text"
 
     text: str = field(repr=False)
+    reply_to: bytes | None = field(default=None, kw_only=True)
     extra: Extra = field(default_factory=dict, kw_only=True, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         check_text("The text", self.text, most=TEXT_BYTES)
-        check_extra(self.extra, frozenset({"text"}))
+        if self.reply_to is not None:
+            check_bytes("The id of the message replied to", self.reply_to, ID_BYTES)
+        check_extra(self.extra, frozenset({"text", "reply_to"}))
 
     @property
     def fallback(self) -> str:
@@ -51,13 +54,18 @@ class Text:
 
     def to_body(self) -> dict[str, Value]:
         """The body as a map."""
-        return {"text": self.text, **self.extra}
+        reply = {} if self.reply_to is None else {"reply_to": self.reply_to}
+        return {"text": self.text, **reply, **self.extra}
 
     @classmethod
     def from_body(cls, body: object) -> Self:
         """Check a received body; raises ContentInvalid."""
         fields = Fields(body, "A text")
-        return cls(cast(str, fields.take("text")), extra=fields.rest())
+        return cls(
+            cast(str, fields.take("text")),
+            reply_to=cast("bytes | None", fields.take_or("reply_to", None)),
+            extra=fields.rest(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from client_sdk.client import Client
 from client_sdk.content import CheckIn, Question
 from client_sdk.demo.reporting import as_fields, report
 from client_sdk.engagement import Engagement
-from client_sdk.engine import AnyItem, CheckInItem, FileItem, Person, Ring
+from client_sdk.engine import AnyItem, Changed, CheckInItem, FileItem, Person, Ring
 from client_sdk.errors import CoachRelayError, UsageError
 
 HISTORY: Final = 500
@@ -179,7 +179,7 @@ class Participant:
             if isinstance(item, Ring):
                 self._ring = item
                 report(event="ring", sender=item.sender.user)
-            else:
+            elif not isinstance(item, Changed):
                 report(event="item", **as_fields(item))
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from client_sdk.delivery import Action, Outbox
-from client_sdk.engine import journal
+from client_sdk.engine import amending, journal
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
 from relay.wire import frames as fr
@@ -66,6 +66,7 @@ def withdraw(work: Work, box: Outbox, code: str, context: Context) -> None:
         gone.discard(pending.id)
     for item_id in gone:
         work.drop_waiting(item_id)
+        amending.withdraw(work, item_id)
         journal.keep_notice(
             work, journal.GAP, NEVER_SENT.format(code), work.record.cursor, context.new_id(), code=code
         )

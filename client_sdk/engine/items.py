@@ -18,9 +18,12 @@ from client_sdk.content import (
     CheckIn,
     CheckInAnswer,
     Content,
+    Edit,
     File,
     Profile,
+    Reaction,
     Receipt,
+    Retract,
     Text,
     Unknown,
 )
@@ -40,6 +43,15 @@ class Delivery(StrEnum):
     """The relay holds it durably."""
     DELIVERED = "delivered"
     """A device of somebody else has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """One reaction to an item: whether this user gave it, and which others did, in that order."""
+
+    emoji: str
+    mine: bool
+    others: tuple[Person, ...]
 
 
 class Keeper(Protocol):
@@ -62,6 +74,8 @@ class Origin:
     mine: bool
     delivery: Delivery
     keeper: Keeper = field(repr=False, compare=False)
+    edited: bool = False
+    reactions: tuple[Reacted, ...] = ()
 
 
 class Item:
@@ -99,6 +113,16 @@ class Item:
     def delivery(self) -> Delivery:
         """How far it has come, if it is ours."""
         return self.origin.delivery
+
+    @property
+    def edited(self) -> bool:
+        """Whether its author has changed it since; only the newest words are kept."""
+        return self.origin.edited
+
+    @property
+    def reactions(self) -> tuple[Reacted, ...]:
+        """The reactions to it, in the order of `REACTIONS`."""
+        return self.origin.reactions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +192,36 @@ class UnknownItem(Item, Unknown):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retracted(Item):
+    """Its author took it back: nothing of what it said is on this device any more."""
+
+    KIND: ClassVar[str] = "retracted"
+
+    origin: Origin
+
+
+class Change(StrEnum):
+    """What somebody did with an item."""
+
+    EDITED = "edited"
+    RETRACTED = "retracted"
+    REACTED = "reacted"
+    REACTION_TAKEN_BACK = "reaction_taken_back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed(Item):
+    """An item has changed; `sender` is who did it, `item` the item as it is now. Only `items()` gives it."""
+
+    KIND: ClassVar[str] = "changed"
+
+    origin: Origin
+    change: Change
+    item: AnyItem
+    emoji: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gap(Item):
     """Here something is missing from this device's history; `reason` says why."""
 
@@ -197,6 +251,7 @@ AnyItem = (
     | CallInviteItem
     | CallEndedItem
     | UnknownItem
+    | Retracted
     | Gap
     | Alarm
 )
@@ -214,8 +269,8 @@ _ITEMS: Final[dict[type[Content], type[AnyItem]]] = {
 
 
 def item_of(content: Content, origin: Origin) -> AnyItem:
-    """The item of what was said; raises `UsageError` for a receipt, which says nothing."""
-    if isinstance(content, Receipt):
-        raise UsageError("A receipt is no item.")
+    """The item of what was said; raises `UsageError` for a receipt and for what is about another item."""
+    if isinstance(content, Receipt | Edit | Retract | Reaction):
+        raise UsageError("This is no item of its own.")
     values = {f.name: getattr(content, f.name) for f in fields(content)}
     return _ITEMS[type(content)](origin=origin, **values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from client_sdk.content import (
@@ -12,10 +12,13 @@ from client_sdk.content import (
     CheckIn,
     CheckInAnswer,
     Content,
+    Edit,
     Envelope,
     File,
     Profile,
+    Reaction,
     Receipt,
+    Retract,
     Text,
     Unknown,
 )
@@ -27,6 +30,7 @@ from relay.wire.ids import EngagementId
 
 GAP: Final = "gap"
 ALARM: Final = "alarm"
+RETRACTED: Final = "retracted"
 _ID_BYTES: Final = 16
 SILENT: Final = (Receipt, Profile)
 """What no application is given as something said."""
@@ -72,8 +76,13 @@ def searchable(content: Content) -> str:
             return content.name
         case Unknown():
             return content.fallback
-        case CallInvite() | CallEnded() | Receipt():
-            return ""
+        case CallInvite() | CallEnded() | Receipt() | Edit() | Retract() | Reaction():
+            return ""  # the words of an edit are found at the message that has them now
+
+
+def about(content: Content) -> bytes | None:
+    """The id of the message that an amendment is about; None for what is said by itself."""
+    return content.message if isinstance(content, Edit | Retract | Reaction) else None
 
 
 def keep_own(work: Work, user: str, device: bytes, envelope: bytes, said: Envelope) -> None:
@@ -90,24 +99,24 @@ def keep_own(work: Work, user: str, device: bytes, envelope: bytes, said: Envelo
             text=searchable(said.content),
             payload=Said(envelope).serialize(),
             mine=True,
+            about=about(said.content),
         )
     )
-
-
-def place_own(work: Work, message_id: bytes, seq: int) -> None:
-    """The stream has given our message its position."""
-    for item in work.tx.history(work.engagement, only=message_id, limit=1):
-        work.tx.update_item(replace(item, seq=seq))
 
 
 def keep(work: Work, item: HistoryItem) -> bool:
     """Something that came: into the history and, if it is new there, before the application."""
     if not work.tx.add_item(item):
         return False
+    announce(work, item.id)
+    return True
+
+
+def announce(work: Work, item_id: bytes) -> None:
+    """Let the application have an item of the history."""
     number = work.record.next_inbox
     work.change(next_inbox=number + 1)
-    work.tx.put(spaces.INBOX, spaces.numbered_key(work.engagement, number), item.id)
-    return True
+    work.tx.put(spaces.INBOX, spaces.numbered_key(work.engagement, number), item_id)
 
 
 def keep_notice(work: Work, kind: str, text: str, seq: int, notice_id: bytes, *, code: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from client_sdk.content import CallInvite, Envelope, Profile, Receipt
 from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm, StreamForked
-from client_sdk.engine import journal, trusting
+from client_sdk.engine import amending, journal, trusting
 from client_sdk.engine.commits import extend, foreign_commit
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import join, own_commit
@@ -138,7 +138,7 @@ def _placed(work: Work, item: OutboxItem, seq: int) -> None:
     waiting = work.waiting(item.id)
     work.drop_waiting(item.id)
     if waiting.in_history:
-        journal.place_own(work, item.id, seq)
+        amending.place_own(work, item.id, seq)
     work.placed.append(item.id)
 
 
@@ -234,8 +234,14 @@ def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: Applic
         text=journal.searchable(envelope.content),
         payload=said.serialize(),
         mine=False,
+        about=journal.about(envelope.content),
     )
+    if item.about is not None:
+        if amending.take(work, item):
+            journal.announce(work, item.id)
+        return
     # An invitation to a call is shown while it rings, and in the history; nobody deals with it later.
     keep = work.tx.add_item if isinstance(envelope.content, CallInvite) else partial(journal.keep, work)
     if keep(item):
+        amending.arrived(work, envelope.id)
         work.said.append(envelope.id)

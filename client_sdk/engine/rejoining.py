@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from client_sdk.delivery import SecurityAlarm
-from client_sdk.engine import journal
+from client_sdk.engine import amending, journal
 from client_sdk.engine.commits import REMOVED
 from client_sdk.engine.context import Context
 from client_sdk.engine.key_packages import capabilities
@@ -76,7 +76,7 @@ def _settle_outbox(work: Work, last_counter: int) -> None:
     pending = work.pending.id if work.pending is not None else None
     for item in done:
         if item.id != pending:
-            journal.place_own(work, item.id, max(1, work.record.cursor))
+            amending.place_own(work, item.id, max(1, work.record.cursor))
             work.drop_waiting(item.id)
             work.placed.append(item.id)
     work.set_pending(None)

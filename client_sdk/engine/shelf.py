@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from client_sdk.engine import journal, roster
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from client_sdk.content import Amended, Content, Edit, Reaction, Text
+from client_sdk.engine import amending, journal, roster
 from client_sdk.engine.conversation import Conversation
-from client_sdk.engine.items import Alarm, AnyItem, Delivery, Gap, Keeper, Origin, item_of
+from client_sdk.engine.items import (
+    Alarm,
+    AnyItem,
+    Change,
+    Changed,
+    Delivery,
+    Gap,
+    Keeper,
+    Origin,
+    Reacted,
+    Retracted,
+    item_of,
+)
 from client_sdk.engine.people import Person
 from client_sdk.vault import HistoryItem, Transaction
 
@@ -21,9 +38,46 @@ class Shelf:
         attested = [seq for _, user, seq in conversation.standing.record.peers if user != own]
         self._attested = max(attested, default=0)
 
+    def items(self, found: Sequence[HistoryItem]) -> list[AnyItem]:
+        """The items of a page of the history, each as its amendments have made it."""
+        amendments: dict[bytes, list[HistoryItem]] = defaultdict(list)
+        for row in self._tx.amendments(self._conversation.id, [row.id for row in found]):
+            amendments[row.about or b""].append(row)
+        return [self._item(row, amendments[row.id]) for row in found]
+
     def item(self, found: HistoryItem) -> AnyItem:
-        """The item of a row of the history."""
-        origin = Origin(
+        """The item of a row of the history that is no amendment."""
+        return self.items([found])[0]
+
+    def changed(self, amendment: HistoryItem) -> Changed | None:
+        """What an amendment has done; None if what it is about is not here."""
+        rows = self._tx.history(self._conversation.id, only=amendment.about, limit=1)
+        act = amending.act_of(amendment, 0)
+        if not rows or act is None:
+            return None
+        change, emoji = Change.RETRACTED, ""
+        if isinstance(act.what, Reaction):
+            change = Change.REACTED if act.what.on else Change.REACTION_TAKEN_BACK
+            emoji = act.what.emoji
+        elif isinstance(act.what, Edit):
+            change = Change.EDITED
+        return Changed(
+            origin=self._origin(amendment, Amended()), change=change, item=self.item(rows[0]), emoji=emoji
+        )
+
+    def _item(self, found: HistoryItem, amendments: Sequence[HistoryItem]) -> AnyItem:
+        became = amending.view(found, amendments)
+        origin = self._origin(found, became)
+        if found.kind == journal.GAP:
+            return Gap(origin=origin, reason=found.text)
+        if found.kind == journal.ALARM:
+            return Alarm(origin=origin, code=found.payload.decode(), sentence=found.text)
+        if became.retracted:
+            return Retracted(origin=origin)
+        return item_of(_reworded(journal.Said.parse(found.payload).content(), became), origin)
+
+    def _origin(self, found: HistoryItem, became: Amended) -> Origin:
+        return Origin(
             id=found.id,
             sender=self._sender(found.sender_user or self._conversation.context.account.user),
             sent_ms=found.sent_ms,
@@ -31,12 +85,13 @@ class Shelf:
             mine=found.sender_user == self._own,
             delivery=self._delivery(found),
             keeper=self._keeper,
+            edited=became.text is not None,
+            reactions=tuple(self._reacted(emoji, users) for emoji, users in became.reactions),
         )
-        if found.kind == journal.GAP:
-            return Gap(origin=origin, reason=found.text)
-        if found.kind == journal.ALARM:
-            return Alarm(origin=origin, code=found.payload.decode(), sentence=found.text)
-        return item_of(journal.Said.parse(found.payload).content(), origin)
+
+    def _reacted(self, emoji: str, users: Sequence[str]) -> Reacted:
+        others = tuple(self._sender(user) for user in users if user != self._own)
+        return Reacted(emoji, self._own in users, others)
 
     def _sender(self, user: str) -> Person:
         if user not in self._senders:
@@ -49,3 +104,9 @@ class Shelf:
         if found.mine and found.seq > self._attested:
             return Delivery.SENT
         return Delivery.DELIVERED
+
+
+def _reworded(content: Content, became: Amended) -> Content:
+    if became.text is None or not isinstance(content, Text) or content.text == became.text:
+        return content
+    return replace(content, text=became.text)  # an edit that still waits here

@@ -16,6 +16,7 @@ PENDING: Final = "pending-commit"  # engagement -> PendingCommit
 BOX: Final = "outbox-order"  # engagement -> delivery.Outbox: what waits, in order
 OUTBOX: Final = "outbox"  # engagement, item id -> OutboxRecord
 COUNTERS: Final = "counters"  # engagement -> delivery.MessageCounters
+HELD: Final = "held"  # engagement -> ids of amendments to messages that are not here
 UPLOAD: Final = "upload"  # engagement, item id -> UploadRecord
 ATTEST: Final = "attest"  # engagement -> the stream hashes of late
 DOUBT: Final = "doubt"  # engagement -> GroupInfo of a commit that did not open on this device

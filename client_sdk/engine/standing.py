@@ -101,6 +101,8 @@ class Work:
         """Messages of ours that got their position."""
         self.said: list[bytes] = []
         """Items that came."""
+        self.released: list[str] = []
+        """Files at the relay that a retraction has made useless."""
         self.joined: frozenset[bytes] = frozenset()
         """Devices that an accepted commit brought."""
         self.key_packages_spent = False

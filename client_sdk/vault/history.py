@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,7 +22,8 @@ SEARCH_CHARS = 256
 ITEM_BYTES = 1024 * 1024
 """A message is at most 64 KiB; the rest is room for what the engine adds to it."""
 
-_COLUMNS = "conversation, id, position, sent_ms, sender_user, sender_device, kind, text, payload, mine"
+_COLUMNS = "conversation, id, position, sent_ms, sender_user, sender_device, kind, text, payload, mine, about"
+_MARKS = ", ".join("?" * 11)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class HistoryItem:
     """One message as it is kept.
 
     ``id`` names it within its conversation; ``seq`` is its position in the stream, None until it has one;
-    ``sent_ms`` is the sender's clock; ``text`` is what a search looks in; ``payload`` is opaque.
+    ``sent_ms`` is the sender's clock; ``text`` is what a search looks in; ``payload`` is opaque. ``about``
+    makes it an amendment: the id of the item that it changes, whether that is here or not.
     """
 
     conversation: str
@@ -43,6 +45,7 @@ class HistoryItem:
     text: str = field(repr=False)
     payload: bytes = field(repr=False)
     mine: bool
+    about: bytes | None = None
 
     def __post_init__(self) -> None:
         if len(self.payload) + len(self.text) > ITEM_BYTES:
@@ -63,12 +66,13 @@ class HistoryItem:
             self.text,
             self.payload,
             int(self.mine),
+            self.about,
         )
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Self:
         """The item of a row."""
-        conversation, item_id, position, sent_ms, user, device, kind, text, payload, mine = row
+        conversation, item_id, position, sent_ms, user, device, kind, text, payload, mine, about = row
         return cls(
             conversation=conversation,
             id=item_id,
@@ -80,13 +84,14 @@ class HistoryItem:
             text=text,
             payload=payload,
             mine=bool(mine),
+            about=about,
         )
 
 
 def add(connection: apsw.Connection, item: HistoryItem) -> bool:
     """Insert unless (conversation, id) is there; whether it was new."""
     connection.execute(
-        f"INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",  # noqa: S608
+        f"INSERT INTO items ({_COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING",  # noqa: S608
         item.to_row(),
     )
     return connection.changes() > 0
@@ -95,7 +100,7 @@ def add(connection: apsw.Connection, item: HistoryItem) -> bool:
 def update(connection: apsw.Connection, item: HistoryItem) -> None:
     """Replace the item with this (conversation, id); raises UnknownItem."""
     connection.execute(
-        f"UPDATE items SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE conversation = ? AND id = ?",  # noqa: S608
+        f"UPDATE items SET ({_COLUMNS}) = ({_MARKS}) WHERE conversation = ? AND id = ?",  # noqa: S608
         (*item.to_row(), item.conversation, item.id),
     )
     if connection.changes() == 0:
@@ -110,6 +115,7 @@ def page(
     limit: int,
     search: str | None,
     only: bytes | None,
+    amendments: bool,
 ) -> Iterator[HistoryItem]:
     """The newest items first; see ``Transaction.history``."""
     if not 1 <= limit <= LONGEST_PAGE:
@@ -119,6 +125,8 @@ def page(
     if only is not None:
         where += " AND id = ?"
         values.append(only)
+    if not amendments:
+        where += " AND about IS NULL"
     if before is not None:
         where += " AND (position, row) < (?, ?)"
         values += _place(connection, conversation, before)
@@ -132,6 +140,23 @@ def page(
         (*values, limit),
     )
     return map(HistoryItem.from_row, rows)
+
+
+def about(connection: apsw.Connection, conversation: str, ids: Sequence[bytes]) -> Iterator[HistoryItem]:
+    """The amendments of these items (at most a page of them), the oldest first."""
+    if len(ids) > LONGEST_PAGE:
+        raise UsageError(f"Amendments are looked up for at most {LONGEST_PAGE} items at once.")
+    marks = ", ".join("?" * len(ids))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM items WHERE conversation = ? AND about IN ({marks}) ORDER BY position, row",  # noqa: S608
+        (conversation, *ids),
+    )
+    return map(HistoryItem.from_row, rows)
+
+
+def remove(connection: apsw.Connection, conversation: str, item_id: bytes) -> None:
+    """Delete one item, if it is there."""
+    connection.execute("DELETE FROM items WHERE conversation = ? AND id = ?", (conversation, item_id))
 
 
 def erase(connection: apsw.Connection, conversation: str, sent_before_ms: int | None) -> int:

@@ -33,6 +33,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX items_in_order ON items (conversation, position, row);
     CREATE INDEX items_by_age ON items (conversation, sent_ms);
     """,
+    """
+    ALTER TABLE items ADD COLUMN about BLOB;  -- the id of the item that this one changes; else NULL
+    CREATE INDEX items_about ON items (conversation, about) WHERE about IS NOT NULL;
+    """,
 )
 """Applied in order, all in one transaction, each noted in ``migrations``; never changed, only added to."""
 

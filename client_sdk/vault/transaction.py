@@ -1,7 +1,8 @@
-"""What can be done inside one transaction: four verbs for records, four for the history."""
+"""What can be done inside one transaction: four verbs for records, six for the history."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
@@ -115,19 +116,38 @@ class Transaction:
         limit: int = PAGE,
         search: str | None = None,
         only: bytes | None = None,
+        amendments: bool = True,
     ) -> list[HistoryItem]:
         """A conversation's items, the newest first, at most ``limit`` (1 to 500).
 
         Items without a position in the stream yet are the newest. ``before`` is the id of the last item
         of the page before (raises UnknownItem if it is gone). ``search`` keeps items whose text contains
         it, whatever the case and the form of the letters. ``only`` is the id of the single item wanted.
+        Without ``amendments``, those that are about another item are left out.
         """
         with translated():
             return list(
                 history.page(
-                    self._alive(), conversation, before=before, limit=limit, search=search, only=only
+                    self._alive(),
+                    conversation,
+                    before=before,
+                    limit=limit,
+                    search=search,
+                    only=only,
+                    amendments=amendments,
                 )
             )
+
+    def amendments(self, conversation: str, ids: Sequence[bytes]) -> list[HistoryItem]:
+        """The items that are about these (at most 500 of them), the oldest first."""
+        with translated():
+            return list(history.about(self._alive(), conversation, ids))
+
+    def remove_item(self, conversation: str, item_id: bytes) -> None:
+        """Delete one item, if it is there; its bytes are gone from the file."""
+        self.wrote = True
+        with translated():
+            history.remove(self._alive(), conversation, item_id)
 
     def erase_history(self, conversation: str, *, sent_before_ms: int | None = None) -> int:
         """Delete a conversation's items, all or those sent before a time in milliseconds; how many."""

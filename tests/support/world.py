@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client_sdk import Client, Engagement, Text
+from client_sdk import Changed, Client, Engagement, Text
 from client_sdk.engine import AnyItem, Conversation, Engine, Ring
 from client_sdk.transport import Environment
 from tests.support.fake_relay import ORIGIN, FakeRelay
@@ -41,9 +41,9 @@ class Device:
         items = await self.room.history(limit=500)
         return [str(getattr(item, "KIND", "unknown")) for item in reversed(items)]
 
-    async def received(self) -> list[AnyItem | Ring]:
+    async def received(self) -> list[AnyItem | Changed | Ring]:
         """What the application has not taken yet; it takes it all."""
-        found: list[AnyItem | Ring] = []
+        found: list[AnyItem | Changed | Ring] = []
         items = self.room.items()
         while True:
             coming = asyncio.ensure_future(anext(items))

@@ -9,9 +9,20 @@ from typing import Any
 import pytest
 
 from client_sdk.attachments import OnProgress
-from client_sdk.cli.showing import Shown, shown
+from client_sdk.cli.showing import Shown, changed, shown
 from client_sdk.content import CallEnded, CheckIn, CheckInAnswer, Content, File, Question, Text, Unknown
-from client_sdk.engine.items import Alarm, AnyItem, Delivery, Gap, Origin, item_of
+from client_sdk.engine.items import (
+    Alarm,
+    AnyItem,
+    Change,
+    Changed,
+    Delivery,
+    Gap,
+    Origin,
+    Reacted,
+    Retracted,
+    item_of,
+)
 from client_sdk.engine.people import Person
 from relay.wire.ids import PortalId, Role, UserId
 
@@ -103,3 +114,38 @@ def test_what_was_shown_is_not_shown_again() -> None:
     assert screen.has(item(Text("four"), 4))
     assert not screen.has(item(Text("six"), 6))
     assert not screen.has(item(Text("mine"), 7, seq=None))
+
+
+def test_replies_edits_reactions_and_what_was_taken_back() -> None:
+    asked = item(Text("How was the week? " * 5), mine=True)
+    anna = Person(PortalId("p"), UserId("anna"), Role.COACH, "Anna")
+    reply = item(
+        Text("Long.", reply_to=asked.id),
+        2,
+        edited=True,
+        reactions=(Reacted("👍", True, (anna,)), Reacted("❤️", False, (anna,))),
+    )
+    assert Shown().text_of(reply, asked).split("Ben: ")[1] == (
+        "Long.  (edited)\n"
+        "    ↳ in reply to your message: “How was the week? How was the week? How was the week? How wa…”\n"
+        "    👍 you, Anna   ❤️ Anna"
+    )
+    assert "in reply to a message that is not on this device" in shown(reply)
+    assert shown(Retracted(origin=origin(mine=True))).endswith("  you took back a message")
+
+
+def test_what_happens_to_an_item_later_is_one_line() -> None:
+    def line(change: Change, about: AnyItem, emoji: str = "") -> str:
+        return changed(Changed(origin=origin(9), change=change, item=about, emoji=emoji))[18:]
+
+    assert (
+        line(Change.EDITED, item(Text(f"At ten.{EVIL}")))
+        == "Ben changed a message to: “At ten.�[2Jno��esrever”"
+    )
+    assert line(Change.RETRACTED, Retracted(origin=origin())) == "Ben took back a message"
+    assert line(Change.REACTED, item(Text("Good.")), "👍") == "Ben 👍 for “Good.”"
+    assert line(Change.REACTION_TAKEN_BACK, item(Text("Good.")), "👍") == "Ben took back 👍 for “Good.”"
+
+
+def test_ids_are_shown_on_request() -> None:
+    assert Shown(ids=True).text_of(item(Text("x"))).startswith("01010101  2027-01-1")

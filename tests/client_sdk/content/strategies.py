@@ -5,17 +5,21 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from client_sdk.content import (
+    REACTIONS,
     Attest,
     CallEnded,
     CallInvite,
     CheckIn,
     CheckInAnswer,
     Content,
+    Edit,
     Envelope,
     File,
     Profile,
     Question,
+    Reaction,
     Receipt,
+    Retract,
     Text,
     Unknown,
 )
@@ -60,7 +64,10 @@ in_words = st.builds(lambda id, text: Question(id, text, answer="text"), names, 
 questions = st.lists(scales | choices | in_words, min_size=1, max_size=5, unique_by=lambda q: q.id)
 
 known = st.one_of(
-    st.builds(Text, words, extra=extras()),
+    st.builds(Text, words, reply_to=st.none() | bytes16, extra=extras()),
+    st.builds(Edit, bytes16, words, extra=extras()),
+    st.builds(Retract, bytes16, extra=extras()),
+    st.builds(Reaction, bytes16, st.sampled_from(list(REACTIONS)), st.booleans(), extra=extras()),
     st.builds(Profile, names, extra=extras()),
     st.builds(Receipt, extra=extras()),
     st.builds(CheckIn, words, questions.map(tuple), extra=extras()),

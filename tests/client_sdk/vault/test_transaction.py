@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from client_sdk.errors import UnknownItem, UsageError, VaultClosed
 from client_sdk.vault import HistoryItem, Transaction, Vault
+from client_sdk.vault.schema import MIGRATIONS, migrate
 
 KEY = bytes(32)
 
@@ -304,3 +306,45 @@ def test_an_item_is_bounded_and_shows_nothing_of_what_was_said() -> None:
             item(1, seq=seq)
     shown = repr(replace(item(1), text="secret words", payload=b"secret bytes", sender_user="secret name"))
     assert "secret" not in shown
+
+
+# Amendments: items about another one
+
+
+def test_amendments_are_found_by_what_they_are_about_and_left_out_where_not_wanted(vault: Vault) -> None:
+    with vault.transaction() as tx:
+        tx.add_item(item(1))
+        tx.add_item(item(4, about=item(1).id, seq=None, text=""))
+        tx.add_item(item(3, about=item(1).id, text="message 1 anew"))
+        tx.add_item(item(2, about=item(9).id))
+        tx.add_item(item(5, about=item(1).id, conversation="elsewhere"))
+        assert numbers(tx.amendments("room", [item(1).id])) == [3, 4]
+        assert numbers(tx.amendments("room", [item(1).id, item(9).id])) == [2, 3, 4]
+        assert tx.amendments("room", []) == tx.amendments("room", [item(2).id]) == []
+        assert tx.amendments("room", [item(9).id]) == [item(2, about=item(9).id)]
+        assert numbers(tx.history("room")) == [4, 3, 2, 1]
+        assert numbers(tx.history("room", amendments=False)) == [1]
+        assert tx.history("room", search="anew", amendments=False) == []
+        with pytest.raises(UsageError):
+            tx.amendments("room", [bytes(16)] * 501)
+
+
+def test_a_removed_item_is_gone_from_the_file(vault: Vault, tmp_path: Path) -> None:
+    with vault.transaction() as tx:
+        tx.add_item(item(1))
+        tx.add_item(item(1, conversation="elsewhere"))
+    with vault.transaction() as tx:
+        tx.remove_item("room", item(1).id)
+        tx.remove_item("room", item(7).id)
+        assert tx.history("room") == []
+        assert numbers(tx.history("elsewhere")) == [1]
+
+
+def test_a_vault_of_before_amendments_opens_with_its_history(tmp_path: Path) -> None:
+    connection = apsw.Connection(str(tmp_path / "old.db"))
+    migrate(connection, MIGRATIONS[:1])
+    values = item(1).to_row()[:-1]
+    connection.execute(f"INSERT INTO items VALUES (NULL, {', '.join('?' * len(values))})", values)
+    migrate(connection)
+    (row,) = connection.execute("SELECT * FROM items")
+    assert HistoryItem.from_row(row[1:]) == item(1)

@@ -1,0 +1,285 @@
+"""Replies, edits, retractions and reactions between people with one device or two."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_sdk import Change, Changed, Delivery, Item, Retracted, Text
+from client_sdk.content import Content, Edit, File, Reaction, Retract
+from client_sdk.engine import TextItem, spaces
+from client_sdk.engine.amending import MOST_HELD
+from client_sdk.errors import ContentInvalid, EngagementUnavailable, UsageError
+from client_sdk.vault import Vault
+from tests.support.linking import link_device
+from tests.support.world import Device, World, alarms
+
+HEART, UP = "❤️", "👍"
+
+
+async def newest(device: Device) -> Item:
+    return (await device.room.history())[0]
+
+
+async def said(world: World, device: Device, text: str) -> Item:
+    item = await device.room.send(text)
+    await world.settle()
+    return item
+
+
+def raw(device: Device, content: Content) -> None:
+    """Say what the SDK would not let a person say."""
+    device.conversation.say(content, message_id=device.conversation.context.new_id())
+
+
+async def reactions(device: Device, item: Item) -> list[tuple[str, bool, list[str]]]:
+    found = await device.room.item(item.id)
+    assert found is not None
+    return [(r.emoji, r.mine, [str(person.user) for person in r.others]) for r in found.reactions]
+
+
+def vault_bytes(world: World, name: str) -> list[str]:
+    """Everything that the history of a closed vault holds, as text."""
+    with (
+        Vault.open(world.folder / f"{name}.vault", key=name.encode().ljust(32, b".")) as vault,
+        vault.transaction() as tx,
+    ):
+        rows = tx.history(world.stream, limit=500)
+        records = tx.scan(spaces.OUTBOX, limit=500)
+        return [*(f"{row.text} {row.payload!r}" for row in rows), *(repr(value) for _, value in records)]
+
+
+# Replies
+
+
+async def test_a_reply_names_what_it_answers(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        asked = await said(world, anna, "How was the week?")
+        await ben.room.send("Long.", reply_to=asked)
+        await world.settle()
+        for device in (anna, ben):
+            reply = await newest(device)
+            assert isinstance(reply, TextItem)
+            assert reply.reply_to == asked.id
+            answered = await device.room.item(asked.id)
+            assert isinstance(answered, TextItem)
+            assert answered.text == "How was the week?"
+        with pytest.raises(UsageError):
+            await ben.room.send("To nothing.", reply_to=bytes(16))
+
+
+# Edits
+
+
+async def test_an_edit_leaves_nothing_of_the_earlier_words(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "See you at nine o'clock.")
+        await ben.room.send("Fine.")
+        edited = await anna.room.edit(item, "See you at ten o'clock.")
+        assert isinstance(edited, TextItem)
+        assert (edited.text, edited.edited, edited.id) == ("See you at ten o'clock.", True, item.id)
+        await world.settle()
+        for device in (anna, ben):
+            assert await device.texts() == ["See you at ten o'clock.", "Fine."]
+            shown = (await device.room.history(search="ten o'clock"))[0]
+            assert shown.edited
+            assert await device.room.history(search="nine") == []
+        changes = [found for found in await ben.received() if isinstance(found, Changed)]
+        assert [(found.change, found.sender.user, found.item.id) for found in changes] == [
+            (Change.EDITED, "anna", item.id)
+        ]
+        await anna.room.edit(item, "See you at eleven.")
+        await world.settle()
+        assert (await ben.texts())[0] == "See you at eleven."
+    for name in ("anna", "ben"):
+        held = "".join(vault_bytes(world, name))
+        assert "eleven" in held
+        assert "nine" not in held
+        assert "ten o'clock" not in held
+
+
+async def test_an_edit_made_offline_is_shown_here_and_goes_later(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "first")
+        world.relay.lies.offline = True
+        world.relay.drop_connections()
+        await world.settle()
+        await anna.room.edit(item, "second")
+        shown = await newest(anna)
+        assert isinstance(shown, TextItem)
+        assert (shown.text, shown.edited, shown.delivery) == ("second", True, Delivery.DELIVERED)
+        assert len(anna.room.outbox) == 1
+        assert await ben.texts() == ["first"]
+        world.relay.lies.offline = False
+        await world.pass_time(31)
+        assert await anna.texts() == await ben.texts() == ["second"]
+        assert not list(anna.room.outbox)
+
+
+async def test_nobody_else_edits_or_takes_back(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "mine")
+        with pytest.raises(UsageError):
+            await ben.room.edit(item, "yours")
+        with pytest.raises(UsageError):
+            await ben.room.retract(item)
+        raw(ben, Edit(item.id, "yours"))
+        raw(ben, Retract(item.id))
+        await world.pass_time(6)
+        for device in (anna, ben):
+            assert await device.texts() == ["mine"]
+            assert not (await newest(device)).edited
+        assert [found for found in await anna.received() if isinstance(found, Changed)] == []
+        assert alarms(anna, ben) == []
+
+
+async def test_no_amendment_takes_the_place_of_a_message(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "mine")
+        other = await said(world, ben, "his own")
+        ben.conversation.say(Edit(other.id, "changed"), message_id=item.id, in_history=False)
+        await world.pass_time(6)
+        assert await anna.texts() == ["mine", "his own"]
+
+
+# Retractions
+
+
+async def test_what_is_taken_back_is_erased_and_its_place_stays(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "what nobody should have read")
+        await ben.room.react(item, UP)
+        await anna.room.edit(item, "what nobody should have read, edited")
+        await said(world, anna, "after it")
+        gone = await anna.room.retract(item)
+        assert isinstance(gone, Retracted)
+        await world.settle()
+        for device in (anna, ben):
+            after, placeholder = await device.room.history()
+            assert isinstance(after, Text)
+            assert isinstance(placeholder, Retracted)
+            assert (placeholder.id, placeholder.sender.user) == (item.id, "anna")
+            assert placeholder.reactions == ()
+            assert await device.room.history(search="nobody") == []
+        changes = [found.change for found in await ben.received() if isinstance(found, Changed)]
+        assert changes[-1] is Change.RETRACTED
+        for refused in (anna.room.edit(item, "again"), anna.room.retract(item), anna.room.react(item, UP)):
+            with pytest.raises(UsageError):
+                await refused
+        raw(anna, Edit(item.id, "again"))
+        raw(ben, Reaction(item.id, HEART))
+        await world.pass_time(6)
+        assert isinstance((await ben.room.history())[1], Retracted)
+    for name in ("anna", "ben"):
+        assert "nobody" not in "".join(vault_bytes(world, name))
+
+
+async def test_the_key_of_a_file_is_erased(world: World) -> None:
+    key = b"k" * 32
+    async with world.pair() as (anna, ben):
+        raw(anna, File("plan.pdf", "application/pdf", 5, "A" * 22, key, 100, bytes(32)))
+        await world.settle()
+        item = await newest(anna)
+        assert item.id == (await newest(ben)).id
+        with pytest.raises(UsageError):
+            await anna.room.edit(item, "no text")
+        await anna.room.retract(item)
+        await world.settle()
+        for device in (anna, ben):
+            assert isinstance(await newest(device), Retracted)
+    for name in ("anna", "ben"):
+        held = "".join(vault_bytes(world, name))
+        assert "k" * 32 not in held
+        assert "plan.pdf" not in held
+
+
+# Reactions
+
+
+async def test_reactions_are_given_and_taken_back(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "I ran ten kilometres.")
+        await ben.room.react(item, HEART)
+        await ben.room.react(item, UP)
+        await ben.room.react(item, UP)
+        await anna.room.react(item, UP)
+        await world.settle()
+        assert await reactions(anna, item) == [(UP, True, ["ben"]), (HEART, False, ["ben"])]
+        assert await reactions(ben, item) == [(UP, True, ["anna"]), (HEART, True, [])]
+        await ben.room.react(item, HEART, on=False)
+        await world.settle()
+        for device in (anna, ben):
+            assert [(emoji, mine) for emoji, mine, _ in await reactions(device, item)] == [(UP, True)]
+            assert len(await device.room.history()) == 1
+        changes = [(f.change, f.emoji) for f in await anna.received() if isinstance(f, Changed)]
+        assert changes == [(Change.REACTED, UP), (Change.REACTION_TAKEN_BACK, HEART)]
+        with pytest.raises(ContentInvalid):
+            await ben.room.react(item, "👎")
+
+
+# Several devices, and what is not here
+
+
+async def test_the_devices_of_one_user_see_one_thing(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        item = await said(world, anna, "first")
+    link_device(world.folder, "anna", "anna-2")
+    async with (
+        world.device("ben") as ben,
+        world.device("anna") as one,
+        world.device("anna", vault="anna-2") as two,
+    ):
+        await world.pass_time(10)
+        both = await said(world, one, "from the first device")
+        # Both devices of the author edit at once: the later one in the stream's order stays, for everybody.
+        await two.room.edit(both, "from the second device")
+        await one.room.edit(both, "from the first device again")
+        await ben.room.react(both, UP)
+        await world.pass_time(6)
+        texts = [(await device.texts())[-1] for device in (one, two, ben)]
+        assert len(set(texts)) == 1
+        assert texts[0] != "from the first device"
+        await two.room.retract(both)
+        await world.settle()
+        for device in (one, two, ben):
+            assert isinstance(await newest(device), Retracted)
+        # The second device never had the first message: an amendment to it is held, and shows nothing.
+        await one.room.edit(item, "first, edited")
+        await world.settle()
+        assert (await ben.texts())[0] == "first, edited"
+        assert await two.room.item(item.id) is None
+        assert alarms(ben, one, two) == []
+
+
+async def test_what_is_about_nothing_here_is_held_within_bounds(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        for number in range(MOST_HELD + 20):
+            raw(ben, Edit(number.to_bytes(16, "big"), f"about nothing {number}"))
+        await world.pass_time(31)
+        with anna.engine.vault.transaction() as tx:
+            held = tx.amendments(world.stream, [number.to_bytes(16, "big") for number in range(300)])
+        assert len(held) == MOST_HELD
+        assert await anna.room.history() == []
+        assert await anna.received() == []
+
+
+async def test_an_amendment_that_came_first_counts_once_its_message_comes(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        early = bytes([7]) * 16
+        raw(ben, Edit(early, "edited before it came"))
+        raw(anna, Edit(early, "not hers"))
+        await world.settle()
+        ben.conversation.say(Text("as it was"), message_id=early)
+        await world.pass_time(6)
+        assert await anna.texts() == ["edited before it came"]
+        assert await anna.room.history(search="as it was") == []
+        with anna.engine.vault.transaction() as tx:
+            assert len(tx.amendments(world.stream, [early])) == 1
+
+
+async def test_nothing_is_changed_in_what_has_ended(world: World) -> None:
+    async with world.pair() as (anna, _ben):
+        item = await said(world, anna, "last words")
+        world.relay.end(world.stream)
+        await world.settle()
+        with pytest.raises(EngagementUnavailable):
+            await anna.room.edit(item, "other words")
