@@ -76,6 +76,8 @@ _DEVICE_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.ListEngagements: (_request,),
     fr.RequestBlobAccess: (_request, ids.parse_engagement_id),
     fr.RequestIceServers: (_request, ids.parse_engagement_id),
+    fr.Rendezvous: (_request, f.fixed(lim.CHANNEL_BYTES), f.binary(lim.MAX_RENDEZVOUS_BODY_BYTES)),
+    fr.PutManifest: (_request, f.optional(f.binary(lim.MAX_MANIFEST_BYTES))),
 }
 _RELAY_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.Challenge: (f.uint, f.fixed(lim.NONCE_BYTES)),
@@ -140,6 +142,9 @@ _RELAY_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
         f.uint,
     ),
     fr.KeyPackagesLow: (f.uint,),
+    fr.Met: (_request, f.boolean),
+    fr.RendezvousFrom: (f.fixed(lim.CHANNEL_BYTES), f.binary(lim.MAX_RENDEZVOUS_BODY_BYTES)),
+    fr.HeldManifest: (_request, f.optional(f.binary(lim.MAX_MANIFEST_BYTES))),
 }
 _FROM_DEVICE: Final[_Schema] = {
     fr.FRAME_TYPES[kind]: (kind, checks) for kind, checks in _DEVICE_FIELDS.items()
