@@ -76,14 +76,18 @@ def lifetime(now: int) -> Lifetime:
 def prepare(
     tx: Transaction, account: Account, left: int, now: int, rng: Callable[[int], bytes]
 ) -> Publication | None:
-    """Make and store what the relay lacks, of whose single-use offers so many are left; None if nothing."""
+    """Make and store what the relay lacks, of whose single-use offers so many are left; None if nothing.
+
+    A publication with one of last resort takes the place of all that the relay has.
+    """
     kept = _kept(tx, now)
-    single = SINGLE_USE - left if left <= KEY_PACKAGES_LOW else 0
-    packages = tuple(_message(_make(tx, account, now, rng, last_resort=False)) for _ in range(single))
     lasting = _lasting(tx, kept, account, now) or _make(tx, account, now, rng, last_resort=True)
-    if all(stored.published for stored in lasting.values()):
-        return Publication(packages, None) if packages else None
-    return Publication(packages, _message(lasting), tuple(lasting))
+    begins_anew = not all(stored.published for stored in lasting.values())
+    single = SINGLE_USE if begins_anew else SINGLE_USE - left if left <= KEY_PACKAGES_LOW else 0
+    packages = tuple(_message(_make(tx, account, now, rng, last_resort=False)) for _ in range(single))
+    if begins_anew:
+        return Publication(packages, _message(lasting), tuple(lasting))
+    return Publication(packages, None) if packages else None
 
 
 def published(tx: Transaction, publication: Publication) -> None:

@@ -11,6 +11,7 @@ from relay.hub.cache import Cache
 from relay.store.interface import Directory
 from relay.wire.frames import ClaimedKeyPackage
 from relay.wire.ids import DeviceId
+from relay.wire.limits import MAX_KEY_PACKAGES
 
 _CACHED: Final = 65_536
 _ORDER_BYTES: Final = 4
@@ -62,11 +63,14 @@ class KeyPackages:
     ) -> tuple[int, bool]:
         """Store what there is room for; how many are left, and whether these are the device's first.
 
-        Raises `InvalidRequest`.
+        With one of last resort they take the place of all that there was: the device has begun anew, as with
+        another device list. Raises `InvalidRequest`.
         """
         before = await self.stock(device)
-        accepted = accept_published(before.single_use, packages, last_resort)
         key = spaces.device_key(device)
+        replaced = last_resort is not None
+        old = await self._all(key) if replaced else []
+        accepted = accept_published(0 if replaced else before.single_use, packages, last_resort)
         if last_resort is not None:
             await self._directory.put(spaces.LAST_RESORT, key, last_resort)
         if accepted:
@@ -75,6 +79,8 @@ class KeyPackages:
             start = f"{key}/{int(self._clock() * 1000):013x}{self._rng(_ORDER_BYTES).hex()}"
             records = {f"{start}{number:02x}": package for number, package in enumerate(accepted)}
             await self._directory.put_many(spaces.KEY_PACKAGES, records)
+        for outdated in old:
+            await self._directory.delete(spaces.KEY_PACKAGES, outdated)
         self._stocks.drop(device)
         after = await self.stock(device)
         return after.single_use, after.any and not before.any
@@ -82,6 +88,10 @@ class KeyPackages:
     def forgotten(self, device: DeviceId) -> None:
         """What there was for a device has been deleted with it."""
         self._stocks.drop(device)
+
+    async def _all(self, key: str) -> list[str]:
+        kept = await self._directory.scan(spaces.KEY_PACKAGES, key + "/", limit=MAX_KEY_PACKAGES)
+        return [name for name, _ in kept]
 
     async def claim(self, device: DeviceId) -> tuple[ClaimedKeyPackage, bool]:
         """One key package of a device, and whether it was the last that there is."""

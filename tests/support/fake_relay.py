@@ -254,9 +254,10 @@ class Peer:
     def on_publishkeypackages(self, frame: fr.PublishKeyPackages) -> list[fr.RelayFrame]:
         had = self.relay.has_key_package(self.device)
         kept = self.relay.key_packages.setdefault(self.device, [])
-        kept.extend(frame.packages)
         if frame.last_resort is not None:
+            kept.clear()
             self.relay.last_resorts[self.device] = frame.last_resort
+        kept.extend(frame.packages)
         if not had:
             self.relay.announce_user(self.user)
         return [fr.Published(frame.request, len(kept))]

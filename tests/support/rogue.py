@@ -12,6 +12,7 @@ from client_sdk.mls import (
     SUITE_XWING,
     Add,
     BasicCredential,
+    CipherSuite,
     Credential,
     GroupState,
     KeyPackage,
@@ -46,10 +47,12 @@ def stranger(user: str, seed: str = "stranger") -> Account:
     return create_account(PORTAL, UserId(user), "", SeededRandom(f"{seed} {user}"))
 
 
-def package_of(account: Account, now: int, *, credential: Credential | None = None) -> bytes:
+def package_of(
+    account: Account, now: int, *, credential: Credential | None = None, suite: CipherSuite = SUITE_XWING
+) -> bytes:
     """A key package of this account's device, as it is published."""
     bundle = generate_key_package(
-        SUITE_XWING,
+        suite,
         account.signer,
         credential or account.credential,
         lifetime=lifetime(now),

@@ -59,6 +59,18 @@ async def test_key_packages_are_handed_out_once_and_in_order(hub: Hub, pair: Pai
     assert [p.last_resort for p in packages] == [False] * 20 + [True] * 2
 
 
+async def test_a_publication_with_one_of_last_resort_takes_the_place_of_all(hub: Hub, pair: Pair) -> None:
+    await pair.ben.say(fr.PublishKeyPackages(1, PACKAGES, b"last"))
+    fresh = tuple(b"fresh %d" % number for number in range(3))
+    (published,) = only(await pair.ben.say(fr.PublishKeyPackages(2, fresh, b"newer")), fr.Published)
+    assert published.left == len(fresh)
+    given = []
+    for number in range(4):
+        frames = await pair.anna.say(fr.ClaimKeyPackages(number + 1, pair.stream, (pair.ben.id,)))
+        given += [claim.packages[0].package for claim in only(frames, fr.KeyPackages)]
+    assert given == [*fresh, b"newer"]
+
+
 async def test_publishing_says_how_many_are_left(hub: Hub, pair: Pair) -> None:
     (published,) = only(await pair.ben.say(fr.PublishKeyPackages(1, PACKAGES, None)), fr.Published)
     assert published == fr.Published(1, 20)
