@@ -1,7 +1,7 @@
 """In step with ts-mls: one group of both implementations' members, whatever happens to it.
 
-Each history prints its seed; `INTEROP_SEED=... pytest tests/interop` plays it again. `make interop-long` plays a long
-one in each suite, with a fresh seed.
+Each history prints its seed; `INTEROP_SEED=... pytest tests/interop` plays it again.
+`make interop-long` plays a long one in each suite, with a fresh seed.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from client_sdk.mls.psk import psk_secret
 from client_sdk.mls.secret_tree import SecretTree
 from client_sdk.mls.xwing import XWing
 
+from . import make_tree_vectors as trees
 from .support import Client, Group, seeded
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -288,6 +289,14 @@ def main() -> None:
         "message-protection": [message_protection(suite) for suite in SUITES],
         "passive-client-welcome": [passive_client(suite, commits=0) for suite in SUITES],
         "passive-client-handling-commit": [passive_client(suite, commits=4) for suite in SUITES],
+        "tree-math": [trees.tree_math(1 << height) for height in range(6)],
+        "deserialization": trees.deserialization(),
+        "transcript-hashes": [trees.transcript_hashes(suite) for suite in SUITES],
+        "tree-operations": [vector for suite in SUITES[:2] for vector in trees.tree_operations(suite)],
+        "tree-validation": [trees.tree_validation(suite) for suite in SUITES],
+        "treekem": [trees.treekem(suite) for suite in SUITES],
+        "welcome": [trees.welcome(suite) for suite in SUITES],
+        "messages": [trees.messages()],
         "xwing": xwing(),
     }
     for name, vectors in files.items():

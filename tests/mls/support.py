@@ -21,7 +21,7 @@ LIFETIME = mls.Lifetime(NOW - 3600, NOW + 90 * DAY)
 FOREVER = 1 << 64
 
 _BESIDE = Path(__file__).resolve().parents[3] / "shared" / "vectors"
-PUBLISHED = os.environ.get("COACH_RELAY_VECTORS", str(_BESIDE) if _BESIDE.is_dir() else None)
+PUBLISHED = os.environ.get("COACH_RELAY_VECTORS", str(_BESIDE) if _BESIDE.is_dir() else "") or None
 """The published vectors: the folder COACH_RELAY_VECTORS names, or ``shared/vectors`` beside the checkout."""
 
 
