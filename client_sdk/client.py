@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,11 +15,14 @@ import aiohttp
 from client_sdk.attachments import OnProgress
 from client_sdk.calls import CallSettings
 from client_sdk.content import Profile
+from client_sdk.devices import Devices
 from client_sdk.engagement import Engagement
 from client_sdk.engine import Account, Engine, Files, create_account, spaces, token_subject
 from client_sdk.engine.account import AccountRecord, check_subject, with_known_suites
 from client_sdk.errors import EngagementUnavailable, UsageError
+from client_sdk.first_link import link_vault
 from client_sdk.identity import RecoverySeed, safety_number
+from client_sdk.identity.linking import LinkSecret
 from client_sdk.kit import RecoveryKit
 from client_sdk.transport import (
     DeviceProof,
@@ -88,7 +92,7 @@ class Client:
             async with aiohttp.ClientSession() as http:
                 settings = call_settings or CallSettings()
                 engine = _engine(account, opened, address, token, env, dial, Path(vault), http, settings)
-                engine.files.on_progress = on_progress
+                engine.files.on_progress = engine.arriving.progress = on_progress
                 engine.start()
                 try:
                     client = cls(engine)
@@ -100,7 +104,66 @@ class Client:
         finally:
             opened.close()
 
+    @classmethod
+    @asynccontextmanager
+    async def link(
+        cls,
+        vault: str | Path,
+        *,
+        relay: str,
+        token: TokenSource,
+        show: Callable[[LinkSecret], None],
+        device_name: str = "",
+        passphrase: Passphrase | None = None,
+        keyring: bool = False,
+        key: Key | None = None,
+        allow_insecure: bool = False,
+        on_progress: OnProgress | None = None,
+        call_settings: CallSettings | None = None,
+        environment: Environment | None = None,
+        dial: Dial | None = None,
+    ) -> AsyncIterator[Client]:
+        """Make the vault of a further device of this user, wait until another one links it, and open it.
+
+        `show` is told the secret: let the person see `secret.words`, or `secret.code` as a QR code, and give
+        them to `devices.find` on a device that may link. `device_name` is what they see there. When the block
+        begins, this device has its account; the history comes in behind (`devices.wait_history`, with
+        `on_progress`). The other arguments are those of `open`.
+
+        Raises `LinkFailed`, `LinkTampered` or what `open` raises.
+        """
+        env = environment or Environment()
+        unlocked = await asyncio.to_thread(_vault_key(vault, passphrase, keyring, key))
+        await link_vault(
+            Path(vault),
+            unlocked,
+            address=relay_address(relay, allow_insecure=allow_insecure),
+            token=token,
+            device_name=device_name or platform.node(),
+            show=show,
+            environment=env,
+            dial=dial,
+        )
+        opening = cls.open(
+            vault,
+            relay=relay,
+            token=token,
+            key=unlocked,
+            allow_insecure=allow_insecure,
+            on_progress=on_progress,
+            call_settings=call_settings,
+            environment=env,
+            dial=dial,
+        )
+        async with opening as client:
+            yield client
+
     # Who
+
+    @property
+    def devices(self) -> Devices:
+        """This person's own devices."""
+        return Devices(self._engine)
 
     @property
     def user(self) -> UserId:

@@ -16,6 +16,10 @@ from client_sdk.engine.calling import Calls
 from client_sdk.engine.context import Context
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.files import Files
+from client_sdk.engine.histories import Arriving
+from client_sdk.engine.linking import Linking
+from client_sdk.engine.linkline import Line
+from client_sdk.engine.ownlist import OwnList
 from client_sdk.engine.requests import Requests
 from client_sdk.errors import RelayError, VaultError
 from client_sdk.transport import Environment, Incoming, Link
@@ -48,6 +52,10 @@ class Engine:
         self.link = make_link(self)
         self.requests = Requests(self.link)
         self.files = make_files(self)
+        self.own = OwnList(self)
+        self.linking = Linking(self, self.own)
+        self.arriving = Arriving(self)
+        self._lines: dict[bytes, Line] = {}
         self.conversations: dict[EngagementId, Conversation] = {}
         self.calls: dict[EngagementId, Calls] = {}
         self._call_settings = call_settings
@@ -68,6 +76,8 @@ class Engine:
             conversation = self._conversation(EngagementId(key.decode("ascii")))
             conversation.engagement = _read_engagement(value)
         self.files.resume()
+        self.linking.resume()
+        self.arriving.resume()
         self.spawn(self.link.run())
 
     async def stop(self) -> None:
@@ -125,6 +135,28 @@ class Engine:
         finally:
             self._watchers.discard(changed)
 
+    async def wait_within(self, seconds: float, holds: Callable[[], bool]) -> bool:
+        """Wait until something holds, at most so long; whether it does."""
+        waiting = asyncio.ensure_future(self.wait_until(holds))
+        sleeping = asyncio.ensure_future(self.environment.sleep(seconds))
+        try:
+            await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+            return waiting.done()
+        finally:
+            waiting.cancel()
+            sleeping.cancel()
+            await asyncio.gather(waiting, sleeping, return_exceptions=True)
+
+    def open_line(self, channel: bytes) -> Line:
+        """The line to another device of this user that meets this one at a channel."""
+        return self._lines.setdefault(channel, Line(self.requests, channel))
+
+    def close_line(self, line: Line) -> None:
+        """Nothing more is heard from there."""
+        self._lines.pop(line.channel, None)
+
     def notify(self) -> None:
         """Something changed: whoever waits looks again."""
         for watcher in self._watchers:
@@ -132,6 +164,7 @@ class Engine:
 
     def changed(self, conversation: Conversation) -> None:
         """Something about a conversation is new."""
+        self.own.follow(conversation)
         admissions = self._admissions.get(conversation.id)
         if admissions is not None:
             admissions.wake()
@@ -158,6 +191,8 @@ class Engine:
         """The connection is gone."""
         self.listed.clear()
         self.requests.fail_all()
+        for line in self._lines.values():
+            line.broken()
         for conversation in self.conversations.values():
             conversation.disconnected()
         self.notify()
@@ -181,6 +216,9 @@ class Engine:
                 self._of(frame.stream, lambda c: c.on_ephemeral(frame.body))
             case fr.EngagementChanged():
                 self._on_engagement(frame.engagement)
+            case fr.RendezvousFrom():
+                if frame.channel in self._lines:
+                    self._lines[frame.channel].feed(frame.body)
             case fr.KeyPackagesLow():
                 self.spawn(self._fill_up(frame.left))
             case _:
@@ -206,6 +244,7 @@ class Engine:
             self.listed.set()
             self.notify()
             await self._publish(key_packages_left)
+            await self.own.connected()
         except (RelayError, VaultError) as error:
             _log.info("a connection could not be begun: %s", error.code)
             self.link.reconnect()

@@ -55,6 +55,7 @@ class Files:
     def __init__(self, engine: Engine, *, base: str, spool: Path, session: Session) -> None:
         self._engine = engine
         self._base = base
+        self.spool: Final = spool
         self._spool = spool
         self._session = session
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
@@ -217,6 +218,23 @@ class Files:
         )
         spool.unlink(missing_ok=True)
         return saved
+
+    # Between one person's own devices
+
+    async def put_blob(self, via: Conversation, sealed: Path, progress: OnProgress | None) -> BlobId:
+        """Upload a sealed file that no message names; the relay keeps it for 24 hours.
+
+        Raises `AttachmentError` or `RelayError`.
+        """
+        upload = Upload(sealed, session=self._session(), access=self._access(via), progress=progress)
+        return await upload.run()
+
+    async def get_blob(
+        self, via: Conversation, blob: BlobId, size: int, spool: Path, progress: OnProgress | None
+    ) -> None:
+        """Fetch a sealed file, going on with what is there; raises `AttachmentError` or `RelayError`."""
+        access = self._access(via)
+        await Download(blob, size, spool, session=self._session(), access=access, progress=progress).run()
 
     def _access(self, conversation: Conversation) -> Access:
         async def access() -> tuple[str, str]:

@@ -24,6 +24,11 @@ FOREIGN: Final = "foreign"  # user, hash of a device list -> it was refused with
 TRUST: Final = "trust"  # user -> TrustRecord
 NAME: Final = "name"  # user -> the name that they gave themselves
 EPHEMERAL: Final = "ephemeral"  # engagement -> the counter up to which numbers are reserved
+OWN_LIST: Final = "own-list"  # a change of this user's devices that is not done, and what the relay knows
+DEVICE_NAME: Final = "device-name"  # device id -> what this person calls that device of theirs
+LINKING: Final = "linking"  # LinkJob: what a link that was decided still owes to the new device
+ARRIVAL: Final = "arrival"  # ArrivalRecord: this device is being linked
+HISTORY: Final = "history"  # engagement -> HistoryRef: a history to be fetched from the relay
 INBOX: Final = "inbox"  # engagement, number -> id of an item that the application has not taken yet
 
 

@@ -16,6 +16,7 @@ import nacl.exceptions
 import nacl.signing
 
 from client_sdk.errors import RelayUnreachable
+from relay.core.manifests import HeldManifest, read_manifest, take_manifest
 from relay.wire import (
     Connection,
     EntryKind,
@@ -47,6 +48,10 @@ class Lies:
     key_packages: Callable[[tuple[fr.ClaimedKeyPackage, ...]], tuple[fr.ClaimedKeyPackage, ...]] | None = None
     engagement: Callable[[DeviceId, fr.Engagement], fr.Engagement] | None = None
     ephemeral: Callable[[DeviceId, bytes], bytes | None] | None = None
+    rendezvous: Callable[[DeviceId, bytes], bytes | None] | None = None
+    lets_in_revoked: bool = False
+    takes_no_lists: bool = False
+    """A user's new device lists are not taken, and nobody is shut out."""
     withheld: set[DeviceId] = field(default_factory=set)
     """These devices get no entries."""
     offline: bool = False
@@ -145,6 +150,9 @@ class Peer:
             nacl.signing.VerifyKey(frame.device_key).verify(proof, frame.signature)
         except nacl.exceptions.BadSignatureError:
             raise WireError(ErrorCode.SIGNATURE_INVALID, "") from None
+        held = self.relay.manifests.get(UserId(claims["sub"]))
+        if held is not None and device in held.revoked and not self.relay.lies.lets_in_revoked:
+            raise WireError(ErrorCode.DEVICE_REVOKED, "")
         self.user, self.device = UserId(claims["sub"]), device
         self.relay.enter(self)
         left = len(self.relay.key_packages.get(device, []))
@@ -277,6 +285,20 @@ class Peer:
     def on_requesticeservers(self, frame: fr.RequestIceServers) -> list[fr.RelayFrame]:
         return [fr.IceServers(frame.request, (), int(self.relay.now()) + 900)]
 
+    def on_rendezvous(self, frame: fr.Rendezvous) -> list[fr.RelayFrame]:
+        here = self.relay.channels.setdefault((self.user, frame.channel), {})
+        here[self.device] = self
+        others = [peer for peer in here.values() if peer is not self and not peer.closed]
+        lie = self.relay.lies.rendezvous
+        body = lie(self.device, frame.body) if lie else frame.body
+        for peer in others:
+            if body is not None:
+                peer.send([fr.RendezvousFrom(frame.channel, body)])
+        return [fr.Met(frame.request, bool(others))]
+
+    def on_putmanifest(self, frame: fr.PutManifest) -> list[fr.RelayFrame]:
+        return [fr.HeldManifest(frame.request, self.relay.put_manifest(self, frame.manifest))]
+
     def on_unknown(self, frame: fr.Unknown) -> list[fr.RelayFrame]:
         return [fr.Error(0, "unknown_frame", "")]
 
@@ -295,6 +317,8 @@ class FakeRelay:
         self.devices: dict[DeviceId, UserId] = {}
         self.key_packages: dict[DeviceId, list[bytes]] = {}
         self.last_resorts: dict[DeviceId, bytes] = {}
+        self.channels: dict[tuple[UserId, bytes], dict[DeviceId, Peer]] = {}
+        self.manifests: dict[UserId, HeldManifest] = {}
         self.received: list[tuple[DeviceId, fr.DeviceFrame | fr.Unknown]] = []
         """Every frame that came, with its sender."""
         self.tokens_minted = 0
@@ -351,6 +375,21 @@ class FakeRelay:
         self.devices[peer.device] = peer.user
         if new:
             self.announce_user(peer.user)
+
+    def put_manifest(self, peer: Peer, raw: bytes | None) -> bytes | None:
+        """Hold a user's device list by the relay's own rules; who left it is out at once."""
+        held = self.manifests.get(peer.user)
+        if raw is not None and not self.lies.takes_no_lists:
+            taken = take_manifest(held, read_manifest(raw), peer.device)
+            if taken is not None:
+                held = self.manifests[peer.user] = taken
+        for device in held.revoked if held is not None else ():
+            self.devices.pop(device, None)
+            self.key_packages.pop(device, None)
+            self.last_resorts.pop(device, None)
+            if device in self.peers:
+                self.peers[device].goodbye(ErrorCode.DEVICE_REVOKED)
+        return None if held is None else held.manifest
 
     def device_of(self, user: str) -> DeviceId:
         """The one device of this user."""

@@ -1,0 +1,305 @@
+"""Linking another device: the part of the device that the person has already.
+
+What is decided is kept in the vault: when either device is interrupted, both go on where they were as soon
+as they meet again, for a day.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from client_sdk.attachments import AttachmentError, OnProgress
+from client_sdk.content.packing import Value
+from client_sdk.engine import spaces
+from client_sdk.engine.conversation import Conversation
+from client_sdk.engine.handover import KEY_BYTES, export_history
+from client_sdk.engine.linkline import HERE, Line
+from client_sdk.engine.records import Record
+from client_sdk.engine.situation import Situation
+from client_sdk.errors import LinkFailed, LinkTampered, RelayError
+from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession, Side, is_hello
+from client_sdk.vault import Transaction
+from relay.wire import encode
+from relay.wire import frames as fr
+from relay.wire.ids import DeviceId, device_id
+from relay.wire.limits import MAX_MEMBER_DEVICES
+
+if TYPE_CHECKING:
+    from client_sdk.engine.engine import Engine
+    from client_sdk.engine.ownlist import OwnList
+
+_log = logging.getLogger(__name__)
+
+JOB_SECONDS: Final = 24 * 3600  # as long as the relay keeps a sealed history
+RETRY_SECONDS: Final = 2.0
+ADDED_SECONDS: Final = 30.0  # for a conversation to let the new device in, before the next one has its turn
+MOST_TAMPERED: Final = 16  # bodies that do not open in one meeting; then it is not the line
+_PEOPLE_PER_MESSAGE: Final = 12  # trust records of at most 2.2 KiB each stay below a message's bound
+_KEY: Final = b"job"
+_SCAN: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """The device that waits to be linked, by the name that it gave itself."""
+
+    device_key: bytes
+    name: str = field(repr=False)
+
+    @property
+    def id(self) -> DeviceId:
+        return device_id(self.device_key)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkJob(Record):
+    """What a link that was decided still owes to the new device; `until` is in Unix seconds."""
+
+    secret: bytes = field(repr=False)
+    device_key: bytes
+    until: int
+    may_link: bool = False
+    told: bool = False
+    """It has keys, list, trust and floors, durably."""
+    sent: tuple[str, ...] = ()
+    """The engagements whose history it has, or fetches."""
+
+    @property
+    def device(self) -> DeviceId:
+        return device_id(self.device_key)
+
+
+class BeginAgain(Exception):
+    """The other device is there anew: a new meeting begins."""
+
+
+class Linking:
+    """Links other devices, one at a time."""
+
+    def __init__(self, engine: Engine, own: OwnList) -> None:
+        self._engine = engine
+        self._own = own
+        self._met: tuple[LinkSecret, Line, LinkSession, Newcomer] | None = None
+        self.progress: OnProgress | None = None
+        self.failure: str = ""
+        """The code of what last interrupted it."""
+
+    # By a person
+
+    async def find(self, secret: LinkSecret) -> Newcomer:
+        """Wait for the device that shows this secret."""
+        self._own.check_may_change()
+        line = self._engine.open_line(secret.channel)
+        hello, session = await self._meet(secret, line)
+        newcomer = Newcomer(hello.device_key, hello.name)
+        self._met = (secret, line, session, newcomer)
+        return newcomer
+
+    async def refuse(self) -> None:
+        """The person does not want the device that was found: it is told so."""
+        if self._met is not None:
+            _, line, session, _ = self._met
+            self._met = None
+            await line.say(session.seal("refused"))
+
+    async def link(self, newcomer: Newcomer, *, may_link: bool) -> None:
+        """List the device and tell it everything; returns when it has all but what it fetches by itself.
+
+        Cut off in between, it goes on by itself when both devices are connected, also after a restart.
+        """
+        if self._met is None or self._met[3] is not newcomer:
+            raise LinkFailed("This device was not found just now. Type the words that it shows once more.")
+        secret, line, session, _ = self._met
+        self._met = None
+        await self._own.add(newcomer.device_key, newcomer.name, may_link=may_link)
+        until = int(self._engine.environment.now()) + JOB_SECONDS
+        job = LinkJob(secret.value, newcomer.device_key, until, may_link)
+        self._keep(job)
+        await self._run(job, line, session)
+
+    # The job
+
+    def resume(self) -> None:
+        """Go on with what an earlier run of the program did not finish."""
+        with self._engine.vault.transaction() as tx:
+            data = tx.get(spaces.LINKING, _KEY)
+        if data is not None:
+            job = LinkJob.parse(data)
+            self._engine.spawn(self._run(job, self._engine.open_line(LinkSecret(job.secret).channel), None))
+
+    def _keep(self, job: LinkJob | None) -> None:
+        with self._engine.vault.transaction() as tx:
+            if job is None:
+                tx.delete(spaces.LINKING, _KEY)
+            else:
+                tx.put(spaces.LINKING, _KEY, job.serialize())
+
+    async def _run(self, job: LinkJob, line: Line, session: LinkSession | None) -> None:
+        secret = LinkSecret(job.secret)
+        while job.until > self._engine.environment.now() and self._is_listed(job):
+            try:
+                if session is None:
+                    hello, session = await self._meet(secret, line)
+                    if hello.device_key != job.device_key:
+                        raise LinkTampered("Another device than the one that was linked answers.")
+                job = await self._tell(job, line, session)
+                if await self._send_histories(job, line, session):
+                    await line.say(session.seal("done"))
+                    break
+            except (BeginAgain, RelayError, LinkTampered, AttachmentError) as error:
+                self.failure = getattr(error, "code", "")
+                _log.info("linking a device is interrupted: %s", self.failure)
+            session = None
+            job = self._stored(job)
+            await self._engine.environment.sleep(RETRY_SECONDS)
+        self._keep(None)
+        self._engine.close_line(line)
+
+    def _stored(self, job: LinkJob) -> LinkJob:
+        with self._engine.vault.transaction() as tx:
+            data = tx.get(spaces.LINKING, _KEY)
+        return job if data is None else LinkJob.parse(data)
+
+    def _is_listed(self, job: LinkJob) -> bool:
+        return self._engine.account.manifest.lists(job.device_key)
+
+    async def _meet(self, secret: LinkSecret, line: Line) -> tuple[Hello, LinkSession]:
+        """Greet until the other device answers."""
+        account, refused = self._engine.account, 0
+        while True:
+            await self._engine.wait_until(lambda: self._engine.link.online)
+            line.begin()
+            greeting = Greeting(
+                secret,
+                Side.KNOWN,
+                portal=account.portal,
+                user=account.user,
+                device_key=account.device_key.public,
+                name=self._own_name(),
+                rng=self._engine.environment.rng,
+            )
+            try:
+                await line.say(greeting.body)
+                return await self._answer(line, greeting)
+            except BeginAgain:
+                continue
+            except LinkTampered:
+                refused += 1
+                if refused >= MOST_TAMPERED:
+                    raise
+
+    async def _answer(self, line: Line, greeting: Greeting) -> tuple[Hello, LinkSession]:
+        body = await line.hear()
+        while body != HERE and not is_hello(body):
+            body = await line.hear()  # of a meeting before
+        if body == HERE:
+            raise BeginAgain
+        hello, session = greeting.meet(body)
+        await _hear(line, session, "ready")  # so a greeting of an earlier meeting, sent again, is none
+        return hello, session
+
+    def _own_name(self) -> str:
+        return next((d.name for d in self._own.devices if d.is_this and d.name), "your other device")
+
+    # What it is told
+
+    async def _tell(self, job: LinkJob, line: Line, session: LinkSession) -> LinkJob:
+        if job.told:
+            return job
+        account = self._engine.account
+        identity = account.record.identity if job.may_link else b""
+        names = [[bytes(device), name] for device, name in self._own.names.items()]
+        await line.say(session.seal("grant", account.manifest.raw, identity, account.name, names))
+        with self._engine.vault.transaction() as tx:
+            people = _people(tx)
+        for start in range(0, len(people), _PEOPLE_PER_MESSAGE):
+            await line.say(session.seal("people", people[start : start + _PEOPLE_PER_MESSAGE]))
+        for conversation in self._engine.conversations.values():
+            await line.say(session.seal("floor", conversation.id, *_floor(conversation)))
+        await line.say(session.seal("floors", len(people), len(self._engine.conversations)))
+        await _hear(line, session, "stored")
+        told = replace(job, told=True)
+        self._keep(told)
+        return told
+
+    async def _send_histories(self, job: LinkJob, line: Line, session: LinkSession) -> bool:
+        """Send what is not sent yet; False if a conversation has not let the device in so far."""
+        sent, waiting = job.sent, False
+        for conversation in list(self._engine.conversations.values()):
+            if conversation.id in sent:
+                continue
+            if not await self._let_in(conversation, job.device):
+                waiting = True
+                continue
+            await self._send_history(conversation, line, session)
+            sent = (*sent, conversation.id)
+            self._keep(replace(job, sent=sent))
+        return not waiting
+
+    async def _let_in(self, conversation: Conversation, device: DeviceId) -> bool:
+        """Whether all that the device will not get from the stream itself is here by now."""
+        return await self._engine.wait_within(ADDED_SECONDS, lambda: _is_settled(conversation, device))
+
+    async def _send_history(self, conversation: Conversation, line: Line, session: LinkSession) -> None:
+        engine = self._engine
+        via = conversation if not conversation.is_ended else _any_active(engine)
+        if via is None:  # nothing can be left at a relay where no conversation goes on
+            await line.say(session.seal("history", conversation.id, "", "", b"", 0))
+        else:
+            key = engine.environment.rng(KEY_BYTES)
+            engine.files.spool.mkdir(mode=0o700, exist_ok=True)
+            spool = engine.files.spool / f"link-{conversation.id}"
+            size = export_history(engine.vault, conversation.id, spool, key)
+            blob = await engine.files.put_blob(via, spool, self.progress)
+            spool.unlink(missing_ok=True)
+            await line.say(session.seal("history", conversation.id, via.id, blob, key, size))
+        answer = await _hear(line, session, "have")
+        if answer != [conversation.id]:
+            raise LinkTampered("The other device answers something else than what was said to it.")
+
+
+async def _hear(line: Line, session: LinkSession, kind: str) -> list[Value]:
+    """The fields of the next message, which is of this kind; raises `BeginAgain` or `LinkTampered`."""
+    body = await line.hear()
+    if body == HERE or is_hello(body):
+        raise BeginAgain
+    got, *values = session.open(body)
+    if got != kind:
+        raise LinkTampered("The other device answers something else than what was said to it.")
+    return values
+
+
+def _people(tx: Transaction) -> list[list[object]]:
+    """What is known of everybody: who is verified, everybody's newest list, the names they chose."""
+    names = dict(tx.scan(spaces.NAME, limit=_SCAN))
+    return [[key, record, names.get(key, b"")] for key, record in tx.scan(spaces.TRUST, limit=_SCAN)]
+
+
+def _floor(conversation: Situation) -> list[object]:
+    """Below what the new device is never to go in this conversation."""
+    record, engagement = conversation.standing.record, conversation.engagement
+    shown = b"" if engagement is None else encode([fr.EngagementChanged(engagement)])
+    return [
+        shown,
+        record.incarnation,
+        record.highest_epoch + 1,
+        record.transcript,
+        record.last_commit,
+        list(record.met),
+        list(record.admitted),
+        [list(peer) for peer in record.peers],
+    ]
+
+
+def _is_settled(conversation: Conversation, device: DeviceId) -> bool:
+    """Whether the device is in, or nothing will bring it in while it is linked."""
+    view = conversation.standing.view
+    if conversation.is_ended or (view is None and conversation.is_open and not conversation.must_create):
+        return True
+    return view is not None and (device in view.devices or len(view.leaves) >= MAX_MEMBER_DEVICES)
+
+
+def _any_active(engine: Engine) -> Conversation | None:
+    return next((c for c in engine.conversations.values() if not c.is_ended), None)
