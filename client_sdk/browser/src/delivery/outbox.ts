@@ -1,0 +1,468 @@
+/**
+ * The outbox of one conversation: what waits, under which counter, and what each answer of the relay means.
+ *
+ * An automaton for each item, in one table. The ciphertext stays in the vault under the item's id; this room
+ * decides only what happens to it. Items keep their order; those in flight have consecutive counters.
+ */
+
+import { SecurityAlarm } from "../alarms.ts";
+import type { Bytes } from "../bytes.ts";
+import { equal } from "../bytes.ts";
+import { OutboxFull, RecordInvalid, UsageError } from "../errors.ts";
+import type { Value } from "../msgpack.ts";
+import { PackingError, pack, unpack } from "../msgpack.ts";
+import type { EntryKind } from "../wire/fields.ts";
+import { COMMIT, MESSAGE } from "../wire/fields.ts";
+
+/** Items in one outbox: far more than a person writes while offline; bounds memory and the stored record. */
+export const MOST_WAITING = 1000;
+/** Half of the answers that the relay remembers for a device, so that a retry always gets its first answer. */
+export const MOST_IN_FLIGHT = 32;
+const FORMAT = 1;
+
+/**
+ * How far an item has come. `encrypted`: ciphertext and counter are stored, it may have been sent on an earlier
+ * connection; `sent`: handed to the present one, not answered; `acknowledged`: durable at the relay, it goes
+ * when it comes back in the stream.
+ */
+const STATES = ["queued", "encrypted", "sent", "acknowledged"] as const;
+export type ItemState = (typeof STATES)[number];
+
+export type OutboxEvent =
+  | "encrypt"
+  | "send"
+  | "disconnect"
+  | "appended"
+  | "seen"
+  | "stale"
+  | "race_lost"
+  | "out_of_order"
+  | "stored_long_ago"
+  | "retry_later"
+  | "ahead"
+  | "conflict"
+  | "stopped"
+  | "fault";
+
+/**
+ * What the engine does then: `encrypt_afresh` when the stream is processed up to the newest commit; `send_again`
+ * `toSend`; `wait`: the same after a back-off; `read_on`: it is stored, where, the stream will show; `stop`: tell
+ * the person; `give_up`: it can never be sent, what came after it is queued again; `discard`: the commit's state.
+ */
+export type Action =
+  | "none"
+  | "encrypt_afresh"
+  | "send_again"
+  | "wait"
+  | "read_on"
+  | "stop"
+  | "give_up"
+  | "discard"
+  | "done"
+  | "alarm_rolled_back"
+  | "alarm_cloned";
+
+type Then = readonly [ItemState | null, Action];
+type Row = Readonly<Partial<Record<OutboxEvent, Then>>>;
+
+const IN_FLIGHT: Row = {
+  appended: ["acknowledged", "none"],
+  seen: [null, "done"],
+  stale: ["queued", "encrypt_afresh"],
+  race_lost: [null, "discard"],
+  out_of_order: ["encrypted", "send_again"],
+  stored_long_ago: ["acknowledged", "read_on"],
+  retry_later: ["encrypted", "wait"],
+  ahead: ["encrypted", "alarm_rolled_back"],
+  conflict: ["encrypted", "alarm_cloned"],
+  stopped: ["queued", "stop"],
+  fault: [null, "give_up"],
+  disconnect: ["encrypted", "none"],
+};
+
+/** state -> event -> (next state, null: removed; what to do). What is not here is a contradiction. */
+export const TRANSITIONS: Readonly<Record<ItemState, Row>> = {
+  queued: { encrypt: ["encrypted", "none"], disconnect: ["queued", "none"] },
+  encrypted: { send: ["sent", "none"], ...IN_FLIGHT },
+  sent: IN_FLIGHT,
+  acknowledged: {
+    appended: ["acknowledged", "none"],
+    seen: [null, "done"],
+    disconnect: ["acknowledged", "none"],
+    stored_long_ago: ["acknowledged", "none"],
+    retry_later: ["acknowledged", "none"],
+    stopped: ["acknowledged", "stop"],
+    ahead: ["acknowledged", "alarm_rolled_back"],
+    conflict: ["acknowledged", "alarm_cloned"],
+  },
+};
+
+/** What each refusal of an append means (docs/PROTOCOL.md section 2.3). */
+export const REFUSALS: ReadonlyMap<string, OutboxEvent> = new Map([
+  ["stale", "stale"],
+  ["ahead", "ahead"],
+  ["counter_gap", "out_of_order"],
+  ["duplicate", "stored_long_ago"],
+  ["conflict", "conflict"],
+  ["not_member", "stopped"],
+  ["not_on_roster", "stopped"],
+  ["too_many_devices", "stopped"],
+  ["ended", "stopped"],
+  ["not_found", "stopped"],
+  ["entry_too_big", "fault"],
+  ["bundle_invalid", "fault"],
+  ["blob_not_found", "fault"],
+  ["rate_limited", "retry_later"],
+  ["store_full", "retry_later"],
+  ["store_unavailable", "retry_later"],
+  ["internal", "retry_later"],
+]);
+
+/** One entry to be sent; what is 0 or empty is known once it is encrypted, `seq` once acknowledged. */
+export interface OutboxItem {
+  readonly id: Bytes;
+  readonly kind: EntryKind;
+  readonly state: ItemState;
+  readonly counter: number;
+  readonly messageCounter: number;
+  readonly afterCommit: number;
+  readonly bodyHash: Bytes;
+  readonly seq: number;
+}
+
+const NOTHING = new Uint8Array();
+
+const queued = ({ id, kind }: Pick<OutboxItem, "id" | "kind">): OutboxItem => ({
+  id,
+  kind,
+  state: "queued",
+  counter: 0,
+  messageCounter: 0,
+  afterCommit: 0,
+  bodyHash: NOTHING,
+  seq: 0,
+});
+
+const inFlight = (item: OutboxItem): boolean => item.state !== "queued";
+
+interface Parts {
+  readonly items: readonly OutboxItem[];
+  readonly lastCounter: number;
+  readonly highestCounter: number;
+  readonly lastMessageCounter: number;
+  readonly late: ReadonlySet<number>;
+}
+
+const EMPTY: Parts = { items: [], lastCounter: 0, highestCounter: 0, lastMessageCounter: 0, late: new Set() };
+
+/** Where and how an entry of this device came back. */
+export interface OwnEntry {
+  readonly seq: number;
+  readonly kind: EntryKind;
+  readonly afterCommit: number;
+  readonly counter: number;
+}
+
+/**
+ * The items in order, those in flight first. Each step gives the next outbox.
+ *
+ * `lastCounter` is the highest counter known to be stored at the relay, `highestCounter` the highest ever used,
+ * `lastMessageCounter` that of the last stored message (the counter *inside* messages). `late` are counters sent
+ * on this connection whose answer is still to come although it is clear by now: nothing is encrypted before it
+ * has come, so that no counter stands for two entries at once.
+ */
+export class Outbox implements Parts {
+  readonly items: readonly OutboxItem[];
+  readonly lastCounter: number;
+  readonly highestCounter: number;
+  readonly lastMessageCounter: number;
+  readonly late: ReadonlySet<number>;
+
+  constructor(parts: Partial<Parts> = {}) {
+    const all = { ...EMPTY, ...parts };
+    this.items = all.items;
+    this.lastCounter = all.lastCounter;
+    this.highestCounter = all.highestCounter;
+    this.lastMessageCounter = all.lastMessageCounter;
+    this.late = all.late;
+  }
+
+  #with(parts: Partial<Parts>): Outbox {
+    return new Outbox({ ...this, ...parts });
+  }
+
+  // Taking in
+
+  /** Queue a message; raises OutboxFull. */
+  enqueue(id: Bytes): Outbox {
+    return this.#withRoom([...this.items, queued({ id, kind: MESSAGE })]);
+  }
+
+  /** Queue a commit before all messages not encrypted yet; raises UsageError if one waits already. */
+  enqueueCommit(id: Bytes): Outbox {
+    if (this.items.some((item) => item.kind === COMMIT)) {
+      throw new UsageError("A commit waits already. One at a time: the next needs the epoch of this one.");
+    }
+    const at = this.inFlight.length;
+    return this.#withRoom([
+      ...this.items.slice(0, at),
+      queued({ id, kind: COMMIT }),
+      ...this.items.slice(at),
+    ]);
+  }
+
+  #withRoom(items: readonly OutboxItem[]): Outbox {
+    if (items.length > MOST_WAITING) {
+      throw new OutboxFull(
+        `${MOST_WAITING} messages wait to be sent already. This one was not taken: connect first.`,
+      );
+    }
+    return this.#with({ items });
+  }
+
+  // Sending
+
+  /** The items that have a counter. */
+  get inFlight(): readonly OutboxItem[] {
+    return this.items.filter(inFlight);
+  }
+
+  /**
+   * The item to be encrypted now, or null. While a commit is in flight nothing is: the epoch that follows is not
+   * settled yet.
+   */
+  get nextToEncrypt(): OutboxItem | null {
+    const flying = this.inFlight;
+    const blocked = flying.length >= MOST_IN_FLIGHT || flying.some((item) => item.kind === COMMIT);
+    if (this.late.size > 0 || blocked) return null;
+    return this.items.find((item) => !inFlight(item)) ?? null;
+  }
+
+  /** The counter of the next append. */
+  get nextCounter(): number {
+    return Math.max(this.lastCounter, ...this.items.map((item) => item.counter)) + 1;
+  }
+
+  /** The counter inside the next message. */
+  get nextMessageCounter(): number {
+    return Math.max(this.lastMessageCounter, ...this.items.map((item) => item.messageCounter)) + 1;
+  }
+
+  /** `nextToEncrypt` was encrypted, with `nextCounter` (and `nextMessageCounter` inside). */
+  encrypted(id: Bytes, afterCommit: number, bodyHash: Bytes): Outbox {
+    const item = this.nextToEncrypt;
+    if (item === null || !equal(item.id, id)) {
+      throw new UsageError("Only the next item in order can be encrypted.");
+    }
+    const [state] = step(item, "encrypt");
+    const counter = this.nextCounter;
+    const messageCounter = item.kind === MESSAGE ? this.nextMessageCounter : 0;
+    const numbered = { ...item, state: state ?? "encrypted", counter, messageCounter, afterCommit, bodyHash };
+    return this.#put(numbered).#with({ highestCounter: Math.max(this.highestCounter, counter) });
+  }
+
+  /** The items to be handed to the connection now, in order. */
+  get toSend(): readonly OutboxItem[] {
+    return this.items.filter((item) => item.state === "encrypted");
+  }
+
+  /** All of `toSend` was handed to the connection. */
+  sent(): Outbox {
+    return this.#all("send", this.toSend);
+  }
+
+  /** The connection ended: what was not answered is sent again, the identical bytes. */
+  disconnected(): Outbox {
+    return this.#all("disconnect", this.items).#with({ late: new Set() });
+  }
+
+  // Answers
+
+  /** The relay stored this counter's entry at `seq`; raises SecurityAlarm. */
+  appended(counter: number, seq: number): Outbox {
+    const item = this.#byCounter(counter);
+    if (item === undefined) {
+      if (counter <= this.lastCounter) return this; // it came back in the stream before this answer
+      throw this.#unknown(counter, seq);
+    }
+    if (item.seq !== 0 && item.seq !== seq) {
+      throw new SecurityAlarm("relay_contradiction", { counter, seq: item.seq, now: seq });
+    }
+    const [state] = step(item, "appended");
+    return this.#stored(item).#put({ ...item, state: state ?? "acknowledged", seq });
+  }
+
+  /**
+   * The relay refused the entry with this counter; the outbox then, and what to do. Raises SecurityAlarm
+   * (`stream_rolled_back` for `ahead`, `cloned_device` for `conflict`, `relay_contradiction`); the outbox is kept.
+   */
+  refused(counter: number, code: string): readonly [Outbox, Action] {
+    if (this.late.has(counter)) {
+      const late = new Set([...this.late].filter((one) => one !== counter));
+      return [this.#with({ late }), "none"];
+    }
+    const item = this.#byCounter(counter);
+    if (item === undefined) return [this, "none"]; // it came back in the stream before this answer
+    let event = REFUSALS.get(code) ?? "retry_later";
+    if (event === "stale" && item.kind === COMMIT) event = "race_lost";
+    const [state, action] = step(item, event);
+    if (action === "alarm_rolled_back") {
+      throw new SecurityAlarm("stream_rolled_back", { counter, after_commit: item.afterCommit });
+    }
+    if (action === "alarm_cloned")
+      throw new SecurityAlarm("cloned_device", { counter, own_hash: item.bodyHash });
+    if (state === null) return [this.#requeuedFrom(counter).#without(item), action];
+    if (state === "queued") return [this.#requeuedFrom(counter), action];
+    const box = state === "acknowledged" ? this.#stored(item) : this;
+    return [box.#put({ ...item, state }), action];
+  }
+
+  /**
+   * An entry of this device's came back: the outbox without it, and the item. Raises SecurityAlarm:
+   * `cloned_device` for a counter this outbox never used; `relay_contradiction` for one that the relay had
+   * refused, or stored elsewhere, differently or out of order.
+   */
+  ownEntry({ seq, kind, afterCommit, counter }: OwnEntry): readonly [Outbox, OutboxItem] {
+    const item = this.#byCounter(counter);
+    if (item === undefined) throw this.#unknown(counter, seq);
+    const same = kind === item.kind && afterCommit === item.afterCommit;
+    if (!same || (item.seq !== 0 && item.seq !== seq) || item !== this.items[0]) {
+      throw new SecurityAlarm("relay_contradiction", {
+        counter,
+        seq,
+        acknowledged_seq: item.seq,
+        after_commit: afterCommit,
+        own_after_commit: item.afterCommit,
+      });
+    }
+    step(item, "seen");
+    return [this.#stored(item).#without(item), { ...item, seq }];
+  }
+
+  /** Whether the relay's last counter for us is possible; raises SecurityAlarm. */
+  checkOpened(lastCounter: number): void {
+    const facts = { relay_counter: lastCounter };
+    if (lastCounter > this.highestCounter) {
+      throw new SecurityAlarm("cloned_device", { ...facts, own_counter: this.highestCounter });
+    }
+    if (lastCounter < this.lastCounter) {
+      throw new SecurityAlarm("stream_rolled_back", { ...facts, own_counter: this.lastCounter });
+    }
+  }
+
+  /**
+   * This device joins anew, past entries it will not read: the outbox then, and what is done. Done is what the
+   * relay has stored, up to `lastCounter`; the rest is queued again, a commit dropped.
+   */
+  rejoining(lastCounter: number): readonly [Outbox, readonly OutboxItem[]] {
+    this.checkOpened(lastCounter);
+    const done = this.inFlight.filter((item) => item.counter <= lastCounter);
+    const kept = this.items.filter((item) => !done.includes(item) && item.kind === MESSAGE);
+    const settled = this.#with({
+      lastCounter: Math.max(this.lastCounter, lastCounter),
+      lastMessageCounter: Math.max(this.lastMessageCounter, ...done.map((item) => item.messageCounter)),
+      items: kept.map(queued),
+    });
+    return [settled, done];
+  }
+
+  /** Without a commit that lost its race before it was answered. */
+  dropped(id: Bytes): Outbox {
+    return this.#with({ items: this.items.filter((item) => !equal(item.id, id)) });
+  }
+
+  // Inside
+
+  #byCounter(counter: number): OutboxItem | undefined {
+    return this.items.find((item) => inFlight(item) && item.counter === counter);
+  }
+
+  #unknown(counter: number, seq: number): SecurityAlarm {
+    if (counter <= this.highestCounter) return new SecurityAlarm("relay_contradiction", { counter, seq });
+    return new SecurityAlarm("cloned_device", { counter, seq, own_counter: this.highestCounter });
+  }
+
+  #stored(item: OutboxItem): Outbox {
+    return this.#with({
+      lastCounter: Math.max(this.lastCounter, item.counter),
+      lastMessageCounter: Math.max(this.lastMessageCounter, item.messageCounter),
+    });
+  }
+
+  /** An entry was refused for good, so what is in flight behind it is, too: all are queued again. */
+  #requeuedFrom(counter: number): Outbox {
+    const behind = (item: OutboxItem) => inFlight(item) && item.counter >= counter;
+    const late = this.items.filter((item) => item.state === "sent" && item.counter > counter);
+    return this.#with({
+      items: this.items.map((item) => (behind(item) ? queued(item) : item)),
+      late: new Set([...this.late, ...late.map((item) => item.counter)]),
+    });
+  }
+
+  #all(event: OutboxEvent, items: readonly OutboxItem[]): Outbox {
+    let box: Outbox = this;
+    for (const item of items) box = box.#put({ ...item, state: step(item, event)[0] ?? item.state });
+    return box;
+  }
+
+  #put(item: OutboxItem): Outbox {
+    return this.#with({ items: this.items.map((one) => (equal(one.id, item.id) ? item : one)) });
+  }
+
+  #without(item: OutboxItem): Outbox {
+    return this.dropped(item.id);
+  }
+
+  // Storing
+
+  /** Encode for the vault. */
+  serialize(): Bytes {
+    const items = this.items.map(
+      ({ id, kind, state, counter, messageCounter, afterCommit, bodyHash, seq }) =>
+        [id, kind, state, counter, messageCounter, afterCommit, bodyHash, seq] as const,
+    );
+    return pack([FORMAT, this.lastCounter, this.highestCounter, this.lastMessageCounter, items]);
+  }
+
+  /** Decode from the vault; raises RecordInvalid. */
+  static parse(data: Bytes): Outbox {
+    try {
+      const values = unpack(data);
+      const [format, last, highest, lastMessage, items] = Array.isArray(values) ? values : [];
+      if (format !== FORMAT || !Array.isArray(items)) throw new PackingError("another form");
+      return new Outbox({
+        items: items.map(parseItem),
+        lastCounter: number(last),
+        highestCounter: number(highest),
+        lastMessageCounter: number(lastMessage),
+      });
+    } catch (error) {
+      if (!(error instanceof PackingError)) throw error;
+      throw new RecordInvalid("A stored outbox is damaged. Set this browser up anew.");
+    }
+  }
+}
+
+function step(item: OutboxItem, event: OutboxEvent): Then {
+  const then = TRANSITIONS[item.state][event];
+  if (then === undefined) {
+    throw new SecurityAlarm("relay_contradiction", { counter: item.counter, state: item.state, event });
+  }
+  return then;
+}
+
+function parseItem(value: Value): OutboxItem {
+  const [id, kind, stored, counter, messageCounter, afterCommit, bodyHash, seq] = Array.isArray(value)
+    ? value
+    : [];
+  const state = STATES.find((one) => one === stored);
+  const typed = id instanceof Uint8Array && bodyHash instanceof Uint8Array && (kind === 0 || kind === 1);
+  if (!typed || state === undefined) throw new PackingError("a field of another form");
+  const counters = { counter: number(counter), messageCounter: number(messageCounter) };
+  return { id, kind, state, ...counters, afterCommit: number(afterCommit), bodyHash, seq: number(seq) };
+}
+
+function number(value: Value | undefined): number {
+  if (typeof value === "number" && value >= 0) return value;
+  throw new PackingError("a number of another form");
+}
