@@ -8,12 +8,14 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from relay.core.operations import AcknowledgeEntries, AppendEntries, Operation, Outcome
 from relay.errors import RelayError, StoreError, StoreUnavailable
 from relay.hub.settings import (
     ACKNOWLEDGE_SECONDS,
+    MAX_BATCH_ACKNOWLEDGEMENTS,
     MAX_BATCH_BYTES,
     MAX_BATCH_OPERATIONS,
     MAX_QUEUED_BYTES,
@@ -49,7 +51,7 @@ class CommitQueue:
         self._bytes = 0
         self._others: list[tuple[Operation, asyncio.Future[Outcome]]] = []
         self._acknowledged: dict[tuple[EngagementId, DeviceId], int] = {}
-        self._acknowledge_now = False
+        self._due: dict[tuple[EngagementId, DeviceId], int] = {}  # acknowledgements that have waited
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -121,7 +123,8 @@ class CommitQueue:
         self._wake.set()
 
     def _hurry(self) -> None:
-        self._acknowledge_now = True
+        self._due |= self._acknowledged
+        self._acknowledged = {}
         self._idle.clear()
         self._wake.set()
 
@@ -158,20 +161,22 @@ class CommitQueue:
 
     def _take(self) -> _Batch | None:
         """What goes into the next transaction."""
-        hurried, self._acknowledge_now = self._acknowledge_now, False
-        if not len(self) and not (hurried and self._acknowledged):
+        acknowledged = self._take_acknowledged()
+        if not len(self) and not acknowledged:
             return None
         appends, sessions = self._take_appends()
         others, self._others = self._others, []
-        acknowledged: dict[tuple[EngagementId, DeviceId], int] = {}
-        if hurried:
-            acknowledged, self._acknowledged = self._acknowledged, {}
         operations: list[Operation] = [
             *appends,
             *[operation for operation, _ in others],
-            *[AcknowledgeEntries(*key, seq) for key, seq in acknowledged.items()],
+            *acknowledged,
         ]
         return _Batch(operations, sessions, [future for _, future in others])
+
+    def _take_acknowledged(self) -> list[AcknowledgeEntries]:
+        """Some acknowledgements that have waited; those that are left go into the next transactions."""
+        keys = list(islice(self._due, MAX_BATCH_ACKNOWLEDGEMENTS))
+        return [AcknowledgeEntries(*key, self._due.pop(key)) for key in keys]
 
     def _take_appends(self) -> tuple[list[AppendEntries], list[Session]]:
         """Appends of as many entries and bytes as one transaction takes; at least one append."""

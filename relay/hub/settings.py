@@ -18,8 +18,10 @@ MAX_QUEUED_BYTES: Final = 64 * MIB
 # One transaction: larger ones gain nothing and make the first of them wait.
 MAX_BATCH_OPERATIONS: Final = 512
 MAX_BATCH_BYTES: Final = 16 * MIB
-# Acknowledgements wait this long for company: then one write of a stream's state serves them all.
-ACKNOWLEDGE_SECONDS: Final = 0.05
+# Acknowledgements wait this long for company: then one write of a stream's state serves them all. Few go into
+# one transaction: what they erase is work, and messages wait for it.
+ACKNOWLEDGE_SECONDS: Final = 0.5
+MAX_BATCH_ACKNOWLEDGEMENTS: Final = 16
 RETRY_SECONDS: Final = 1.0  # until a store that failed is tried again with what must not be lost
 # What a connection has been sent and not taken: above the first no entries are added, above the second it
 # is cut.

@@ -11,7 +11,12 @@ import pytest
 from relay.core.operations import AcknowledgeEntries, AppendEntries, Operation, Outcome
 from relay.errors import StoreFull, StoreUnavailable
 from relay.hub.commits import CommitQueue
-from relay.hub.settings import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_QUEUED_OPERATIONS
+from relay.hub.settings import (
+    MAX_BATCH_ACKNOWLEDGEMENTS,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_OPERATIONS,
+    MAX_QUEUED_OPERATIONS,
+)
 from relay.store import MemoryStreamStore
 from tests.conformance.support import ANNA, BEN, STREAM, create, message
 
@@ -145,6 +150,25 @@ async def test_acknowledgements_gather_and_only_the_highest_counts(held: Queue) 
         AcknowledgeEntries(STREAM, ANNA, 5),
         AcknowledgeEntries(STREAM, BEN, 2),
     ]
+
+
+async def test_a_crowd_of_acknowledgements_does_not_hold_a_message_up(held: Queue) -> None:
+    held.append(1)
+    await held.started()
+    devices = [type(ANNA)(bytes([number]) * 16) for number in range(40)]
+    for device in devices:
+        held.queue.acknowledge(STREAM, device, 7)
+    held.append(2)
+    settled = asyncio.ensure_future(held.queue.settle())
+    held.store.go.set()
+    await settled
+    acknowledged = [
+        [operation.device for operation in batch if isinstance(operation, AcknowledgeEntries)]
+        for batch in held.store.batches
+    ]
+    assert max(map(len, acknowledged)) == MAX_BATCH_ACKNOWLEDGEMENTS
+    assert [device for batch in acknowledged for device in batch] == devices
+    assert counters(held.store.batches[1]) == [2]
 
 
 async def test_acknowledgements_alone_are_written_soon(held: Queue) -> None:
