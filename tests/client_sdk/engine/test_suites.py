@@ -177,7 +177,8 @@ async def test_a_relay_that_deals_an_older_list_of_somebody_known_weakens_nothin
     world.stream = world.relay.create_engagement(anna="coach", ben="client")
 
     def old_first(given: tuple[fr.ClaimedKeyPackage, ...]) -> tuple[fr.ClaimedKeyPackage, ...]:
-        return tuple(one._replace(package=hoard.pop()) if hoard else one for one in given)
+        old = (one._replace(package=hoard.pop(), last_resort=False) if hoard else one for one in given)
+        return tuple(old)
 
     world.relay.lies.key_packages = old_first
     async with world.device("anna") as anna:
