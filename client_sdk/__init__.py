@@ -28,6 +28,7 @@ from .engine import (
     Reacted,
     Retracted,
     Ring,
+    Seen,
     Waiting,
     WaitReason,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Retracted",
     "Ring",
     "SecurityAlarm",
+    "Seen",
     "Text",
     "Unknown",
     "WaitReason",

@@ -17,7 +17,7 @@ from client_sdk.calls import CallSettings
 from client_sdk.content import Profile
 from client_sdk.devices import Devices
 from client_sdk.engagement import Engagement
-from client_sdk.engine import Account, Engine, Files, create_account, spaces, token_subject
+from client_sdk.engine import Account, Engine, Files, create_account, reading, spaces, token_subject
 from client_sdk.engine.account import AccountRecord, check_subject, with_known_suites
 from client_sdk.errors import EngagementUnavailable, UsageError
 from client_sdk.first_link import link_vault
@@ -240,6 +240,25 @@ class Client:
                 "page."
             )
         return seed
+
+    @property
+    def read_receipts(self) -> bool:
+        """Whether the others are told how far this user has read, and this user how far they have."""
+        with self._engine.vault.transaction() as tx:
+            return reading.shares(tx)
+
+    async def set_read_receipts(self, on: bool) -> None:
+        """Tell how far this user has read, or keep it private, on this device and in all engagements.
+
+        Who keeps it private is not shown how far the others have read. What was read while it was private
+        is not told later.
+        """
+        self._engine.check()
+        with self._engine.vault.transaction() as tx:
+            reading.set_shares(tx, on)
+        for conversation in self._engine.conversations.values():
+            conversation.read_receipts_changed()
+        self._engine.notify()
 
     # Where
 

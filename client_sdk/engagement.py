@@ -38,10 +38,12 @@ from client_sdk.engine import (
     People,
     Person,
     Ring,
+    Seen,
     Waiting,
     WaitReason,
     decisions,
     journal,
+    reading,
     roster,
     waiting,
 )
@@ -263,6 +265,50 @@ class Engagement:
         if found is None or isinstance(found, Changed):
             raise UsageError("There is no such item in the history.")
         return found
+
+    # Who has what
+
+    async def mark_read(self, item: Item) -> None:
+        """The person has read everything up to this item; the others are told, unless that is private.
+
+        It is told in receipts, at most one in five seconds. `Client.set_read_receipts` keeps it private.
+        """
+        if item.seq is not None:
+            self._conversation.mark_read(item.seq)
+
+    @property
+    def read_to(self) -> int:
+        """The position (`item.seq`) up to which this user has read, on any of their devices."""
+        return self._conversation.standing.record.read
+
+    async def receipts(self) -> AsyncGenerator[Seen, None]:
+        """How far each of the others is: first as it stands, then each time that it changes; never ends."""
+        known: dict[str, tuple[int, int]] = {}
+        while True:
+            record = self._conversation.standing.record
+            before = record.peers, record.reads
+            now = self._seen()
+            for user, (delivered, read) in now.items():
+                if known.get(user, (0, 0)) != (delivered, read):
+                    known[user] = delivered, read
+                    yield Seen(self._person(user), delivered, read)
+            await self._engine.wait_until(partial(self._is_elsewhere, *before))
+
+    def _is_elsewhere(self, *before: object) -> bool:
+        record = self._conversation.standing.record
+        return (record.peers, record.reads) != before
+
+    def _seen(self) -> dict[str, tuple[int, int]]:
+        record = self._conversation.standing.record
+        with self._engine.vault.transaction() as tx:
+            read = reading.read_by(record, tx)
+        delivered = reading.delivered_to(record, self._engine.account.user)
+        users = sorted({*delivered, *read})
+        return {user: (delivered.get(user, 0), read.get(user, 0)) for user in users}
+
+    def _person(self, user: str) -> Person:
+        with self._engine.vault.transaction() as tx:
+            return roster.person(self._conversation, tx, user)
 
     # What waits
 

@@ -10,12 +10,25 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from client_sdk.cli import call, checkin, demo, devices, file, join, kit, read, send, verify
+from client_sdk.cli import amend, call, checkin, demo, devices, file, join, kit, read, receipts, send, verify
 from client_sdk.cli.errors import Exit, exit_code_of, next_step_of
 from client_sdk.cli.printable import printable
 from client_sdk.errors import CoachRelayError
 
-COMMANDS: tuple[ModuleType, ...] = (join, send, read, checkin, file, call, verify, kit, devices, demo)
+COMMANDS: tuple[ModuleType, ...] = (
+    join,
+    send,
+    read,
+    amend,
+    receipts,
+    checkin,
+    file,
+    call,
+    verify,
+    kit,
+    devices,
+    demo,
+)
 
 EXAMPLES = """examples:
   coach demo                                        see all of it at work, in about a minute

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +21,9 @@ from client_sdk.errors import CoachRelayError
 
 MOST: Final = 500
 """Items that one command shows of the history."""
+
+MOMENT: Final = 2.0
+"""Seconds that a command waits until the others are told what was read."""
 
 LINE_BYTES: Final = 64 * 1024
 """More than a terminal hands over at once."""
@@ -42,6 +46,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--limit", type=_limit, default=20, metavar="NUMBER", help="items to show (20)")
     parser.add_argument("--ids", action="store_true", help="show the id by which commands name each item")
+    parser.add_argument("--unseen", action="store_true", help="do not tell the others that you read it")
     parser.add_argument("--search", metavar="WORDS", help="only items that contain this")
     add_vault_options(parser)
 
@@ -53,9 +58,20 @@ async def run(args: argparse.Namespace) -> Exit:
         shown = Shown(ids=args.ids)
         for item in reversed(await here.room.history(limit=args.limit, search=args.search)):
             print(shown.text_of(item, await _answered(here.room, item)))
+        if not (args.search or args.unseen):
+            await _mark_read(here.room)
         if args.follow:
-            await _follow(here, shown)
+            await _follow(here, shown, unseen=args.unseen)
     return Exit.DONE
+
+
+async def _mark_read(room: Engagement) -> None:
+    """Let the others know, if that is wished and can be done in a moment; else the next command tells it."""
+    for item in await room.history(limit=1):
+        await room.mark_read(item)
+    with contextlib.suppress(TimeoutError, CoachRelayError):
+        async with asyncio.timeout(MOMENT):
+            await room.wait_sent()
 
 
 async def _answered(room: Engagement, item: Item) -> AnyItem | None:
@@ -65,9 +81,9 @@ async def _answered(room: Engagement, item: Item) -> AnyItem | None:
     return None
 
 
-async def _follow(here: Opened, shown: Shown) -> None:
+async def _follow(here: Opened, shown: Shown, *, unseen: bool) -> None:
     print("-- live from here; Ctrl-C ends", flush=True)
-    tasks = [asyncio.create_task(_show_new(here.room, shown))]
+    tasks = [asyncio.create_task(_show_new(here.room, shown, unseen=unseen))]
     if sys.stdin.isatty():
         tasks.append(asyncio.create_task(_send_typed(here.room)))
     try:
@@ -80,7 +96,7 @@ async def _follow(here: Opened, shown: Shown) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _show_new(room: Engagement, shown: Shown) -> None:
+async def _show_new(room: Engagement, shown: Shown, *, unseen: bool) -> None:
     async for item in room.items():
         if isinstance(item, Ring):
             print(
@@ -91,6 +107,8 @@ async def _show_new(room: Engagement, shown: Shown) -> None:
             print(changed(item), flush=True)
         elif not shown.has(item):
             print(shown.text_of(item, await _answered(room, item)), flush=True)
+            if not unseen:
+                await room.mark_read(item)
 
 
 async def _send_typed(room: Engagement) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from client_sdk.cli.amend import NAMING, is_said_by_others, named
 from client_sdk.cli.errors import Exit
 from client_sdk.cli.opened import opened
 from client_sdk.cli.options import add_command, add_vault_options
@@ -14,6 +15,7 @@ from client_sdk.cli.sending import report_sent
 EXAMPLES = """\
   coach send --vault anna.vault "How was the week?"
   coach send --vault anna.vault - < letter.txt
+  coach send --vault ben.vault --reply-to last "Better than the last one."
 """
 
 
@@ -21,6 +23,7 @@ def register(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "send", about="send a message", examples=EXAMPLES, run=run)
     parser.add_argument("text", help="what to say; - reads it from standard input")
+    parser.add_argument("--reply-to", metavar="ITEM", help=f"answer something: {NAMING}")
     add_vault_options(parser)
 
 
@@ -28,5 +31,9 @@ async def run(args: argparse.Namespace) -> Exit:
     """Say it, and wait until the relay has it."""
     text = sys.stdin.read() if args.text == "-" else args.text
     async with opened(args) as here:
-        await here.room.send(text)
+        answered = None
+        if args.reply_to is not None:
+            await here.catch_up()
+            answered = await named(here.room, args.reply_to, is_said_by_others, "message to answer")
+        await here.room.send(text, reply_to=answered)
         return await report_sent(here, "The message")

@@ -38,6 +38,13 @@ REMEMBERED: Final = 1000
 QUOTED: Final = 60
 """Characters of a message that are repeated where somebody answers it or does something with it."""
 
+_TICKS: Final = {
+    Delivery.WAITING: "  (waiting to be sent)",
+    Delivery.SENT: "  ✓ sent",
+    Delivery.DELIVERED: "  ✓✓ delivered",
+    Delivery.READ: "  ✓✓ read",
+}
+
 _OUTCOMES: Final = {
     "answered": "a call of {seconds} s",
     "declined": "a call, declined",
@@ -180,8 +187,8 @@ def _who(item: Item) -> str:
 
 def _state(item: AnyItem) -> str:
     edited = "  (edited)" if item.edited else ""
-    waits = "  (waiting to be sent)" if item.delivery is Delivery.WAITING and item.mine else ""
-    return edited + waits
+    has_ticks = item.mine and not isinstance(item, CallInviteItem | CallEndedItem)
+    return edited + (_TICKS[item.delivery] if has_ticks else "")
 
 
 def _when(item: Item) -> str:

@@ -99,14 +99,20 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Says only what every message says besides: its sender has everything up to the attested position."""
+    """Says what every message says besides: its sender has everything up to the attested position.
+
+    ``read``: the position up to which the sender's user has read; None says nothing about that.
+    """
 
     KIND: ClassVar[str] = "receipt"
 
+    read: int | None = None
     extra: Extra = field(default_factory=dict, kw_only=True, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        check_extra(self.extra, frozenset())
+        if self.read is not None:
+            check_int("The position read up to", self.read, low=1)
+        check_extra(self.extra, frozenset({"read"}))
 
     @property
     def fallback(self) -> str:
@@ -115,12 +121,13 @@ class Receipt:
 
     def to_body(self) -> dict[str, Value]:
         """The body as a map."""
-        return dict(self.extra)
+        return dict(self.extra) if self.read is None else {"read": self.read, **self.extra}
 
     @classmethod
     def from_body(cls, body: object) -> Self:
         """Check a received body; raises ContentInvalid."""
-        return cls(extra=Fields(body, "A receipt").rest())
+        fields = Fields(body, "A receipt")
+        return cls(cast("int | None", fields.take_or("read", None)), extra=fields.rest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from client_sdk.engine.items import (
     Item,
     Reacted,
     Retracted,
+    Seen,
     TextItem,
 )
 from client_sdk.engine.people import People, Person
@@ -47,6 +48,7 @@ __all__ = [
     "Reacted",
     "Retracted",
     "Ring",
+    "Seen",
     "TextItem",
     "WaitReason",
     "Waiting",

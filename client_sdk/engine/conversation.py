@@ -15,7 +15,7 @@ from client_sdk.delivery import (
     SecurityAlarm,
     check_opened,
 )
-from client_sdk.engine import answers, sending
+from client_sdk.engine import answers, reading, sending
 from client_sdk.engine.answers import Retry
 from client_sdk.engine.context import Context
 from client_sdk.engine.membership import Made
@@ -61,6 +61,7 @@ class Conversation(Situation):
         self._tried = 0
         self._retry = Retry()
         self._receipts = Receipts(owed=self.standing.record.owes_receipt)
+        self._reads = Receipts()
         self._timers: set[str] = set()
         self.stored: Callable[[Sequence[bytes], Sequence[bytes]], None] = lambda _placed, _said: None
         """Told the ids of our messages that got their position, and of others' that came."""
@@ -203,17 +204,41 @@ class Conversation(Situation):
         if self.standing.box.items or not self._may_encrypt():
             return
         now_ms = int(self._env.now() * 1000)
-        due = self._receipts.due_ms(now_ms=now_ms)
-        if due is None:
-            return
-        if due > now_ms:
-            self._once_later("receipt", (due - now_ms) / 1000)
-            return
+        record = self.standing.record
+        if record.read > record.read_told:
+            self._reads = self._reads.received(is_receipt=False)
+        due = {"receipt": self._receipts.due_ms(now_ms=now_ms), "read": self._reads.due_ms(now_ms=now_ms)}
+        for name, at in due.items():
+            if at is not None and at > now_ms:
+                self._once_later(name, (at - now_ms) / 1000)
+        if any(at is not None and at <= now_ms for at in due.values()):
+            self._say_receipt(now_ms)
+
+    def _say_receipt(self, now_ms: int) -> None:
+        record = self.standing.record
+        read = record.read if record.read > record.read_told else None
         self._receipts = self._receipts.receipt_sent(now_ms=now_ms)
+        if read is not None:
+            self._reads = self._reads.receipt_sent(now_ms=now_ms)
         with self.work("receipt") as work:
-            sending.queue(
-                work, self.context.account, Receipt(), message_id=self.context.new_id(), in_history=False
-            )
+            work.change(read_told=max(record.read_told, record.read))
+            message_id = self.context.new_id()
+            sending.queue(work, self.context.account, Receipt(read), message_id=message_id, in_history=False)
+
+    def read_receipts_changed(self) -> None:
+        """The person's wish has changed: what was not told until now is not told any more."""
+        record = self.standing.record
+        if record.read > record.read_told:
+            with self.work("read") as work:
+                work.change(read_told=record.read)
+
+    def mark_read(self, seq: int) -> None:
+        """The person has read everything up to this position."""
+        if seq <= self.standing.record.read:
+            return
+        with self.work("read") as work:
+            reading.mark(work, seq)
+        self.go_on()
 
     def _once_later(self, name: str, seconds: float) -> None:
         """Go on after so many seconds, unless that is arranged already."""

@@ -43,6 +43,8 @@ class Delivery(StrEnum):
     """The relay holds it durably."""
     DELIVERED = "delivered"
     """A device of somebody else has it."""
+    READ = "read"
+    """Somebody else has read it, as far as they tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,18 @@ class Reacted:
     emoji: str
     mine: bool
     others: tuple[Person, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far somebody else is: up to which position they have everything, and up to which they have read.
+
+    An item of ours with a `seq` up to `delivered` is on a device of theirs; up to `read` they have read it.
+    """
+
+    person: Person
+    delivered: int
+    read: int
 
 
 class Keeper(Protocol):
@@ -76,6 +90,8 @@ class Origin:
     keeper: Keeper = field(repr=False, compare=False)
     edited: bool = False
     reactions: tuple[Reacted, ...] = ()
+    delivered_to: tuple[Person, ...] = ()
+    read_by: tuple[Person, ...] = ()
 
 
 class Item:
@@ -113,6 +129,16 @@ class Item:
     def delivery(self) -> Delivery:
         """How far it has come, if it is ours."""
         return self.origin.delivery
+
+    @property
+    def delivered_to(self) -> tuple[Person, ...]:
+        """The others who have it on a device, if it is ours; those who have read it included."""
+        return self.origin.delivered_to
+
+    @property
+    def read_by(self) -> tuple[Person, ...]:
+        """The others who have read it, if it is ours and they tell."""
+        return self.origin.read_by
 
     @property
     def edited(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from client_sdk.content import CallInvite, Envelope, Profile, Receipt
 from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm, StreamForked
-from client_sdk.engine import amending, journal, trusting
+from client_sdk.engine import amending, journal, reading, trusting
 from client_sdk.engine.commits import extend, foreign_commit
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import join, own_commit
@@ -187,6 +187,7 @@ def _said(
         return
     _check(work, entry.seq, leaf, envelope, before)
     if isinstance(envelope.content, Receipt):
+        _read(work, context, leaf, envelope.content, envelope.attest.seq)
         work.heard = work.heard or False
         return
     work.heard = True
@@ -195,6 +196,13 @@ def _said(
         trusting.put_name(work.tx, leaf.user, envelope.content.name)
     else:
         _keep(work, entry.seq, leaf, envelope, received)
+
+
+def _read(work: Work, context: Context, leaf: Leaf, receipt: Receipt, attested: int) -> None:
+    """Nobody has read what they do not have."""
+    if receipt.read is not None:
+        own = leaf.user == context.account.user
+        reading.heard(work, leaf.user, min(receipt.read, attested, work.record.cursor), own=own)
 
 
 def _leaf(work: Work, index: int) -> Leaf:

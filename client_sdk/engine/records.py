@@ -83,6 +83,12 @@ class ConversationRecord(Record):
     """Something came since the last message of ours."""
     unread: int = 0
     """Messages of the present epoch that did not open, since the last one that did."""
+    read: int = 0
+    """The position up to which this user has read, on any of their devices."""
+    read_told: int = 0
+    """The position up to which the others know it, or are not to know it."""
+    reads: tuple[tuple[str, int], ...] = ()
+    """The other users, and the position up to which each has read."""
     suite: int = 0
     """The MLS suite of the group that this device was last in; 0: it was in none."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from client_sdk.content import Amended, Content, Edit, Reaction, Text
-from client_sdk.engine import amending, journal, roster
+from client_sdk.engine import amending, journal, reading, roster
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.items import (
     Alarm,
@@ -35,8 +35,8 @@ class Shelf:
         self._keeper = keeper
         self._senders: dict[str, Person] = {}
         own = self._own = conversation.context.account.user
-        attested = [seq for _, user, seq in conversation.standing.record.peers if user != own]
-        self._attested = max(attested, default=0)
+        self._delivered = reading.delivered_to(conversation.standing.record, own)
+        self._read = reading.read_by(conversation.standing.record, tx)
 
     def items(self, found: Sequence[HistoryItem]) -> list[AnyItem]:
         """The items of a page of the history, each as its amendments have made it."""
@@ -86,6 +86,8 @@ class Shelf:
             delivery=self._delivery(found),
             keeper=self._keeper,
             edited=became.text is not None,
+            delivered_to=self._who_is_at(found, self._delivered),
+            read_by=self._who_is_at(found, self._read),
             reactions=tuple(self._reacted(emoji, users) for emoji, users in became.reactions),
         )
 
@@ -98,12 +100,20 @@ class Shelf:
             self._senders[user] = roster.person(self._conversation, self._tx, user)
         return self._senders[user]
 
+    def _who_is_at(self, found: HistoryItem, positions: Mapping[str, int]) -> tuple[Person, ...]:
+        if found.seq is None or found.sender_user != self._own:
+            return ()
+        return tuple(self._sender(user) for user, seq in sorted(positions.items()) if seq >= found.seq)
+
     def _delivery(self, found: HistoryItem) -> Delivery:
         if found.seq is None:
             return Delivery.WAITING
-        if found.mine and found.seq > self._attested:
-            return Delivery.SENT
-        return Delivery.DELIVERED
+        if found.sender_user != self._own:
+            return Delivery.DELIVERED
+        if found.seq <= max(self._read.values(), default=0):
+            return Delivery.READ
+        arrived = found.seq <= max(self._delivered.values(), default=0)
+        return Delivery.DELIVERED if arrived or not found.sender_user else Delivery.SENT
 
 
 def _reworded(content: Content, became: Amended) -> Content:

@@ -21,6 +21,7 @@ UPLOAD: Final = "upload"  # engagement, item id -> UploadRecord
 ATTEST: Final = "attest"  # engagement -> the stream hashes of late
 DOUBT: Final = "doubt"  # engagement -> GroupInfo of a commit that did not open on this device
 FOREIGN: Final = "foreign"  # user, hash of a device list -> it was refused with an alarm once
+SETTING: Final = "setting"  # what this person wants of this device
 TRUST: Final = "trust"  # user -> TrustRecord
 NAME: Final = "name"  # user -> the name that they gave themselves
 EPHEMERAL: Final = "ephemeral"  # engagement -> the counter up to which numbers are reserved

@@ -66,7 +66,13 @@ def test_a_text_has_its_time_and_sender() -> None:
 def test_ones_own_is_from_you_and_says_whether_it_waits() -> None:
     waiting = item(Text("hello"), mine=True, seq=None, delivery=Delivery.WAITING)
     assert shown(waiting).endswith("you: hello  (waiting to be sent)")
-    assert shown(item(Text("hello"), mine=True)).endswith("you: hello")
+    for delivery, ticks in (
+        (Delivery.SENT, "✓ sent"),
+        (Delivery.DELIVERED, "✓✓ delivered"),
+        (Delivery.READ, "✓✓ read"),
+    ):
+        assert shown(item(Text("hello"), mine=True, delivery=delivery)).endswith(f"you: hello  {ticks}")
+    assert shown(item(Text("hello"))).endswith("Ben: hello")
 
 
 def test_further_lines_cannot_pass_for_another_message() -> None:

@@ -69,7 +69,7 @@ known = st.one_of(
     st.builds(Retract, bytes16, extra=extras()),
     st.builds(Reaction, bytes16, st.sampled_from(list(REACTIONS)), st.booleans(), extra=extras()),
     st.builds(Profile, names, extra=extras()),
-    st.builds(Receipt, extra=extras()),
+    st.builds(Receipt, st.none() | st.integers(1, MAX_INT), extra=extras()),
     st.builds(CheckIn, words, questions.map(tuple), extra=extras()),
     st.builds(
         CheckInAnswer,

@@ -166,3 +166,41 @@ def test_a_call_without_anything_to_send_says_what_to_do(coach: Terminal, tmp_pa
     assert (unplayable.code, "--listen" in unplayable.err) == (Exit.FAILED, True)
     missing = coach("anna", ["call", "ring"], "--media", str(tmp_path / "none.mp4"))
     assert (missing.code, "There is no file" in missing.err) == (Exit.USAGE, True)
+
+
+def test_answering_changing_taking_back_and_reacting(coach: Terminal) -> None:
+    coach("anna", ["send"], "See you at nine.")
+    answered = coach("ben", ["send"], "Fine.", "--reply-to", "last")
+    assert (answered.code, answered.out) == (Exit.DONE, "The message is sent.\n")
+    assert "Fine.\n    ↳ in reply to your message: “See you at nine.”" in coach("anna", ["read"]).out
+    edited = coach("anna", ["edit"], "last", "See you at ten.")
+    assert (edited.code, edited.out) == (Exit.DONE, "The new wording of “See you at nine.” is sent.\n")
+    reacted = coach("ben", ["react"], "last", "thumbs-up")
+    assert (reacted.code, reacted.out) == (Exit.DONE, "Your 👍 for “See you at ten.” is sent.\n")
+    shown = coach("anna", ["read"], "--limit", "2").out
+    assert "you: See you at ten.  (edited)  ✓✓ delivered\n    👍 Ben" in shown
+    assert coach("ben", ["react"], "last", "👍", "--off").code == Exit.DONE
+    assert "👍" not in coach("anna", ["read"]).out
+    ids = re.findall(r"^([0-9a-f]{8})  .*See you at ten", coach("anna", ["read"], "--ids").out, re.MULTILINE)
+    not_his = coach("ben", ["retract"], ids[0])
+    assert (not_his.code, "Only who said something can take it back" in not_his.err) == (Exit.FAILED, True)
+    gone = coach("anna", ["retract"], ids[0])
+    assert gone.code == Exit.DONE
+    assert "“See you at ten.” is taken back. Whoever has read" in gone.out
+    after = coach("ben", ["read"]).out
+    assert "Anna Lindqvist took back a message\n" in after
+    assert "See you" not in after.replace("a message that was taken back", "")
+    assert coach("ben", ["read"], "--search", "See you").out == ""
+
+
+def test_reading_can_be_kept_to_oneself(coach: Terminal) -> None:
+    coach("anna", ["send"], "Have you read this?")
+    assert "you do not see what they have read" in coach("ben", ["receipts"], "off").out
+    coach("ben", ["read"])
+    assert "Have you read this?  ✓✓ delivered" in coach("anna", ["read"], "--limit", "1").out
+    assert "you see what they have read" in coach("ben", ["receipts"], "on").out
+    coach("anna", ["send"], "And this?")
+    coach("ben", ["read"], "--unseen")
+    assert "And this?  ✓✓ delivered" in coach("anna", ["read"], "--limit", "1").out
+    coach("ben", ["read"])
+    assert "And this?  ✓✓ read" in coach("anna", ["read"], "--limit", "1").out
