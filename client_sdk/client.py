@@ -382,7 +382,8 @@ def _engine(
         return fetched
 
     def make_link(engine: Engine) -> Link:
-        return Link(dial or WebSocketDial(http, address.connect), proof, checked_token, engine, env)
+        dialling = dial or WebSocketDial(http, address.connect, moved=engine.network_changed)
+        return Link(dialling, proof, checked_token, engine, env)
 
     def make_files(engine: Engine) -> Files:
         spool = path.with_name(path.name + ".files")

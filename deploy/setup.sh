@@ -36,13 +36,13 @@ if ! [ -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -m pip --version >/dev/nu
 fi
 
 # The tests of calls use the real TURN server; without it they say that they were skipped, and why.
-if ! command -v turnserver >/dev/null 2>&1; then
-    if command -v apt-get >/dev/null 2>&1 && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
-        (need_packages coturn iproute2) || say "coturn could not be installed; the tests that need it are skipped"
-    else
-        say "coturn is not installed; the tests that need it are skipped (apt-get install coturn iproute2)"
-    fi
+if ! command -v turnserver >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 &&
+    { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+    # Debian starts it as a service: a machine for development shall not serve the world.
+    (need_packages coturn iproute2; $as_root systemctl disable --now coturn >/dev/null 2>&1) || true
 fi
+command -v turnserver >/dev/null 2>&1 ||
+    say "coturn is not installed (apt-get install coturn iproute2): the tests that need it are skipped"
 
 say "installing the locked dependencies (a minute or two the first time)"
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock

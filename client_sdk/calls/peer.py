@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from client_sdk.calls.errors import DescriptionRefused
+from client_sdk.calls.gathering import Connectivity, Gatherer
 from client_sdk.calls.incoming import Incoming
 from client_sdk.calls.media import Muted, SentTrack
 from client_sdk.calls.messages import Candidate
 from client_sdk.calls.sdp import read_description
 from client_sdk.calls.statistics import CallStatistics, MediaStatistics
 from client_sdk.calls.webrtc import MediaStreamTrack, require_webrtc
-from relay.wire.frames import IceServer
 
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection
@@ -25,21 +23,6 @@ CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 """Of RTP timestamps: Opus, and every video codec."""
 END_SECONDS: Final = 0.1
 """For a task of a closed connection to see that it is closed; aioice looks every 20 ms."""
-LOOPBACK: Final = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connectivity:
-    """How a connection may be made.
-
-    ``loopback`` keeps it on this machine: 127.0.0.1 is its only candidate (aiortc never offers it by itself).
-    ``relay_only`` hides this device's addresses from the other one, at the price of a TURN server for
-    everything.
-    """
-
-    ice_servers: Sequence[IceServer] = ()
-    loopback: bool = False
-    relay_only: bool = False
 
 
 class Peer:
@@ -141,12 +124,10 @@ class Peer:
             raise DescriptionRefused("The session description does not fit.") from error
 
     def _contain(self) -> None:
-        """With ``loopback``, this connection alone gathers 127.0.0.1 instead of the machine's addresses."""
-        if not self._connectivity.loopback:
-            return
+        """This connection gathers what `Connectivity` allows, and several TURN servers."""
         for transceiver in self._connection.getTransceivers():
             ice: Any = transceiver.receiver.transport.transport.iceGatherer._connection
-            ice.get_component_candidates = partial(_on_loopback, type(ice).get_component_candidates, ice)
+            ice.get_component_candidates = Gatherer(ice, self._connectivity)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._consumers.append(asyncio.create_task(self._incoming.consume(track)))
@@ -178,10 +159,6 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
         await asyncio.wait(left)
 
 
-async def _on_loopback(gather: Any, ice: Any, component: int, addresses: list[str], timeout: int = 5) -> Any:
-    return await gather(ice, component, [LOOPBACK] if addresses else [], timeout)
-
-
 def _connection(connectivity: Connectivity) -> RTCPeerConnection:
     from aiortc import (
         RTCBundlePolicy,
@@ -195,10 +172,7 @@ def _connection(connectivity: Connectivity) -> RTCPeerConnection:
     return RTCPeerConnection(
         RTCConfiguration(
             # Always a list: with None aiortc asks a public server on the Internet.
-            iceServers=[
-                RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
-                for server in connectivity.ice_servers
-            ],
+            iceServers=[RTCIceServer(urls=url) for url in connectivity.stun_urls],
             iceTransportPolicy=policy,
             bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
         )

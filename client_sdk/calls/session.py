@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from client_sdk.calls.errors import RecordingFailed
+from client_sdk.calls.gathering import Connectivity
 from client_sdk.calls.incoming import Incoming
 from client_sdk.calls.media import Media, Muted, media_from_file
 from client_sdk.calls.messages import Candidate
-from client_sdk.calls.peer import Connectivity, Peer
+from client_sdk.calls.peer import Peer
 from client_sdk.calls.recording import Recorder
 from client_sdk.calls.statistics import CallStatistics
 from client_sdk.calls.webrtc import require_webrtc

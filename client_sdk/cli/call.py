@@ -15,6 +15,7 @@ from client_sdk.calls import (
     Media,
     MediaUnavailable,
     Outcome,
+    Phase,
     media_from_devices,
     media_from_file,
 )
@@ -44,6 +45,11 @@ _NO_CALL: Final = {
     Outcome.FAILED: "The call could not be connected: no way was found between the two networks.",
 }
 
+NO_TURN: Final = (
+    "With --relay-only it needs a TURN server; `coach-relay doctor` tells the operator whether one works. "
+    "Without --relay-only it may connect, and the other device then sees this one's network address."
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +78,11 @@ def register(commands: Any) -> None:
         )
         parser.add_argument(
             "--loopback", action="store_true", help="the other is on this machine too, as for a trial"
+        )
+        parser.add_argument(
+            "--relay-only",
+            action="store_true",
+            help="hide this device's network address from the other: the call goes by way of a TURN server",
         )
         add_vault_options(parser)
     answering.add_argument(
@@ -136,12 +147,22 @@ async def _stay(call: Call, here: Opened, args: argparse.Namespace) -> Exit:
         print(f"Connected. Read these words to each other: {' '.join(call.words or ())}")
         print("Other words on the other side mean that somebody listens in: hang up then.", flush=True)
         async with asyncio.timeout(args.seconds):
-            await call.ended()
+            await _follow(call)
     except CallNotConnected as error:
         _log.info("not connected: %s", error.code)
     except (TimeoutError, asyncio.CancelledError):  # Ctrl-C is how one hangs up: nothing is wrong
         await call.hang_up()
     return await _report(call, here, args)
+
+
+async def _follow(call: Call) -> None:
+    """Until its end: another network means other words, which must be compared too."""
+    shown, state = call.words, call.state
+    while state is not Phase.ENDED:
+        state = await call.next_state(state)
+        if state is Phase.CONNECTED and call.words != shown:
+            shown = call.words
+            print(f"The network changed; you are connected again. The words are new: {' '.join(shown or ())}")
 
 
 async def _report(call: Call, here: Opened, args: argparse.Namespace) -> Exit:
@@ -152,6 +173,8 @@ async def _report(call: Call, here: Opened, args: argparse.Namespace) -> Exit:
         raise call.recording_error
     if end.outcome is not Outcome.ANSWERED:
         print(_NO_CALL[end.outcome])
+        if end.outcome is Outcome.FAILED and args.relay_only:
+            print(NO_TURN)
         return Exit.FAILED
     print(f"The call is over; it lasted {end.seconds} s.")
     if args.record is not None:

@@ -68,8 +68,10 @@ async def opened_vault(args: argparse.Namespace) -> AsyncIterator[Client]:
         )
     settings = given_settings(args, load_settings(args.vault))
     passphrase = None if settings.keyring else known_passphrase(args.vault)
-    loopback = getattr(args, "loopback", False)
-    async with connected(args.vault, settings, passphrase, loopback=loopback) as me:
+    calls = CallSettings(
+        loopback=getattr(args, "loopback", False), relay_only=getattr(args, "relay_only", False)
+    )
+    async with connected(args.vault, settings, passphrase, calls=calls) as me:
         yield me
 
 
@@ -108,7 +110,7 @@ async def connected(
     passphrase: str | None,
     *,
     name: str | None = None,
-    loopback: bool = False,
+    calls: CallSettings | None = None,
 ) -> AsyncIterator[Client]:
     """Open a vault, or make it, and begin to connect; without a passphrase, with the keyring."""
     opening = Client.open(
@@ -118,7 +120,7 @@ async def connected(
         passphrase=passphrase,
         keyring=passphrase is None,
         name=name,
-        call_settings=CallSettings(loopback=loopback),
+        call_settings=calls,
     )
     async with opening as me:
         yield me

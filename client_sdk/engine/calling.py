@@ -44,6 +44,7 @@ _log = logging.getLogger(__name__)
 MAX_CALLS: Final = 4  # live in one conversation: one that is spoken in, and what rings besides
 MAX_RINGS: Final = 16  # not looked at by the application yet
 INVITE_SECONDS: Final = 120.0  # an older invitation is history: nobody lets it ring for so long
+ONLINE_SECONDS: Final = 15.0  # that a new attempt waits for the relay: half of what it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,11 @@ class Calls:
             await call.close()
             self._live.pop(call.id, None)
 
+    def network_changed(self) -> None:
+        """This device's network is another one."""
+        for call in list(self._live.values()):
+            call.network_changed()
+
     async def close(self) -> None:
         """Hang up everything."""
         await asyncio.gather(*(call.close() for call in self._live.values()))
@@ -223,6 +229,12 @@ class Calls:
         return group.epoch_authenticator
 
     async def _ice_servers(self) -> Sequence[fr.IceServer]:
+        """With fresh credentials. After a change of network the relay is waited for: they lead around it."""
+        try:
+            async with asyncio.timeout(ONLINE_SECONDS):
+                await self._engine.wait_until(lambda: self._conversation.is_open)
+        except TimeoutError:
+            raise RelayUnreachable("The conversation is not open at the relay.") from None
         answer = await self._engine.requests.ask(
             lambda number: fr.RequestIceServers(number, self._conversation.id), fr.IceServers
         )

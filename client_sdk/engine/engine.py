@@ -197,6 +197,12 @@ class Engine:
             conversation.disconnected()
         self.notify()
 
+    def network_changed(self) -> None:
+        """This device's network is another one: connect anew, and have calls look for a new way."""
+        self.link.reconnect()
+        for calls in self.calls.values():
+            calls.network_changed()
+
     def received(self, frames: Sequence[Incoming]) -> None:
         """The frames of one message, in their order."""
         for frame in frames:

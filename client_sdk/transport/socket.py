@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import aiohttp
 
 from client_sdk.errors import RelayUnreachable
+from client_sdk.transport.network import has_moved
 from relay.wire.limits import MAX_MESSAGE_BYTES, PING_INTERVAL_SECONDS
 
 _HEARTBEAT_SECONDS: Final = float(
     PING_INTERVAL_SECONDS
 )  # as the relay: a dead connection is noticed within 40 s
+
+NETWORK_SECONDS: Final = 1.0  # between two looks whether the network is another: a call is silent meanwhile
+_GOODBYE_SECONDS: Final = 0.2  # over a network that has gone, nobody answers
 
 
 class Socket(Protocol):
@@ -34,12 +40,23 @@ class Dial(Protocol):
         """A new connection; raises `RelayUnreachable`."""
 
 
-class WebSocketDial:
-    """Dials a relay with aiohttp; `session` stays the caller's to close."""
+def _nobody_cares() -> None:
+    """For who does not want to know that the network changed."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+
+class WebSocketDial:
+    """Dials a relay with aiohttp; `session` stays the caller's to close.
+
+    `moved` is called once for a connection whose network has gone: it is dead, and will say so only in half a
+    minute.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, moved: Callable[[], None] = _nobody_cares
+    ) -> None:
         self._session = session
         self._url = url
+        self._moved = moved
 
     async def __call__(self) -> Socket:
         """A new websocket; raises `RelayUnreachable`."""
@@ -53,14 +70,21 @@ class WebSocketDial:
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise RelayUnreachable("The relay does not answer.") from error
-        return WebSocket(websocket)
+        return WebSocket(websocket, self._moved)
 
 
 class WebSocket:
     """An aiohttp websocket as a `Socket`."""
 
-    def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self, websocket: aiohttp.ClientWebSocketResponse, moved: Callable[[], None] = _nobody_cares
+    ) -> None:
         self._websocket = websocket
+        self._moved = moved
+        self._local = websocket.get_extra_info("sockname")
+        self._peer = websocket.get_extra_info("peername")
+        self._is_dead = False
+        self._watch = asyncio.create_task(self._watch_network())
 
     async def send(self, message: bytes) -> None:
         """Hand one binary message over."""
@@ -81,4 +105,20 @@ class WebSocket:
 
     async def close(self) -> None:
         """Say goodbye as websockets do."""
-        await self._websocket.close()
+        self._watch.cancel()
+        self._look_around()  # it may have broken because of that
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS if self._is_dead else None):
+                await self._websocket.close()
+        except TimeoutError:
+            return  # aiohttp has closed it without an answer
+
+    async def _watch_network(self) -> None:
+        while not self._is_dead:
+            await asyncio.sleep(NETWORK_SECONDS)
+            self._look_around()
+
+    def _look_around(self) -> None:
+        if not self._is_dead and self._local and self._peer and has_moved(self._local, self._peer):
+            self._is_dead = True
+            self._moved()

@@ -15,10 +15,11 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamT
 
 from client_sdk.calls import Media, MediaUnavailable, media_from_devices, media_from_file
 from client_sdk.calls.errors import DescriptionRefused
+from client_sdk.calls.gathering import Connectivity
 from client_sdk.calls.incoming import Incoming, _Placed
 from client_sdk.calls.media import Muted, SentTrack, blank_frame
 from client_sdk.calls.messages import Candidate
-from client_sdk.calls.peer import Connectivity, Peer, _connection
+from client_sdk.calls.peer import Peer, _connection
 from client_sdk.calls.sdp import read_description
 from relay.wire.frames import IceServer
 
@@ -63,9 +64,10 @@ async def test_nobody_is_asked_who_was_not_named() -> None:
     assert configuration(connection).iceServers == []
     await connection.close()
     named = IceServer(("turn:127.0.0.1:3478?transport=udp",), "user", "secret")
-    connection = _connection(Connectivity(ice_servers=(named,), relay_only=True))
+    seen = IceServer(("stun:127.0.0.1:3478", "stun://odd", "stuns:127.0.0.1"), None, None)
+    connection = _connection(Connectivity(ice_servers=(named, seen), relay_only=True))
     (server,) = configuration(connection).iceServers or []
-    assert (server.urls, server.username, server.credential) == (list(named.urls), "user", "secret")
+    assert server.urls == "stun:127.0.0.1:3478"  # TURN servers are asked by our own rules
     assert configuration(connection).iceTransportPolicy.value == "relay"
     await connection.close()
 

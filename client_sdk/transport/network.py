@@ -1,0 +1,22 @@
+"""Whether this machine is still where a connection left it: nobody tells a program of a new network."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+
+def has_moved(local: Sequence[object], peer: Sequence[object]) -> bool:
+    """Whether a connection from ``local`` to ``peer`` (socket addresses) is dead: its address has gone from
+    this machine, or no way leads to the peer any more.
+
+    It sends nothing. An address that is merely no longer preferred, as IPv6's temporary ones, does not count.
+    """
+    family = socket.AF_INET6 if ":" in str(local[0]) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((local[0], 0, *local[2:]))
+            probe.connect(tuple(peer))  # of a datagram socket: only looks for the way
+        except OSError:
+            return True
+    return False
