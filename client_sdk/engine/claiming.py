@@ -181,7 +181,7 @@ class Claims:
             return trusting.newest_list(tx, manifest)
 
     def _check_admission(self, manifest: VerifiedManifest, device_key: bytes, roster: set[UserId]) -> None:
-        record = self._conversation.standing.record
+        record, view = self._conversation.standing.record, self._conversation.standing.view
         with self._vault.transaction() as tx:
             known = trusting.trust_of(tx, manifest.user)
         check_admission(
@@ -192,6 +192,7 @@ class Claims:
             roster=roster,
             met=[UserId(user) for user in record.met],
             approved=manifest.user in record.admitted,
+            takes_part=view is not None and view.governing(manifest.user) is not None,
         )
 
 

@@ -286,6 +286,7 @@ def _floor(conversation: Situation) -> list[object]:
         record.incarnation,
         record.highest_epoch + 1,
         record.transcript,
+        record.suite,
         record.last_commit,
         list(record.met),
         list(record.admitted),

@@ -88,7 +88,7 @@ def plan_commit(
     `admissible` says whether a user may be added without asking anybody; `refused` are devices whose key
     packages were no good lately.
     """
-    leaving = view.leaves_to_remove
+    leaving = leaves_that_go(view, own_manifest)
     if own_leaf in leaving:
         return None
     room = MAX_MEMBER_DEVICES - len(view.leaves) + len(leaving)
@@ -98,6 +98,18 @@ def plan_commit(
     if not (leaving or waiting or refresh):
         return None
     return Plan(leaving, waiting, refresh, 0 if refresh else view.places_before(own_leaf))
+
+
+def leaves_that_go(view: ConversationView, own: VerifiedManifest) -> tuple[int, ...]:
+    """The leaves to remove: also those that this user's newest list, not yet in the tree, takes away.
+
+    So one commit brings the list and removes the device, and nothing is said in between.
+    """
+    governing = view.governing(own.user)
+    if governing is None or governing.version >= own.version:
+        return view.leaves_to_remove
+    revoked = (leaf.index for leaf in view.leaves_of(own.user) if not own.lists(leaf.device_key))
+    return tuple(sorted({*view.leaves_to_remove, *revoked}))
 
 
 def waiting_devices(

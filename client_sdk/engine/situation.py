@@ -93,6 +93,13 @@ class Situation:
         return invited and opened.last_commit == 0 == record.last_commit
 
     @property
+    def list_is_known(self) -> bool:
+        """Whether the group has this user's newest device list: a device that left it reads nothing more."""
+        view, own = self.standing.view, self.context.account.manifest
+        governing = None if view is None else view.governing(own.user)
+        return governing is not None and governing.version >= own.version
+
+    @property
     def is_supported(self) -> bool:
         """Whether this version has every feature that the conversation requires."""
         view = self.standing.view

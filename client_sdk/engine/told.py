@@ -125,16 +125,17 @@ def _check_shown(engagement: EngagementId, shown: bytes) -> None:
 
 
 def _floor(values: list[Value]) -> ConversationRecord:
-    incarnation, epochs, transcript, last_commit, met, admitted, peers = cast(list[Any], values)
+    incarnation, epochs, transcript, suite, last_commit, met, admitted, peers = cast(list[Any], values)
     if not (isinstance(incarnation, bytes) and isinstance(transcript, bytes)):
         raise strange()
-    if not (isinstance(epochs, int) and epochs >= 0 and isinstance(last_commit, int) and last_commit >= 0):
+    if not all(isinstance(number, int) and number >= 0 for number in (epochs, suite, last_commit)):
         raise strange()
     return ConversationRecord(
         incarnation=incarnation,
         last_commit=last_commit,
         highest_epoch=epochs - 1,
         transcript=transcript,
+        suite=suite,
         met=tuple(parse_user_id(user) for user in met),
         admitted=tuple(parse_user_id(user) for user in admitted),
         peers=tuple((bytes(parse_device_id(d)), str(parse_user_id(u)), int(s)) for d, u, s in peers),

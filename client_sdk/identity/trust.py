@@ -18,7 +18,7 @@ from ..content.packing import pack, unpack
 from ..errors import ApprovalRequired, ManifestInvalid, RecordInvalid, UsageError
 from .alarms import IdentityChanged, ManifestForked, ManifestRolledBack
 from .keys import KEY_BYTES
-from .manifest import VerifiedManifest, verify_manifest
+from .manifest import Signer, VerifiedManifest, verify_manifest
 
 _FORMAT = 1
 
@@ -142,15 +142,18 @@ def check_admission(
     roster: Collection[UserId],
     met: Collection[UserId],
     approved: bool = False,
+    takes_part: bool = False,
 ) -> None:
     """Whether this device may add the waiting device with ``device_key``; returns if so.
 
     ``candidate`` is the manifest in its key package, ``own`` this user's newest one, ``record`` what is
     known of the candidate's user, ``roster`` whom the portal invites, ``met`` every other user that ever
     took part in this conversation; ``approved`` says that a person on this device admitted exactly this
-    identity.
+    identity; ``takes_part`` that a device of the candidate's user is a member now.
 
     - A device has to stand in the newest list seen of its user (its key package may carry an older one).
+      A newer list in its own key package counts only for somebody of whom no device takes part: else that
+      device brings the list into the group first. So a stolen identity key alone brings nobody in.
     - A further device of this very user needs no more; nor does one of somebody who takes part already.
     - The other one of an engagement of two people is taken on trust at first contact.
     - Any further person needs approval. Somebody whose identity changed needs a decision first.
@@ -158,11 +161,11 @@ def check_admission(
     Raises ApprovalRequired, IdentityChanged, ManifestRolledBack or ManifestForked.
     """
     if candidate.user == own.user:
-        _check_listed(own, candidate, device_key)
+        _check_listed(own, candidate, device_key, is_vouched_for=False)
         return
     if record is not None:
         record.check_may_send()
-        _check_listed(record.newest, candidate, device_key)
+        _check_listed(record.newest, candidate, device_key, is_vouched_for=not takes_part)
     if candidate.user not in roster:
         raise ApprovalRequired(
             "This person is not on the engagement's roster. The portal has to invite them first."
@@ -175,12 +178,20 @@ def check_admission(
         )
 
 
-def _check_listed(newest: VerifiedManifest, candidate: VerifiedManifest, device_key: bytes) -> None:
-    """Whether the newest list seen, or the candidate's own if that is newer, names the device."""
+def _check_listed(
+    newest: VerifiedManifest, candidate: VerifiedManifest, device_key: bytes, *, is_vouched_for: bool
+) -> None:
+    """Whether the newest list seen, or the candidate's own if that is newer and counts, names the device."""
     if not hmac.compare_digest(candidate.identity_key, newest.identity_key):
         raise IdentityChanged(user=candidate.user)
-    if candidate.version > newest.version:
-        return  # it verified, so it lists the device, and the same identity key signed for it
+    if candidate.version > newest.version and candidate.signer is Signer.RECOVERY:
+        return  # it verified, so it lists the device, and the kit overrides every list before it
+    if candidate.version > newest.version and not newest.lists(device_key):
+        if not is_vouched_for:
+            raise ApprovalRequired(
+                "A new device of a person waits until one of their devices that takes part confirms it."
+            )
+        return  # the same identity key signed for it, and there is nobody else to ask
     if candidate.version == newest.version:
         _check_not_forked(newest, candidate)
     if not newest.lists(device_key):

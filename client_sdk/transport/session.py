@@ -17,6 +17,11 @@ from relay.wire.limits import HANDSHAKE_SECONDS, NONCE_BYTES, SUPPORTED_VERSIONS
 Incoming = fr.RelayFrame | fr.Unknown
 _F = TypeVar("_F", bound=fr.RelayFrame)
 
+REVOKED: Final = (
+    "Another of your devices, or your portal, has removed this device: it gets and sends nothing any more. "
+    "What it has stays readable here. If it is still yours, link it anew with a new vault"
+)
+
 # The relay does not let this device in until something changes: the token, its device list, our version.
 _ACCESS_CODES: Final = frozenset(
     {
@@ -53,7 +58,9 @@ class GoodbyeReceived(RelayError):
     def meaning(self) -> RelayError:
         """The error as the SDK's user should see it."""
         if self.code in _ACCESS_CODES:
-            refused = AccessRefused(f"The relay does not let this device in ({self.code}).")
+            revoked = self.code == ErrorCode.DEVICE_REVOKED
+            said = REVOKED if revoked else "The relay does not let this device in"
+            refused = AccessRefused(f"{said} ({self.code}).")
             refused.code = self.code
             return refused
         return RelayRefused(f"The relay ended the connection ({self.code}).", code=self.code)

@@ -120,7 +120,9 @@ class Meeting:
         self.met: set[UserId] = set()
         self.record: TrustRecord | None = None
 
-    def admit(self, person: Person, device: int = 0, *, approved: bool = False) -> None:
+    def admit(
+        self, person: Person, device: int = 0, *, approved: bool = False, takes_part: bool = False
+    ) -> None:
         check_admission(
             person.manifest,
             person.devices[device].public,
@@ -129,6 +131,7 @@ class Meeting:
             roster=self.roster,
             met=self.met,
             approved=approved,
+            takes_part=takes_part,
         )
 
 
@@ -165,6 +168,35 @@ def test_a_new_device_of_somebody_who_takes_part_needs_only_their_list() -> None
     meeting.met = {meeting.ben.user}
     meeting.ben.link()
     meeting.admit(meeting.ben, 2)
+
+
+def test_a_list_that_no_member_device_brought_counts_only_while_there_is_none() -> None:
+    """Somebody with the identity key alone signs a newer list: whoever takes part has to confirm it."""
+    meeting = Meeting()
+    meeting.record = met(meeting.ben)
+    meeting.met = {meeting.ben.user}
+    before = meeting.ben.manifest
+    meeting.ben.link()
+    with pytest.raises(ApprovalRequired):
+        meeting.admit(meeting.ben, 2, takes_part=True)
+    meeting.admit(meeting.ben, 0, takes_part=True)  # a device of the list before
+    meeting.record = observe(meeting.record, meeting.ben.manifest, now_ms=2000)
+    meeting.admit(meeting.ben, 2, takes_part=True)
+    assert before.version < meeting.ben.manifest.version
+
+
+def test_a_device_of_ones_own_comes_in_by_ones_own_list() -> None:
+    meeting = Meeting()
+    newer = Person("anna", count=2)
+    newer.keys, newer.devices, newer.manifest = (
+        meeting.anna.keys,
+        meeting.anna.devices,
+        meeting.anna.manifest,
+    )
+    meeting.admit(newer, 1)
+    newer.link()
+    with pytest.raises(ApprovalRequired):
+        meeting.admit(newer, 2)
 
 
 def test_known_from_elsewhere_is_not_admitted_here() -> None:
