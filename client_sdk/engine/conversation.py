@@ -285,6 +285,7 @@ class Conversation(Situation):
             and standing.pending is None
             and standing.record.last_commit >= self._needed_commit
             and not standing.view.leaves_to_remove
+            and self.list_is_known
             and self.somebody_listens
             and self.is_supported
         )
