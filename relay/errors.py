@@ -10,6 +10,8 @@ RelayError
 ├── RecordConflict         compare-and-set: the record changed meanwhile
 └── RequestError           theirs: a peer asked for what it may not have, or asked wrongly
     ├── NotFound, Ended, InvalidRequest, RateLimited
+    ├── UploadNamed        an entry names the upload: it is part of what was said
+    ├── IdempotencyKeyReused   the key stands for another request
     ├── QuotaExceeded      the portal has used up what the operator gave it
     └── AccessRefused      the device is not let in
 """
@@ -91,6 +93,18 @@ class RateLimited(RequestError):
     """Too much of it."""
 
     code = ErrorCode.RATE_LIMITED
+
+
+class UploadNamed(RequestError):
+    """An entry names the upload: it is part of what was said, and goes with it."""
+
+    code = "upload_named"
+
+
+class IdempotencyKeyReused(RequestError):
+    """The Idempotency-Key stands for another request."""
+
+    code = "idempotency_key_reused"
 
 
 class QuotaExceeded(RequestError):

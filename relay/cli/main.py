@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from relay.cli import doctor, portal, serve
+from relay.cli import doctor, engagement, portal, serve
 from relay.errors import RelayError
 
-COMMANDS: tuple[ModuleType, ...] = (serve, portal, doctor)
+COMMANDS: tuple[ModuleType, ...] = (serve, portal, engagement, doctor)
 
 EXAMPLES = """examples:
   coach-relay serve                     run the relay on this machine: http://127.0.0.1:8470
   coach-relay portal add growth         register a portal, and print its keys once
+  coach-relay engagement list growth    what runs at a portal
   coach-relay doctor                    check this installation, and say what to do
 """
 

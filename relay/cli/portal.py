@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
 from relay.cli.portal_keys import add_key, list_keys, read_key, remove_key
+from relay.cli.portal_quotas import add_quotas, set_quotas
 from relay.config import parse_origin
 from relay.core.portals import check_overlap, check_portal_id, secret_text
 from relay.errors import InvalidRequest
@@ -64,6 +65,14 @@ def register(commands: Any) -> None:
     remove = _action(actions, "remove", remove_portal, "remove a portal", "growth --yes")
     for parser in (rotate, remove):
         add_yes(parser)
+    quota = _action(
+        actions,
+        "set-quota",
+        set_quotas,
+        "bound what a portal may take of the relay",
+        "growth --engagements 500 --stored-bytes 50GiB --connections 2000",
+    )
+    add_quotas(quota)
     _register_keys(actions)
 
 

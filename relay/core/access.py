@@ -16,7 +16,8 @@ MAX_TOKEN_ID_CHARS: Final = 128  # a UUID, a ULID or a hash fits
 class AccessToken:
     """Permits transport for one user of a portal until `expires` (Unix seconds).
 
-    `token_id` is the `jti`, `issued` the `iat`, and `key` names the portal's key that signed it.
+    `token_id` is the `jti`, `issued` the `iat`, and `key` names the portal's key that signed it. The portal
+    may have `max_connections` (0: without bound).
     """
 
     portal: PortalId
@@ -25,3 +26,4 @@ class AccessToken:
     token_id: str
     issued: int = 0
     key: str = ""
+    max_connections: int = 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from relay.core.records import pack_record, unpack_record
+from relay.core.records import pack_record, unpack_versions
 from relay.core.retention import HOUR_MS, expires_before
-from relay.errors import InvalidRequest
+from relay.errors import InvalidRequest, NotFound, UploadNamed
 from relay.wire import fields as f
-from relay.wire.ids import BlobId, EngagementId, parse_blob_id, parse_engagement_id
+from relay.wire.ids import BlobId, DeviceId, EngagementId, parse_blob_id, parse_device_id, parse_engagement_id
 from relay.wire.limits import MAX_BLOB_BYTES, UNNAMED_BLOB_SECONDS
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # 1 did not say whose an upload is
 _FIELDS: Final[tuple[f.Field, ...]] = (
     parse_blob_id,
     parse_engagement_id,
@@ -21,11 +21,15 @@ _FIELDS: Final[tuple[f.Field, ...]] = (
     f.boolean,
     f.uint,
 )
+_SHAPES: Final = {1: _FIELDS, _VERSION: (*_FIELDS, f.optional(parse_device_id))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRecord:
-    """One blob. `created_ms` and `named_ms` (0: no append has named it yet) in Unix milliseconds."""
+    """One blob. `created_ms` and `named_ms` (0: no append has named it yet) in Unix milliseconds.
+
+    `owner` is the device that began it; None if that was an earlier version's.
+    """
 
     blob: BlobId
     engagement: EngagementId
@@ -33,6 +37,7 @@ class UploadRecord:
     created_ms: int
     finished: bool = False
     named_ms: int = 0
+    owner: DeviceId | None = None
 
     def serialize(self) -> bytes:
         """The record as bytes."""
@@ -45,13 +50,15 @@ class UploadRecord:
                 self.created_ms,
                 self.finished,
                 self.named_ms,
+                self.owner,
             ),
         )
 
     @classmethod
     def parse(cls, value: bytes) -> UploadRecord:
         """The record in these bytes; raises `StoreCorrupt`."""
-        blob, engagement, size, created, finished, named = unpack_record(value, _VERSION, _FIELDS)
+        version, fields = unpack_versions(value, _SHAPES)
+        blob, engagement, size, created, finished, named = fields[:6]
         return cls(
             blob=blob,
             engagement=engagement,
@@ -59,14 +66,25 @@ class UploadRecord:
             created_ms=created,
             finished=finished,
             named_ms=named,
+            owner=fields[6] if version >= _VERSION else None,
         )
 
 
-def new_upload(blob: BlobId, engagement: EngagementId, size: int, now_ms: int) -> UploadRecord:
+def new_upload(
+    blob: BlobId, engagement: EngagementId, size: int, now_ms: int, owner: DeviceId | None = None
+) -> UploadRecord:
     """An upload that has begun; raises `InvalidRequest` above 2 GiB."""
     if not 0 < size <= MAX_BLOB_BYTES:
         raise InvalidRequest("a blob has 1 byte to 2 GiB")
-    return UploadRecord(blob=blob, engagement=engagement, size=size, created_ms=now_ms)
+    return UploadRecord(blob=blob, engagement=engagement, size=size, created_ms=now_ms, owner=owner)
+
+
+def check_terminable(record: UploadRecord, device: DeviceId) -> None:
+    """Raise `NotFound` unless this device began the upload, `UploadNamed` once an entry names it."""
+    if record.owner != device:
+        raise NotFound("another device's upload")
+    if record.named_ms:
+        raise UploadNamed("an entry names the upload")
 
 
 def finish_upload(record: UploadRecord) -> UploadRecord:

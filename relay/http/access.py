@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Final
 
 from relay.core.access import AccessToken
@@ -35,7 +36,7 @@ class TokenAccess:
         origin = PAGE_ORIGIN.get()
         if origin is not None and (record is None or origin not in record.origins):
             raise AccessRefused(ErrorCode.TOKEN_INVALID, "the page's origin is not one of its portal's")
-        return granted
+        return replace(granted, max_connections=record.quotas.connections) if record else granted
 
     async def _find(self, portal: PortalId) -> PortalRecord | None:
         try:

@@ -10,6 +10,7 @@ from relay.blobs import BlobStore
 from relay.config import Settings
 from relay.http.blob_requests import BlobRequests
 from relay.http.connect import Connect
+from relay.http.cors import Cors
 from relay.http.downloads import Downloads
 from relay.http.health import Health, commit_check
 from relay.http.json_body import MAX_BODY_BYTES
@@ -55,7 +56,9 @@ def create_app(relay: Relay) -> RelayApp:
     downloads = Downloads(requests, relay.blobs)
     access = PortalAccess(relay.hub)
     portal_api = PortalApi(relay.hub, access, default_retention_hours=settings.default_retention_days * 24)
-    app = web.Application(middlewares=[answer_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[answer_errors, Cors(relay.hub.portals).middleware], client_max_size=MAX_BODY_BYTES
+    )
     app[TLS] = any(origin.startswith("https:") for origin in settings.public_origins) or bool(
         settings.tls_cert
     )

@@ -11,9 +11,11 @@ from http import HTTPStatus
 from aiohttp import web
 
 from relay.core.blob_access import BlobGrant
+from relay.core.portals import PortalRecord
 from relay.core.uploads import UploadRecord
 from relay.errors import AccessRefused
 from relay.http.bearer import bearer
+from relay.http.cors import check_origin
 from relay.http.problems import RETRY_AFTER_SECONDS, Problem, not_found, unauthorized
 from relay.hub import Hub
 from relay.wire.errors import ErrorCode, WireError
@@ -31,7 +33,7 @@ class BlobRequests:
         token = bearer(request, "a token from BlobAccess")
         try:
             grant = await self._hub.blob_access.verify(token)
-            await self._hub.portals.read(grant.portal)
+            check_origin(request, await self.portal(grant))
             await self._hub.access.check_grant(grant, await self._user(grant))
         except AccessRefused as error:
             raise unauthorized("The blob token is not good, or no longer.", code=str(error.code)) from None
@@ -54,9 +56,18 @@ class BlobRequests:
             raise AccessRefused(ErrorCode.TOKEN_INVALID)
         return binding.user
 
+    async def portal(self, grant: BlobGrant) -> PortalRecord:
+        """Return the portal that a grant belongs to; raises `NotFound` if it was removed."""
+        return await self._hub.portals.read(grant.portal)
+
     async def create(self, grant: BlobGrant, size: int) -> UploadRecord:
-        """Begin an upload; raises `InvalidRequest`, `RateLimited` or `StoreError`."""
-        return await self._hub.uploads.begin(grant.engagement, size)
+        """Begin an upload; raises `InvalidRequest`, `RateLimited`, `QuotaExceeded` or `StoreError`."""
+        portal = await self.portal(grant)
+        return await self._hub.uploads.begin(grant.engagement, size, owner=grant.device, portal=portal)
+
+    async def terminate(self, grant: BlobGrant, blob: BlobId) -> None:
+        """Give an upload up; raises `NotFound` or `UploadNamed`."""
+        await self._hub.uploads.terminate(grant.engagement, blob, grant.device)
 
     async def record(self, grant: BlobGrant, blob: BlobId) -> UploadRecord:
         """Return an upload of the grant's engagement; raises `NotFound`, for another engagement's too."""

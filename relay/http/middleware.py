@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from relay.errors import RelayError
-from relay.http import problems
+from relay.http import cors, problems
 from relay.http.logs import log
 from relay.http.problems import Problem
 from relay.wire.errors import WireError
@@ -24,6 +24,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-site",
 }
+TUS_VERSION: Final = "1.0.0"
 _TRANSPORT_SECURITY: Final = "max-age=31536000"  # a year, as ASVS 5.0 V3.4.1 asks
 
 TLS: Final = web.AppKey("tls", bool)
@@ -72,5 +73,8 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers; a signal, so that no answer goes without."""
     response.headers.update(_HEADERS)
+    response.headers.update(cors.headers_of(request))
+    if cors.is_shared(request) and request.method not in ("GET", "OPTIONS"):
+        response.headers["Tus-Resumable"] = TUS_VERSION  # on refusals too (tus core protocol)
     if request.app[TLS]:
         response.headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY

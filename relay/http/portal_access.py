@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from relay.core.limits import Rate, TokenBucket
+from relay.core.portals import PortalRecord
 from relay.errors import AccessRefused
 from relay.http.bearer import bearer
 from relay.http.problems import RETRY_AFTER_SECONDS, Problem, unauthorized
@@ -27,13 +28,17 @@ class PortalAccess:
 
     async def authenticate(self, request: web.Request) -> PortalId:
         """Return the portal whose API key a request has; raises `Problem`."""
+        return (await self.record(request)).id
+
+    async def record(self, request: web.Request) -> PortalRecord:
+        """Return all about the portal whose API key a request has; raises `Problem`."""
         key = bearer(request, "the portal's API key")
         try:
-            portal = (await self._hub.portals.authenticate(key)).id
+            record = await self._hub.portals.authenticate(key)
         except AccessRefused:
             raise unauthorized("The API key is not one of a portal.") from None
-        self._check_rate(portal)
-        return portal
+        self._check_rate(record.id)
+        return record
 
     def _check_rate(self, portal: PortalId) -> None:
         now = time.monotonic()

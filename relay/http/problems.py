@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from relay.errors import RelayError
+from relay.errors import QuotaExceeded, RelayError
 from relay.wire.errors import ErrorCode, WireError
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -29,6 +29,9 @@ _STATUS: Final = MappingProxyType(
         "ended": HTTPStatus.CONFLICT,
         "record_conflict": HTTPStatus.CONFLICT,
         "offset_conflict": HTTPStatus.CONFLICT,
+        "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+        "quota_exceeded": HTTPStatus.FORBIDDEN,
+        "upload_named": HTTPStatus.CONFLICT,
         "locked": HTTPStatus.LOCKED,
         "too_big": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
@@ -44,6 +47,8 @@ _DETAIL: Final = MappingProxyType(
         "not_found": "There is no such object, or it is not yours.",
         "ended": "The engagement has ended.",
         "record_conflict": "The object was changed by another request at the same time.",
+        "idempotency_key_reused": "This Idempotency-Key was used for another request; use a new one.",
+        "upload_named": "A message names this file; it goes with the message.",
         "locked": "Another request is writing; try again in a moment.",
         "rate_limited": "Too many requests; try again later.",
         "store_full": "The relay has no room left.",
@@ -58,13 +63,20 @@ class Problem(Exception):
     """What a handler raises to answer with a problem document; `detail` tells nobody's data."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        members: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         super().__init__(code)
         self.status = status
         self.code = code
         self.detail = detail
         self.headers = headers
+        self.members = members  # of the document, besides its own (RFC 9457 section 3.2)
 
 
 def not_found() -> Problem:
@@ -89,12 +101,24 @@ def unauthorized(detail: str, *, code: str = "unauthorized") -> Problem:
 def problem_of(error: RelayError | WireError) -> Problem:
     """The problem that stands for an error of the rooms below."""
     code = str(error.code)
+    if isinstance(error, QuotaExceeded):
+        return _quota_exceeded(error)
     if code not in _STATUS:
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL, _DETAIL["internal"])
     status = _STATUS[code]
     detail = _DETAIL.get(code) or (error.detail if isinstance(error, WireError) else str(error))
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (423, 429, 503, 507) else {}
     return Problem(status, code, detail, headers=headers)
+
+
+def _quota_exceeded(error: QuotaExceeded) -> Problem:
+    what = error.quota.replace("_", " ")
+    return Problem(
+        _STATUS[ErrorCode.QUOTA_EXCEEDED],
+        ErrorCode.QUOTA_EXCEEDED,
+        f"The portal has used up its quota of {error.limit} {what}; end or remove some, or ask the operator.",
+        members={"quota": error.quota, "limit": error.limit},
+    )
 
 
 def problem_of_http(error: web.HTTPException) -> Problem:
@@ -110,13 +134,21 @@ def problem_of_fault() -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", _DETAIL["internal"])
 
 
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # one that tus defines
+        return "Checksum Mismatch"
+
+
 def response(problem: Problem) -> web.Response:
     body = {
         "type": f"urn:coach-relay:problem:{problem.code}",
-        "title": HTTPStatus(problem.status).phrase,
+        "title": _title(problem.status),
         "status": problem.status,
         "code": problem.code,
         "detail": problem.detail,
+        **problem.members,
     }
     return web.Response(
         status=problem.status,

@@ -1,4 +1,7 @@
-"""Uploads: tus 1.0.0 (core, creation, expiration) at /v1/blobs, streamed to the blob store (PROTOCOL 14)."""
+"""Uploads: tus 1.0.0 at /v1/blobs, streamed to the blob store (PROTOCOL 14).
+
+Of its extensions: creation, expiration, checksum, termination.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from relay.blobs import PART_BYTES, BlobStore
 from relay.core.uploads import UploadRecord
 from relay.errors import NotFound
 from relay.http.blob_requests import BlobRequests, Places, blob_id
+from relay.http.checksums import ALGORITHMS, Checksum, parse_checksum
 from relay.http.json_body import BODY_FAULTS
 from relay.http.problems import Problem, malformed
 from relay.http.turns import IDLE_SECONDS, Interrupted, Turn, Turns
@@ -22,7 +26,7 @@ from relay.wire.ids import BlobId
 from relay.wire.limits import UNNAMED_BLOB_SECONDS
 
 VERSION: Final = "1.0.0"
-EXTENSIONS: Final = "creation,expiration"
+EXTENSIONS: Final = "creation,expiration,checksum,termination"
 CONTENT_TYPE: Final = "application/offset+octet-stream"
 MAX_UPLOADS_A_DEVICE: Final = 4  # what a device sends at once; more would only share its line
 
@@ -48,6 +52,7 @@ class Uploads:
             web.head("/v1/blobs/{id}", self.head),
             web.patch("/v1/blobs/{id}", self.patch),
             web.post("/v1/blobs/{id}", self.override),
+            web.delete("/v1/blobs/{id}", self.terminate),
         ]
 
     async def wait_idle(self) -> None:
@@ -60,6 +65,7 @@ class Uploads:
             "Tus-Version": VERSION,
             "Tus-Extension": EXTENSIONS,
             "Tus-Max-Size": str(self._max_bytes),
+            "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
         }
         return web.Response(status=HTTPStatus.NO_CONTENT, headers={**_TUS, **able})
 
@@ -96,22 +102,36 @@ class Uploads:
     async def override(self, request: web.Request) -> web.Response:
         """X-HTTP-Method-Override, for clients that cannot send PATCH (tus core protocol)."""
         if request.headers.get("X-HTTP-Method-Override", "").upper() != "PATCH":
-            raise web.HTTPMethodNotAllowed("POST", ["GET", "HEAD", "OPTIONS", "PATCH"])
+            raise web.HTTPMethodNotAllowed("POST", ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH"])
         return await self.patch(request)
 
+    async def terminate(self, request: web.Request) -> web.Response:
+        """Give an upload up. Only the device that began it may, and only before an entry names it."""
+        _check_version(request)
+        grant = await self._requests.grant(request)
+        record = await self._requests.record(grant, blob_id(request))
+        async with self._turns.take(record.blob):
+            await self._requests.terminate(grant, record.blob)
+            await self._blobs.delete(record.blob)
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=_TUS)
+
     async def patch(self, request: web.Request) -> web.Response:
-        """Store bytes from `Upload-Offset` on. What was stored when this is answered survives a crash."""
+        """Store bytes from `Upload-Offset` on. What was stored when this is answered survives a crash.
+
+        With `Upload-Checksum` all of the request's bytes are stored, or none.
+        """
         _check_version(request)
         if request.content_type != CONTENT_TYPE:
             raise _problem(415, "unsupported_media_type", f"The body must be {CONTENT_TYPE}.")
         expected = _number(request, "Upload-Offset")
+        checksum = _checksum(request)
         grant = await self._requests.grant(request)
         record = await self._requests.record(grant, blob_id(request))
         with self._places.take(grant):
             async with self._requests.transfer(request, grant), self._turns.take(record.blob) as turn:
                 offset = await self._size(record)
                 _check_place(request, record, offset=offset, expected=expected)
-                offset = await self._store(request, record, turn, offset)
+                offset = await self._store(request, record, turn, offset, checksum)
         headers = {**_TUS, "Upload-Offset": str(offset), **_expires(record)}
         return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
 
@@ -122,8 +142,15 @@ class Uploads:
             await self._requests.finish(record)
         return size
 
-    async def _store(self, request: web.Request, record: UploadRecord, turn: Turn, offset: int) -> int:
-        writer = _PartWriter(self._blobs, record.blob, offset)
+    async def _store(
+        self,
+        request: web.Request,
+        record: UploadRecord,
+        turn: Turn,
+        offset: int,
+        checksum: Checksum | None,
+    ) -> int:
+        writer = _PartWriter(self._blobs, record.blob, offset, checksum)
         fault: Problem | None = None
         try:
             while chunk := await turn.read(request.content):
@@ -137,6 +164,8 @@ class Uploads:
             fault = _problem(408, "request_timeout", f"Nothing came for {IDLE_SECONDS:.0f} s.")
         except BODY_FAULTS:
             fault = _problem(400, "malformed", "The body broke off.")
+        if checksum is not None and fault is not None:
+            raise fault
         offset = await writer.flush()
         await self._settle(record, offset)
         if fault is not None:
@@ -156,13 +185,17 @@ class Uploads:
 
 
 class _PartWriter:
-    """Collects what comes into pieces that end where the store's parts end: each is written once."""
+    """Collects what comes into pieces that end where the store's parts end: each is written once.
 
-    def __init__(self, blobs: BlobStore, blob: BlobId, offset: int) -> None:
+    With a checksum nothing is written before all of it has come.
+    """
+
+    def __init__(self, blobs: BlobStore, blob: BlobId, offset: int, checksum: Checksum | None) -> None:
         self._blobs = blobs
         self._blob = blob
         self._offset = offset
         self._buffer = bytearray()
+        self._checksum = checksum
 
     @property
     def end(self) -> int:
@@ -171,6 +204,8 @@ class _PartWriter:
 
     async def write(self, data: bytes) -> None:
         self._buffer += data
+        if self._checksum is not None:
+            return
         if self.end // PART_BYTES > self._offset // PART_BYTES:
             full = self.end // PART_BYTES * PART_BYTES - self._offset
             piece = bytes(self._buffer[:full])
@@ -178,7 +213,9 @@ class _PartWriter:
             self._offset = await self._blobs.append(self._blob, piece, offset=self._offset)
 
     async def flush(self) -> int:
-        """Make everything durable, and return its end."""
+        """Make everything durable, and return its end; raises `Problem` if it is not what was meant."""
+        if self._checksum is not None:
+            _check(self._checksum, self._buffer)
         piece, self._buffer = bytes(self._buffer), bytearray()
         self._offset = await self._blobs.append(self._blob, piece, offset=self._offset)
         return self._offset
@@ -189,6 +226,20 @@ def _check_version(request: web.Request) -> None:
         raise _problem(
             412, "unsupported_version", f"Tus-Resumable must be {VERSION}.", {"Tus-Version": VERSION}
         )
+
+
+def _checksum(request: web.Request) -> Checksum | None:
+    try:
+        return parse_checksum(request.headers.get("Upload-Checksum"), request.content_length)
+    except Problem as problem:
+        raise _tus(problem) from None
+
+
+def _check(checksum: Checksum, data: bytearray) -> None:
+    try:
+        checksum.check(data)
+    except Problem as problem:
+        raise _tus(problem) from None
 
 
 def _check_place(request: web.Request, record: UploadRecord, *, offset: int, expected: int) -> None:

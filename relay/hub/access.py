@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from relay.core import revocations as rules
 from relay.core.access import AccessToken
 from relay.core.blob_access import BlobGrant
+from relay.core.quotas import Quotas
 from relay.core.revocations import NOTHING_REVOKED, Revocations
-from relay.errors import AccessRefused, NotFound, RecordConflict, StoreUnavailable
+from relay.errors import AccessRefused, NotFound, QuotaExceeded, RecordConflict, StoreUnavailable
 from relay.hub import notes, spaces
 from relay.hub.session import Session
 from relay.store.interface import ABSENT
@@ -48,6 +49,8 @@ class Access:
         self._entries: dict[Session, _Entry] = {}
         self._transfers: dict[object, _Transfer] = {}
         self._polling = False
+        self.connections: Counter[PortalId] = Counter()
+        self.refused_connections = 0
         self.portal_changes = 0  # how often a portal's keys may have changed since we started
 
     # For connections
@@ -59,6 +62,9 @@ class Access:
         """
         if session.closed:
             return
+        self._check_quota(session, token, device)
+        if session not in self._entries:
+            self.connections[token.portal] += 1
         self._entries[session] = _Entry(token, device)
         if changes != self.portal_changes and token.key not in await self._key_names(token.portal):
             raise AccessRefused(ErrorCode.TOKEN_INVALID)
@@ -66,11 +72,23 @@ class Access:
 
     def leave(self, session: Session) -> None:
         """A connection is gone."""
-        self._entries.pop(session, None)
+        entry = self._entries.pop(session, None)
+        if entry is not None:
+            self.connections[entry.token.portal] -= 1
+            if not self.connections[entry.token.portal]:
+                del self.connections[entry.token.portal]
 
-    def connections(self) -> Counter[PortalId]:
-        """How many connections each portal has."""
-        return Counter(entry.token.portal for entry in self._entries.values())
+    def _check_quota(self, session: Session, token: AccessToken, device: DeviceId) -> None:
+        """Raise `QuotaExceeded` if the portal has no connection left; one in place of another is no more."""
+        if not token.max_connections or session in self._entries:
+            return
+        older = self._hub.session_of(device)
+        used = self.connections[token.portal] - (older is not None and older in self._entries)
+        try:
+            Quotas(connections=token.max_connections).check("connections", used=used)
+        except QuotaExceeded:
+            self.refused_connections += 1
+            raise
 
     # For uploads and downloads
 

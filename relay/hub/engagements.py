@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from relay.core import engagements as rules
+from relay.core.engagement_pages import DEFAULT_PAGE, Page, Query
 from relay.core.engagements import EngagementRecord
 from relay.core.operations import CreateStream
+from relay.core.quotas import NO_QUOTAS, Quotas
 from relay.errors import InvalidRequest, NotFound, RecordConflict, StoreUnavailable
+from relay.hub import engagement_lists as lists
 from relay.hub import spaces
 from relay.hub.cache import Cache
 from relay.hub.commits import CommitQueue
+from relay.hub.idempotency import Idempotency
 from relay.store.interface import ABSENT, Directory
 from relay.wire.frames import Participant
 from relay.wire.ids import EngagementId, PortalId, UserId
@@ -49,26 +54,66 @@ class Engagements:
         self._cache: Cache[EngagementId, EngagementRecord] = Cache(_CACHED)
         # Record and rosters are several writes: one change after the other keeps them together.
         self._changing = asyncio.Lock()
+        self._creating = asyncio.Lock()  # where a quota counts what there is
+        self.idempotency = Idempotency(directory, clock=clock)
+
+    async def start(self) -> None:
+        """Bring the lists up to date; raises `StoreError`."""
+        await lists.complete(self._directory)
 
     async def create(
-        self, portal: PortalId, participants: Sequence[Participant], *, retention_hours: int | None = None
+        self,
+        portal: PortalId,
+        participants: Sequence[Participant],
+        *,
+        retention_hours: int | None = None,
+        quotas: Quotas = NO_QUOTAS,
+        key: str | None = None,
     ) -> EngagementRecord:
-        """A new active engagement. Raises `InvalidRequest` or `StoreError`."""
+        """A new active engagement, or with `key` the one that this Idempotency-Key made before.
+
+        Raises `InvalidRequest`, `QuotaExceeded`, `IdempotencyKeyReused`, `RateLimited` or `StoreError`.
+        """
         random = base64.urlsafe_b64encode(self._rng(_ID_BYTES)).rstrip(b"=").decode("ascii")
-        engagement = EngagementId(f"eng_{random}")
-        record = rules.new_engagement(
-            engagement, portal, participants, now=int(self._clock()), retention_hours=retention_hours
+        draft = rules.new_engagement(
+            EngagementId(f"eng_{random}"),
+            portal,
+            participants,
+            now=int(self._clock()),
+            retention_hours=retention_hours,
         )
-        await self._check_room_for(portal, record.users)
-        # A stream without engagement is out of everyone's reach; an engagement without stream would not work.
-        await self._commits.submit(CreateStream(engagement, self._rng(INCARNATION_BYTES)))
-        await self._directory.put_many(
-            spaces.ROSTERS, {spaces.roster_key(portal, user, engagement): b"" for user in record.users}
-        )
-        await self._directory.put(spaces.ENGAGEMENTS, engagement, record.serialize(), expect=ABSENT)
+        if key is None:
+            await self._insert(draft, quotas)
+            return draft
+        return await self.idempotency.create(draft, key, lambda record: self._insert(record, quotas))
+
+    async def _insert(self, record: EngagementRecord, quotas: Quotas) -> None:
+        """Make what a record says; nothing, where that was done."""
+        if await self.load(record.id) is not None:
+            return
+        portal, engagement = record.portal, record.id
+        async with self._creating if quotas.engagements else contextlib.nullcontext():
+            if quotas.engagements:
+                used = await lists.count_active(self._directory, portal)
+                quotas.check("engagements", used=used)
+            await self._check_room_for(portal, record.users)
+            # A stream without engagement is out of everyone's reach; an engagement without stream would not
+            # work.
+            await self._commits.submit(CreateStream(engagement, self._rng(INCARNATION_BYTES)))
+            await self._directory.put_many(
+                spaces.ROSTERS, {spaces.roster_key(portal, user, engagement): b"" for user in record.users}
+            )
+            await lists.enter(self._directory, record)
+            await self._directory.put(spaces.ENGAGEMENTS, engagement, record.serialize(), expect=ABSENT)
+            await lists.mark(self._directory, record)
         self._cache.put(engagement, record)
         self._changed(record, record)
-        return record
+
+    async def list_page(
+        self, portal: PortalId, query: Query, *, cursor: str | None = None, limit: int = DEFAULT_PAGE
+    ) -> Page:
+        """The portal's engagements, a page at a time; raises `InvalidRequest` on a cursor that is none."""
+        return await lists.read_page(self._directory, self.load, portal, query, cursor=cursor, limit=limit)
 
     async def read(self, portal: PortalId, engagement: EngagementId) -> EngagementRecord:
         """One of the portal's engagements; raises `NotFound`."""
@@ -105,6 +150,11 @@ class Engagements:
             return EngagementRecord.parse(record.value) if record else None
 
         return await self._cache.read(engagement, load)
+
+    async def portal_of(self, engagement: EngagementId) -> PortalId | None:
+        """Whose an engagement is."""
+        record = await self.load(engagement)
+        return record.portal if record else None
 
     async def reread(self, engagement: EngagementId) -> None:
         """Take over what another process has changed of an engagement."""
@@ -165,6 +215,8 @@ class Engagements:
             after = change(before)
             if after == before:
                 return after
+            if after.ended:  # first: a crash in between must not count it for ever
+                await lists.mark(self._directory, after)
             try:
                 await self._directory.put(
                     spaces.ENGAGEMENTS, engagement, after.serialize(), expect=stored.version

@@ -9,7 +9,7 @@ from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
 from relay.core.access import AccessToken
-from relay.errors import AccessRefused, RelayError, StoreError
+from relay.errors import AccessRefused, QuotaExceeded, RelayError, StoreError
 from relay.hub.session import Limits, Session, protocol_code
 from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
@@ -20,6 +20,7 @@ from relay.wire.proof import connect_proof_bytes
 if TYPE_CHECKING:
     from relay.hub.hub import Hub
 
+QUOTA_RETRY_MS: Final = 60_000  # others must leave first, or the operator act
 _NO_NONCES: Final = (b"", b"")
 
 
@@ -46,9 +47,17 @@ class Handshake:
             await self._authenticate(session, frame)
         except AccessRefused as error:
             session.end(ErrorCode(error.code))
+        except QuotaExceeded:
+            self._refuse_quota(session)
         except StoreError as error:
             # Nothing is wrong with the device: it shall come again.
             session.end(ErrorCode.DRAINING, protocol_code(error), reconnect_after_ms=self._hub.jitter_ms())
+
+    def _refuse_quota(self, session: Session) -> None:
+        detail = "this portal has no connection left at this relay"
+        session.end(
+            ErrorCode.QUOTA_EXCEEDED, detail, reconnect_after_ms=QUOTA_RETRY_MS + self._hub.jitter_ms()
+        )
 
     async def _authenticate(self, session: Session, frame: fr.Authenticate) -> None:
         hub = self._hub

@@ -87,7 +87,7 @@ class Hub:
             directory, self.commits, clock=clock, rng=rng, changed=self._engagement_changed
         )
         self.overview = Overview(self)
-        self.uploads = Uploads(directory, clock=clock, rng=rng)
+        self.uploads = Uploads(directory, self.engagements.portal_of, clock=clock, rng=rng)
         self.blob_access = BlobAccess(directory, self.engagements, self.devices, clock=clock, rng=rng)
         self.portals = Portals(directory, clock=clock, rng=rng)
         self.access = Access(self)
@@ -113,6 +113,7 @@ class Hub:
         """Begin to commit, to keep time and to sweep. Raises `StoreError`."""
         await self.streams.check()
         await self.blob_access.start()
+        await self.engagements.start()
         self.commits.start()
         self._keep_time()
 
@@ -177,6 +178,10 @@ class Hub:
             sessions.pop(session, None)
             if not sessions:
                 del self._by_user[session.portal, session.user]
+
+    def session_of(self, device: DeviceId) -> Session | None:
+        """A device's connection, if it has one."""
+        return self._by_device.get(device)
 
     def end_device(self, device: DeviceId, code: ErrorCode) -> None:
         """End a device's connection, if it has one."""
@@ -322,6 +327,7 @@ class Hub:
     async def _sweep(self, now: float) -> None:
         await self.sweep.run(int(now * 1000))
         await self.access.sweep(int(now))
+        await self.engagements.idempotency.sweep(int(now))
 
 
 async def _reported(work: Coroutine[Any, Any, None]) -> None:

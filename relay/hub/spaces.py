@@ -8,6 +8,9 @@ from relay.wire.ids import BlobId, DeviceId, EngagementId, PortalId, UserId
 
 PORTALS: Final = "portals"  # portal -> PortalRecord
 ENGAGEMENTS: Final = "engagements"  # engagement -> EngagementRecord
+LISTS: Final = "lists"  # portal/created/engagement -> nothing: a portal's engagements by age
+ACTIVE: Final = "active"  # portal/engagement -> nothing: which of them have not ended
+IDEMPOTENCY: Final = "idempotency"  # portal/hash of a key -> KeptAnswer
 ROSTERS: Final = "rosters"  # portal/user/engagement -> nothing: which engagements a user is in
 BINDINGS: Final = "bindings"  # device -> DeviceBinding
 USERS: Final = "users"  # portal/user -> UserDevices
@@ -17,6 +20,7 @@ LAST_RESORT: Final = "lastresort"  # device -> its key package of last resort
 UPLOADS: Final = "uploads"  # engagement/blob -> UploadRecord
 REVOCATIONS: Final = "revocations"  # portal/user -> Revocations
 NOTES: Final = "notes"  # kind:id -> nothing: what another process changed and the relay has yet to look at
+MARKS: Final = "marks"  # name -> nothing: what was done once
 SECRETS: Final = "secrets"  # name -> a secret of this relay
 
 
@@ -38,3 +42,18 @@ def device_key(device: DeviceId) -> str:
 def upload_key(engagement: EngagementId, blob: BlobId | None = None) -> str:
     """The key of an upload, or what all of an engagement's begin with."""
     return f"{engagement}/{blob or ''}"
+
+
+def list_key(portal: PortalId, suffix: str = "") -> str:
+    """The key of a place in a portal's list, or what all of them begin with."""
+    return f"{portal}/{suffix}"
+
+
+def active_key(portal: PortalId, engagement: EngagementId | None = None) -> str:
+    """The key of an active engagement, or what all of a portal's begin with."""
+    return f"{portal}/{engagement or ''}"
+
+
+def idempotency_key(portal: PortalId, name: str = "") -> str:
+    """The key of a kept answer, or what all of a portal's begin with."""
+    return f"{portal}/{name}"

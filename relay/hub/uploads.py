@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from relay.core import uploads as rules
+from relay.core.portals import PortalRecord
 from relay.core.uploads import UploadRecord
 from relay.errors import NotFound, RateLimited, RecordConflict, StoreUnavailable
 from relay.hub import spaces
+from relay.hub.stored_bytes import PortalOf, StoredBytes
 from relay.store.interface import ABSENT, Directory
-from relay.wire.ids import BlobId, EngagementId
+from relay.wire.ids import BlobId, DeviceId, EngagementId
 
 _ATTEMPTS: Final = 16
 _ID_BYTES: Final = 16
@@ -24,22 +27,41 @@ class Uploads:
     """The records of blobs; their bytes are the blob store's."""
 
     def __init__(
-        self, directory: Directory, *, clock: Callable[[], float], rng: Callable[[int], bytes]
+        self,
+        directory: Directory,
+        portal_of: PortalOf,
+        *,
+        clock: Callable[[], float],
+        rng: Callable[[int], bytes],
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._rng = rng
+        self._stored = StoredBytes(directory, portal_of)
+        self._changing = asyncio.Lock()  # an upload's record and its portal's count change together
 
     # For the HTTP side
 
-    async def begin(self, engagement: EngagementId, size: int) -> UploadRecord:
-        """A new upload; raises `InvalidRequest` or `RateLimited`."""
+    async def begin(
+        self,
+        engagement: EngagementId,
+        size: int,
+        *,
+        owner: DeviceId | None = None,
+        portal: PortalRecord | None = None,
+    ) -> UploadRecord:
+        """A new upload of a device; raises `InvalidRequest`, `RateLimited` or `QuotaExceeded`."""
         if await self._directory.count(spaces.UPLOADS, spaces.upload_key(engagement)) >= MAX_UPLOADS:
             raise RateLimited("too many attachments are held")
         blob = BlobId(base64.urlsafe_b64encode(self._rng(_ID_BYTES)).rstrip(b"=").decode("ascii"))
-        record = rules.new_upload(blob, engagement, size, int(self._clock() * 1000))
+        record = rules.new_upload(blob, engagement, size, int(self._clock() * 1000), owner)
         key = spaces.upload_key(engagement, blob)
-        await self._directory.put(spaces.UPLOADS, key, record.serialize(), expect=ABSENT)
+        async with self._changing:
+            if portal is not None and portal.quotas.stored_bytes:
+                used = await self._stored.of(portal.id)
+                portal.quotas.check("stored_bytes", used=used, more=size)
+            await self._directory.put(spaces.UPLOADS, key, record.serialize(), expect=ABSENT)
+            await self._stored.added(record)
         return record
 
     async def read(self, engagement: EngagementId, blob: BlobId) -> UploadRecord:
@@ -55,7 +77,27 @@ class Uploads:
 
     async def forget(self, engagement: EngagementId, blob: BlobId) -> None:
         """Remove the record of a blob whose bytes are erased."""
-        await self._directory.delete(spaces.UPLOADS, spaces.upload_key(engagement, blob))
+        key = spaces.upload_key(engagement, blob)
+        async with self._changing:
+            stored = await self._directory.get(spaces.UPLOADS, key)
+            await self._directory.delete(spaces.UPLOADS, key)
+            if stored is not None:
+                await self._stored.removed(UploadRecord.parse(stored.value))
+
+    async def terminate(self, engagement: EngagementId, blob: BlobId, device: DeviceId) -> None:
+        """Remove the record of an upload that its own device gives up, before its bytes.
+
+        Raises `NotFound`, for another device's too, or `UploadNamed`.
+        """
+        key = spaces.upload_key(engagement, blob)
+        async with self._changing:
+            stored = await self._directory.get(spaces.UPLOADS, key)
+            if stored is None:
+                raise NotFound("no such blob")
+            record = UploadRecord.parse(stored.value)
+            rules.check_terminable(record, device)
+            await self._directory.delete(spaces.UPLOADS, key, expect=stored.version)
+            await self._stored.removed(record)
 
     # For appends
 

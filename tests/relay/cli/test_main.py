@@ -28,11 +28,20 @@ def test_these_are_the_commands() -> None:
     assert [" ".join(path) for path in ALL] == [
         "",
         "doctor",
+        "engagement",
+        "engagement end",
+        "engagement list",
+        "engagement show",
         "portal",
         "portal add",
+        "portal key",
+        "portal key add",
+        "portal key list",
+        "portal key remove",
         "portal list",
         "portal remove",
         "portal rotate",
+        "portal set-quota",
         "serve",
     ]
 
@@ -56,7 +65,7 @@ def test_the_example_is_one_that_the_command_takes(
 ) -> None:
     with pytest.raises(SystemExit):
         main([*path, "--help"])
-    line_of_a_command = r"^  (coach-relay (?:serve|portal|doctor).*?)(?: {3}.*| > .*)?$"
+    line_of_a_command = r"^  (coach-relay (?:serve|portal|engagement|doctor).*?)(?: {3}.*| > .*)?$"
     shown = re.findall(line_of_a_command, capsys.readouterr().out, re.M)
     assert shown
     for line in shown:

@@ -319,7 +319,7 @@ HARDENED = {
     [
         ("GET", "/", 404, "not_found"),
         ("GET", "/v2/engagements", 404, "not_found"),
-        ("GET", "/v1/engagements", 405, "method_not_allowed"),
+        ("PUT", "/v1/engagements", 405, "method_not_allowed"),
         ("DELETE", "/v1/engagements/x", 405, "method_not_allowed"),
         ("PATCH", "/v1/engagements/x/participants", 405, "method_not_allowed"),
         ("GET", "/v1/engagements/x/end", 405, "method_not_allowed"),

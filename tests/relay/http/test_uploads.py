@@ -126,7 +126,7 @@ async def test_options_needs_nobody(world: World) -> None:
             assert answer.status == 204
             assert answer.headers["Tus-Resumable"] == "1.0.0"
             assert answer.headers["Tus-Version"] == "1.0.0"
-            assert answer.headers["Tus-Extension"] == "creation,expiration"
+            assert answer.headers["Tus-Extension"] == "creation,expiration,checksum,termination"
             assert answer.headers["Tus-Max-Size"] == str(2**31)
 
 
