@@ -68,6 +68,15 @@ class Conversation(Situation):
         self.key_packages_spent: Callable[[], None] = lambda: None
         """Told when this device was let in by one of its key packages."""
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything is here that is needed: the whole stream, or what it takes to rejoin."""
+        opened = self._opened
+        rejoining = opened is not None and self.standing.record.phase is Phase.REJOINING
+        if rejoining and opened is not None and 0 < opened.last_commit <= self._newest.seq:
+            return True  # what came after the newest commit may be erased: it would be waited for in vain
+        return super().caught_up
+
     # The connection
 
     def open(self) -> None:
