@@ -24,7 +24,7 @@ export default defineConfig({
       {
         test: {
           name: "chromium",
-          include: ["test/chromium/**/*.test.ts", "test/mls/**/*.test.ts"],
+          include: ["test/chromium/**/*.test.ts", "test/mls/**/*.test.ts", "test/vault/**/*.test.ts"],
           browser: {
             enabled: true,
             provider: chromium,
