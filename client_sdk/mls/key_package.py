@@ -141,7 +141,7 @@ def own_leaf(
     *,
     encryption_key: bytes,
     lifetime: Lifetime,
-    capabilities: Capabilities | None,
+    capabilities: Capabilities,
     leaf_extensions: Iterable[Extension],
 ) -> LeafNode:
     """A signed leaf node with source key_package."""
@@ -151,7 +151,7 @@ def own_leaf(
         encryption_key=encryption_key,
         signature_key=signer.public,
         credential=credential,
-        capabilities=capabilities or default_capabilities(extension.type for extension in extensions),
+        capabilities=capabilities,
         source=LeafSource.KEY_PACKAGE,
         lifetime=lifetime,
         parent_hash=None,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+
 import pytest
 
+import client_sdk.mls as package
 from client_sdk import mls
 from client_sdk.mls.hpke import AES_128_GCM, CHACHA20_POLY1305, Aead, DhKemX25519, draw, hkdf_expand
 
@@ -125,6 +132,31 @@ def test_an_unknown_suite_is_refused() -> None:
     with pytest.raises(mls.ValidationError) as caught:
         mls.cipher_suite(2)
     assert caught.value.rule == "SUITE-UNKNOWN"
+
+
+SECRET_FIELD = re.compile(r"secret|private|plaintext|skipped|ratchets|^(key|nonce)$")
+NOT_SECRET = {
+    "EpochState.secrets",  # whose own fields are hidden
+    "NextEpoch.secrets",
+    "PreSharedKeyID.nonce",
+    "UpdatePathNode.encrypted_path_secret",
+    "Welcome.secrets",
+}
+
+
+def test_no_field_that_may_be_secret_is_shown() -> None:
+    seen = set()
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"client_sdk.mls.{found.name}")
+        for name, kind in inspect.getmembers(module, inspect.isclass):
+            if kind.__module__ != module.__name__ or not dataclasses.is_dataclass(kind):
+                continue
+            for field in dataclasses.fields(kind):
+                place = f"{name}.{field.name}"
+                if SECRET_FIELD.search(field.name) and place not in NOT_SECRET:
+                    seen.add(place)
+                    assert not field.repr, place
+    assert {"NextEpoch.joiner_secret", "MessageKey.key", "KemKeyPair.private"} <= seen
 
 
 def test_no_repr_shows_a_secret() -> None:

@@ -46,6 +46,9 @@ def test_the_members_are_told(group: Group) -> None:
     assert [index for index, _ in received.removed] == [2]
     assert received.authenticated_data == b"again"
     assert ben.auth.successors == [(b"cleo", b"cleo")]
+    plain = ben.receive(group.states["ben"], group.clients["cleo"].rejoin(info(group), 2).commit)
+    assert isinstance(plain, mls.CommitReceived)
+    assert plain.authenticated_data == b""
     told = group.clients["cleo"].receive(group.states["cleo"], output.commit)
     assert isinstance(told, mls.RemovedFromGroup)
     assert told.external

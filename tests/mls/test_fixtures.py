@@ -60,6 +60,20 @@ def test_a_state_in_the_middle_of_a_conversation(fixture: dict[str, Any]) -> Non
     assert followed.state.epoch == fixture["epoch"] + 1
 
 
+@pytest.mark.parametrize("fixture", fixtures("fresh"))
+def test_a_state_of_a_newer_version_says_so_and_is_not_guessed_at(fixture: dict[str, Any]) -> None:
+    epoch, ratchet, whole = (bytes.fromhex(fixture[name]) for name in ("epoch_part", "ratchet_part", "whole"))
+
+    version = b"\x03"
+    for parts in ((version + epoch[1:], ratchet), (epoch, version + ratchet[1:])):
+        with pytest.raises(mls.DecodeError) as caught:
+            mls.GroupState.assemble(*parts)
+        assert caught.value.rule == "STATE-VERSION"
+    with pytest.raises(mls.DecodeError) as caught:
+        mls.GroupState.parse(version + whole[1:])
+    assert caught.value.rule == "STATE-VERSION"
+
+
 @pytest.mark.parametrize("fixture", fixtures("waiting"))
 def test_a_state_with_a_proposal_waiting(fixture: dict[str, Any]) -> None:
     received = mls.process_message(load(fixture), bytes.fromhex(fixture["commit"]), auth=Auth(), now=NOW)

@@ -12,7 +12,7 @@ from client_sdk.mls.codec import parse_all
 from client_sdk.mls.extensions import DEFAULT_EXTENSIONS
 from client_sdk.mls.proposals import parse_proposal
 
-from .support import Client, Group, unchecked
+from .support import Client, Group, refused, unchecked
 
 GREASE = [0x0A0A + 0x1010 * step for step in range(15)]
 
@@ -72,6 +72,36 @@ def test_a_greased_proposal_is_refused(value: int) -> None:
     with pytest.raises(mls.DecodeError) as caught:
         parse_all(value.to_bytes(2) + b"\0", parse_proposal)
     assert caught.value.rule == "PROPOSAL-TYPE"
+
+
+@pytest.mark.parametrize("value", [GREASE[0], GREASE[14]])
+def test_a_credential_of_a_kind_the_others_do_not_know_is_refused(value: int) -> None:
+    group, dan = Group("anna", "ben"), Client("dan")
+    dan.credential = mls.OpaqueCredential(value, b"who knows")  # type: ignore[assignment]  # not a basic one
+    able = replace(mls.default_capabilities(), credentials=(1, value))
+    package = mls.KeyPackage.parse(dan.bundle(capabilities=able).key_package.serialize())
+    add = mls.Add(group.clients["anna"].verified(package))
+    with pytest.raises(mls.ValidationError) as caught:
+        group.commit("anna", [add])
+    assert caught.value.rule == "LEAF-CREDENTIAL-MUTUAL"
+    with unchecked():
+        output = group.clients["anna"].commit(group.states["anna"], [add])
+    refused(group, "ben", output.commit, "LEAF-CREDENTIAL-MUTUAL")
+
+
+@pytest.mark.parametrize("value", GREASE)
+def test_unknown_extensions_of_packages_and_leaves_are_ignored(value: int) -> None:
+    group, dan = Group("anna", "ben"), Client("dan")
+    bundle = dan.bundle(
+        extensions=(mls.Extension(value, b"in the package"),),
+        leaf_extensions=(mls.Extension(value, b"in the leaf"),),
+    )
+    group.clients["dan"], group.states["dan"] = (
+        dan,
+        dan.join(group.commit_welcome("anna", bundle.key_package), bundle),
+    )
+    group.talk()
+    assert dan.credential == group.states["ben"].members[2].leaf_node.credential
 
 
 def test_what_every_client_supports_is_not_listed() -> None:

@@ -266,6 +266,9 @@ def test_own_messages_are_told_apart() -> None:
     refused(group, "anna", message, "FRAME-OWN", mls.OwnMessage)
     output = group.clients["anna"].commit(before)
     refused(group, "anna", output.commit, "FRAME-OWN", mls.OwnCommit)
+    with pytest.raises(mls.OwnMessage) as caught:
+        group.clients["anna"].receive(before, message)
+    assert not isinstance(caught.value, mls.OwnCommit)
 
 
 def test_another_group_is_another_group() -> None:

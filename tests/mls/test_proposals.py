@@ -320,6 +320,32 @@ def test_a_known_external_sender_may_propose() -> None:
     group.talk()
 
 
+ALLOWED: list[Callable[[Group], mls.Proposal]] = [
+    lambda group: ReceivedAdd(Client("eve").bundle().key_package),
+    lambda group: mls.Remove(2),
+    lambda group: psk(),
+    lambda group: mls.ReInit(b"next", 1, 1, ()),
+    lambda group: mls.GroupContextExtensions(()),
+]
+
+
+@pytest.mark.parametrize("make", ALLOWED, ids=["add", "remove", "psk", "reinit", "extensions"])
+def test_an_external_sender_may_propose_five_kinds(make: Callable[[Group], mls.Proposal]) -> None:
+    """Section 12.1.8."""
+    group, portal = with_external_sender()
+    message = outside(group, portal.signer, mls.Sender(mls.SenderType.EXTERNAL, 0), make(group))
+    store = {mls.ExternalPsk(b"x"): b"secret"}
+    for name in list(group.states):
+        received = group.clients[name].receive(group.states[name], message)
+        assert isinstance(received, mls.ProposalReceived)
+        group.states[name] = received.state
+    reference = mls.ProposalRef(group.states["anna"].pending[0].ref)
+    output = group.clients["anna"].commit(group.states["anna"], [reference], psks=store)
+    followed = group.clients["ben"].receive(group.states["ben"], output.commit, psks=store)
+    assert isinstance(followed, mls.CommitReceived)
+    assert followed.state.epoch_authenticator == output.state.epoch_authenticator
+
+
 def test_an_external_sender_is_held_to_its_limits() -> None:
     group, portal = with_external_sender()
     known, unknown = (mls.Sender(mls.SenderType.EXTERNAL, index) for index in (0, 1))

@@ -81,9 +81,9 @@ class History:
         self.join(actor, [mls.Remove(self.group.leaf(other))])
 
 
-@pytest.mark.parametrize("suite", [mls.SUITE_1, mls.SUITE_3], ids=["suite 1", "suite 3"])
+@pytest.mark.parametrize("suite", [mls.SUITE_1, mls.SUITE_3, mls.SUITE_XWING], ids=["1", "3", "X-Wing"])
 @settings(
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
     deadline=None,
     database=None,
@@ -102,7 +102,7 @@ def test_members_agree_whatever_happens(suite: mls.CipherSuite, steps: list[tupl
         with pytest.raises(mls.WrongEpoch):
             group.clients[name].receive(state, message)
     for state in group.states.values():
-        public = mls.SUITE_1.kem.public_key
+        public = suite.kem.public_key
         for node, private in state.epoch_state.private_keys.items():
             found = state.epoch_state.tree.nodes[node]
             assert found is not None

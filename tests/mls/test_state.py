@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from client_sdk import mls
@@ -54,6 +56,16 @@ def test_parts_of_different_epochs_do_not_fit(group: Group) -> None:
     ):
         with pytest.raises(mls.ValidationError) as caught:
             mls.GroupState.assemble(*parts)
+        assert caught.value.rule == "STATE-PARTS"
+
+
+def test_parts_of_another_epoch_number_or_width_do_not_fit(group: Group) -> None:
+    state, ratchet = group.states["anna"], group.states["anna"].ratchet_part()
+    other_number = ratchet[:1] + (state.epoch + 1).to_bytes(8) + ratchet[9:]
+    wider = replace(state.secret_tree, leaf_width=2 * state.secret_tree.leaf_width)
+    for part in (other_number, state.with_secret_tree(wider).ratchet_part()):
+        with pytest.raises(mls.ValidationError) as caught:
+            mls.GroupState.assemble(state.epoch_part(), part)
         assert caught.value.rule == "STATE-PARTS"
 
 

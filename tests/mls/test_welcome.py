@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
-from client_sdk.mls import committing
+from client_sdk.mls import committing, treekem
 from client_sdk.mls.codec import parse_all
 from client_sdk.mls.joining import BundleLookup
 from client_sdk.mls.ratchet_tree import ParentNode, RatchetTree
@@ -267,6 +267,34 @@ def test_a_path_secret_for_a_blank_node_is_refused(group: Group, dan: Client) ->
     ]
     with unchecked(committing_GroupSecrets=with_secret):
         output = group.clients["anna"].commit(group.states["anna"], proposals, force_path=False)
+    refuse(dan, output.welcome, bundle, "WELCOME-PATH-SECRET")
+
+
+def test_a_path_secret_of_a_node_above_the_blank_one_is_refused(dan: Client) -> None:
+    """The joiner and its adder have a blank node in common; that the root has a key is no excuse."""
+    group, bundle = Group("anna", "ben", "cleo"), dan.bundle()
+    group.commit("anna", [mls.Remove(1)])
+    made: list[treekem.NewPath] = []
+
+    def remembered(*args: object, **options: object) -> treekem.NewPath:
+        made.append(treekem.generate_path(*args, **options))  # type: ignore[arg-type]  # passed through
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(committing, "generate_path", remembered)
+        group.commit("anna")
+    tree = group.states["anna"].epoch_state.tree
+    assert tree.parent_node(1) is None
+    assert tree.parent_node(3) is not None
+    real = GroupSecrets
+
+    def with_secret(joiner: bytes, _path: bytes | None, psks: tuple[mls.PreSharedKeyID, ...]) -> GroupSecrets:
+        return real(joiner, made[0].path_secrets[3], psks)
+
+    with unchecked(committing_GroupSecrets=with_secret):
+        output = group.clients["anna"].commit(
+            group.states["anna"], [mls.Add(mls.VerifiedKeyPackage(bundle.key_package))], force_path=False
+        )
     refuse(dan, output.welcome, bundle, "WELCOME-PATH-SECRET")
 
 
