@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +30,17 @@ class Depot:
 
     blobs: dict[str, bytes] = field(default_factory=dict)
     uploads: int = 0
+    holds: bool = False
+    """Uploads never end."""
+    spoils: bool = False
+    """What is fetched is not what was uploaded."""
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         depot = self
 
         async def put(_files: Files, _via: Conversation, sealed: Path, _progress: Any) -> BlobId:
+            if depot.holds:
+                await asyncio.Event().wait()
             depot.uploads += 1
             blob = BlobId(f"{depot.uploads:021d}A")
             depot.blobs[blob] = sealed.read_bytes()
@@ -45,13 +51,14 @@ class Depot:
         ) -> None:
             if blob not in depot.blobs:
                 raise BlobGone("gone")
-            spool.write_bytes(depot.blobs[blob])
+            data = depot.blobs[blob]
+            spool.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if depot.spoils else data)
 
         patch.setattr(Files, "put_blob", put)
         patch.setattr(Files, "get_blob", get)
 
 
-async def until_done(world: World, work: Coroutine[Any, Any, _T], *, seconds: float = 120) -> _T:
+async def until_done(world: World, work: Awaitable[_T], *, seconds: float = 120) -> _T:
     """Let time pass until something is done."""
     task = asyncio.ensure_future(work)
     passed = 0.0

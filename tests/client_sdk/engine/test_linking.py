@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
 import pytest
 
-from client_sdk.engine import trusting
+from client_sdk import Client
+from client_sdk.devices import LinkSecret
+from client_sdk.engine import spaces, trusting
+from client_sdk.engine.arriving import SHOWN_SECONDS
+from client_sdk.errors import LinkFailed, LinkTampered, MayNotLink, TooManyDevices
 from client_sdk.identity import TrustState
-from tests.support.own_devices import Depot, linked
+from relay.wire import frames as fr
+from relay.wire.ids import DeviceId
+from tests.support.own_devices import Depot, linked, newcomer, until_done
 from tests.support.world import Device, World, alarms
 
 
@@ -46,3 +57,252 @@ async def test_a_linked_device_has_all_that_the_first_one_had(world: World) -> N
             assert record is not None
             assert record.state is TrustState.VERIFIED
             assert alarms(anna, ben, two) == []
+
+
+async def test_what_is_said_while_it_is_linked_is_neither_lost_nor_doubled(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        for number in range(30):
+            await say(world, ben, f"before {number}")
+
+        async def talk() -> None:
+            for number in range(40):
+                await anna.room.send(f"a{number}")
+                await ben.room.send(f"b{number}")
+                await world.time.sleep(0.1)
+
+        talking = asyncio.ensure_future(talk())
+        async with linked(world, anna, "laptop") as laptop:
+            await until_done(world, talking)
+            await world.pass_time(10)
+            assert await laptop.texts() == await anna.texts() == await ben.texts()
+            texts = await laptop.texts()
+            assert len(texts) == len(set(texts)) == 110
+            assert alarms(anna, ben, laptop) == []
+
+
+async def test_it_may_link_the_next_one_only_if_it_was_given_the_key(world: World) -> None:
+    async with world.pair() as (anna, ben), linked(world, anna, "laptop", may_link=True) as laptop:
+        assert laptop.engine.account.record.identity == anna.engine.account.record.identity
+        await world.pass_time(6)
+        async with linked(world, laptop, "phone") as phone:
+            await world.pass_time(6)
+            assert phone.engine.account.record.identity == b""
+            assert phone.engine.account.record.recovery == b""
+            await say(world, ben, "to all three")
+            for device in (anna, laptop, phone):
+                assert "to all three" in await device.texts()
+            assert len({d.engine.account.manifest.raw for d in (anna, laptop, phone)}) == 1
+            with pytest.raises(MayNotLink):
+                await phone.client.devices.find(" ".join(LinkSecret(bytes(16)).words))
+            assert alarms(anna, ben, laptop, phone) == []
+
+
+async def test_at_most_eight_devices(world: World) -> None:
+    async with world.pair() as (anna, _), AsyncExitStack() as stack:
+        for number in range(7):
+            await stack.enter_async_context(linked(world, anna, f"device {number}"))
+        with pytest.raises(TooManyDevices, match="Remove one that you do not use any more"):
+            await anna.client.devices.find(" ".join(LinkSecret(bytes(16)).words))
+        with pytest.raises(TooManyDevices):
+            await anna.engine.own.add(bytes(32), "ninth", may_link=False)
+        await until_done(world, anna.client.devices.remove(anna.client.devices.named("device 3")))
+        async with linked(world, anna, "the new one") as newest:
+            await world.pass_time(5)
+            assert newest.conversation.is_member
+
+
+async def test_a_person_who_does_not_know_the_device_refuses_it(world: World) -> None:
+    async with world.pair() as (anna, _):
+        shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+        waiting = asyncio.ensure_future(newcomer(world, "anna", "strange", shown).__aenter__())
+        secret = await until_done(world, shown)
+        found = await until_done(world, anna.client.devices.find(secret.code))
+        assert found.name == "strange"
+        await until_done(world, anna.client.devices.refuse())
+        with pytest.raises(LinkFailed, match="this one was not let in"):
+            await until_done(world, waiting)
+        assert len(anna.client.devices.all) == 1
+        with pytest.raises(LinkFailed):
+            await anna.client.devices.link(found)
+
+
+async def test_words_that_nobody_uses_are_given_up(world: World) -> None:
+    async with world.pair():
+        shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+        waiting = newcomer(world, "anna", "late", shown).__aenter__()
+        with pytest.raises(LinkFailed, match="within a quarter of an hour"):
+            await until_done(world, waiting, seconds=SHOWN_SECONDS + 10)
+
+
+@pytest.mark.parametrize("nth", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize("lie", ["drop", "flip", "twice", "cut"])
+async def test_a_relay_that_meddles_links_nothing_else(world: World, nth: int, lie: str) -> None:
+    """Whichever body it drops, alters, repeats, or breaks the line at: in the end it is linked, or not."""
+    async with world.pair() as (anna, ben):
+        await say(world, anna, "before")
+        count = 0
+        kept: list[bytes] = []
+
+        def meddle(device: DeviceId, body: bytes) -> bytes | None:
+            nonlocal count
+            count += 1
+            kept.append(body)
+            if count != nth + 1:
+                return body
+            if lie == "cut":
+                world.relay.drop_connections()
+            if lie == "flip":
+                return body[:-1] + bytes([body[-1] ^ 1]) if body else b"x"
+            return kept[max(0, len(kept) - 2)] if lie == "twice" else None
+
+        world.relay.lies.rendezvous = meddle
+        with contextlib.suppress(TimeoutError, LinkTampered):
+            async with linked(world, anna, "laptop") as laptop:
+                await world.pass_time(6)
+                assert await laptop.texts() == ["before"]
+                assert laptop.engine.account.manifest.raw == anna.engine.account.manifest.raw
+        assert alarms(anna, ben) == []
+        await say(world, anna, "after")
+        assert "after" in await ben.texts()
+
+
+async def test_both_programs_ended_in_the_middle_go_on(world: World, depot: Depot) -> None:
+    """The new device has its account; then both are closed before any history was sent."""
+    async with world.pair() as (anna, _):
+        await say(world, anna, "before")
+        depot.holds = True
+        shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+
+        async def confirm() -> None:
+            found = await anna.client.devices.find(" ".join((await shown).words))
+            await anna.client.devices.link(found)
+
+        confirming = asyncio.ensure_future(confirm())
+        opening = newcomer(world, "anna", "laptop", shown)
+        await until_done(world, opening.__aenter__())
+        await world.pass_time(5)
+        assert not confirming.done()
+        await opening.__aexit__(None, None, None)
+        confirming.cancel()
+        await asyncio.gather(confirming, return_exceptions=True)
+    depot.holds = False
+    async with world.device("anna") as anna, world.device("anna", vault="laptop") as laptop:
+        await until_done(world, laptop.client.devices.wait_history())
+        await world.pass_time(5)
+        assert await laptop.texts() == ["before"]
+        await until_done(world, wait_for(world, lambda: not job_of(anna)))
+        assert alarms(anna, laptop) == []
+
+
+async def wait_for(world: World, holds: Callable[[], bool]) -> None:
+    while not holds():
+        await world.time.sleep(0.5)
+
+
+def job_of(device: Device) -> bool:
+    with device.engine.vault.transaction() as tx:
+        return bool(tx.scan(spaces.LINKING, limit=1))
+
+
+async def test_a_history_that_the_relay_lost_or_altered_is_a_gap(world: World, depot: Depot) -> None:
+    async with world.pair() as (anna, ben):
+        await say(world, anna, "before")
+        depot.spoils = True
+        async with linked(world, anna, "laptop") as laptop:
+            await world.pass_time(5)
+            assert await laptop.texts() == []
+            assert await laptop.kinds() == ["gap"]
+            await say(world, ben, "after")
+            assert await laptop.texts() == ["after"]
+
+
+async def test_nothing_readable_is_left_at_the_relay_or_on_the_disk(world: World, depot: Depot) -> None:
+    async with world.pair() as (anna, _):
+        await say(world, anna, "a secret sentence")
+        async with linked(world, anna, "laptop"):
+            pass
+    said = b"a secret sentence"
+    assert depot.blobs
+    assert not any(said in blob for blob in depot.blobs.values())
+    assert not any(said in path.read_bytes() for path in world.folder.rglob("*") if path.is_file())
+    assert not [p for p in world.folder.rglob("*") if p.is_file() and ".files" in str(p.parent)]
+
+
+async def test_what_ended_before_comes_too(world: World) -> None:
+    async with world.pair() as (anna, _):
+        await say(world, anna, "before the end")
+        world.relay.create_engagement(anna="coach", ben="client")
+        await world.pass_time(6)
+        world.relay.end(world.stream)
+        await world.settle()
+        async with linked(world, anna, "laptop") as laptop:
+            await world.pass_time(5)
+            assert await laptop.texts() == ["before the end"]
+            assert laptop.room.ended
+
+
+# The floors: what the relay cannot tell the new device, because the first one knew better
+
+
+async def test_an_empty_stream_shown_to_the_new_device_is_an_alarm(world: World) -> None:
+    async with world.pair() as (anna, _):
+        await say(world, anna, "before")
+
+        def nothing_was_said(device: DeviceId, opened: fr.Opened) -> fr.Opened:
+            if device == anna.engine.account.device:
+                return opened
+            return opened._replace(head=0, last_commit=0, first=1, incarnation=b"new" + bytes(13))
+
+        world.relay.lies.opened = nothing_was_said
+        async with world_of(world, anna, "laptop") as laptop:
+            await world.pass_time(20)
+            assert alarms(laptop) == ["stream_replaced"]
+            assert not laptop.conversation.must_create
+
+
+async def test_the_new_device_does_not_begin_a_conversation_anew(world: World) -> None:
+    async with world.pair() as (anna, _):
+        await say(world, anna, "before")
+
+        def nothing_was_said(device: DeviceId, opened: fr.Opened) -> fr.Opened:
+            if device == anna.engine.account.device:
+                return opened
+            return opened._replace(head=0, last_commit=0, first=1, member=False)
+
+        world.relay.lies.opened = nothing_was_said
+        async with world_of(world, anna, "laptop") as laptop:
+            await world.pass_time(20)
+            assert not laptop.conversation.must_create
+            assert not [
+                frame
+                for device, frame in world.relay.received
+                if device == laptop.engine.account.device
+                and isinstance(frame, fr.Append)
+                and frame.after_commit == 0
+            ]
+
+
+@asynccontextmanager
+async def world_of(world: World, by: Device, vault: str) -> AsyncIterator[Device]:
+    """A device that was linked, without waiting for its history."""
+    shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+
+    async def confirm() -> None:
+        found = await by.client.devices.find(" ".join((await shown).words))
+        await by.client.devices.link(found)
+
+    confirming = asyncio.ensure_future(confirm())
+    async with newcomer_of(world, vault, shown) as client:
+        yield Device(client, await until_done(world, client.engagement(world.stream)))
+    confirming.cancel()
+    await asyncio.gather(confirming, return_exceptions=True)
+
+
+@asynccontextmanager
+async def newcomer_of(world: World, vault: str, shown: asyncio.Future[LinkSecret]) -> AsyncIterator[Client]:
+    opening = newcomer(world, "anna", vault, shown)
+    client = await until_done(world, opening.__aenter__())
+    try:
+        yield client
+    finally:
+        await opening.__aexit__(None, None, None)
