@@ -7,6 +7,7 @@ shown by the conformance suite to agree with them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +30,6 @@ DIGEST_BYTES: Final = 16
 MAX_HELD_ENTRIES: Final = 1_000_000
 
 _COMMIT: Final = EntryKind.COMMIT
-_DIGEST_PREFIX: Final = {kind: bytes((kind,)) for kind in EntryKind}
 _sha256: Final = hashlib.sha256
 
 
@@ -68,7 +68,13 @@ class StreamState:
 
 def entry_digest(kind: EntryKind, after_commit: int, body: bytes) -> bytes:
     """What the relay remembers of an entry's content to tell a retry from a conflict."""
-    return _sha256(_DIGEST_PREFIX[kind] + after_commit.to_bytes(8, "big") + body).digest()[:DIGEST_BYTES]
+    return entry_digests(kind, after_commit, (body,))[0]
+
+
+def entry_digests(kind: EntryKind, after_commit: int, bodies: Iterable[bytes]) -> list[bytes]:
+    """`entry_digest` of entries that have all but their bodies in common."""
+    prefix = bytes((kind,)) + after_commit.to_bytes(8, "big")
+    return [_sha256(prefix + body).digest()[:DIGEST_BYTES] for body in bodies]
 
 
 def check_body(kind: EntryKind, after_commit: int, body: bytes) -> Bundle | None:
@@ -161,8 +167,8 @@ def _append_fresh(state: StreamState, append: AppendEntries, done: int, count: i
     time_ms = max(append.now_ms, state.last_time_ms)
     # What is not among the last of a window is forgotten at once: it needs no digest.
     first = done + max(0, count - COUNTER_WINDOW)
-    kind, after_commit = append.kind, append.after_commit
-    digests = [entry_digest(kind, after_commit, body) for body in append.bodies[first : done + count]]
+    kind = append.kind
+    digests = entry_digests(kind, append.after_commit, append.bodies[first : done + count])
     sender.remember(append.counter + first, seq + first - done, time_ms, digests)
     state.head += count
     state.last_time_ms = time_ms

@@ -16,9 +16,9 @@ import apsw
 from relay.store.sqlite.database import BUSY_MS, translate
 
 # When the copying begins: 4 MB. Longer logs mean fewer pauses, but each of them is felt by more messages.
-CHECKPOINT_PAGES: Final = 1_000
+CHECKPOINT_PAGES: Final = 500
 # The writer finishes what is left when it is this little, or when the log has grown this long nevertheless.
-FEW_PAGES: Final = 256
+FEW_PAGES: Final = 128
 MANY_PAGES: Final = 16 * CHECKPOINT_PAGES
 _ROUNDS: Final = 4  # each copies what came during the one before: a tenth of it, or the disk is too slow
 

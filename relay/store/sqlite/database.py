@@ -84,6 +84,8 @@ def _prepare(connection: apsw.Connection, name: str, schema: Schema) -> None:
         raise StoreVersion(f"{name} was made by a newer version (schema {version}; here {schema.version})")
     if not is_new:
         _check_integrity(connection, name)
+    # Counts for a new file only. A page is two system calls in the log and one more when it is copied back.
+    connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = FAST")
