@@ -37,6 +37,7 @@ from client_sdk.engine import (
     Item,
     People,
     Person,
+    Protection,
     Ring,
     Seen,
     Waiting,
@@ -88,6 +89,11 @@ class Engagement:
     def ended(self) -> bool:
         """Whether the relay says that it has ended; the history stays."""
         return self._conversation.is_ended
+
+    @property
+    def protection(self) -> Protection:
+        """What a quantum computer could read of it later, in a sentence to be shown."""
+        return self._conversation.protection
 
     @property
     def people(self) -> People:

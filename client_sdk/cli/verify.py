@@ -42,6 +42,8 @@ async def run(args: argparse.Namespace) -> Exit:
             return await _go_on(here.room)
         person = _chosen(here.room, args.person)
         _show(here.room.me, person)
+        print(here.room.protection)
+        print()
         if person.verified:
             print(f"{one_line(person.name)} is verified already.")
             return Exit.DONE

@@ -24,6 +24,7 @@ from client_sdk.engine.items import (
     TextItem,
 )
 from client_sdk.engine.people import People, Person
+from client_sdk.engine.suites import Protection
 from client_sdk.engine.waiting import Waiting, WaitReason
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Item",
     "People",
     "Person",
+    "Protection",
     "Reacted",
     "Retracted",
     "Ring",

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from client_sdk.delivery import MOST_IN_FLIGHT, SecurityAlarm
-from client_sdk.engine import journal
+from client_sdk.engine import journal, suites
 from client_sdk.engine.context import Context
 from client_sdk.engine.records import Phase
 from client_sdk.engine.standing import Standing, Work, load
+from client_sdk.engine.suites import Protection
 from client_sdk.engine.whispers import Whispers
 from client_sdk.errors import UpdateRequired
+from client_sdk.identity.conversation import GENERATION_EPOCHS
 from client_sdk.transport import Environment
 from client_sdk.vault import Vault
 from relay.wire import frames as fr
@@ -109,6 +111,12 @@ class Situation:
         except UpdateRequired:
             return False
         return True
+
+    @property
+    def protection(self) -> Protection:
+        """Whether what is said here stays secret from somebody with a quantum computer."""
+        record = self.standing.record
+        return suites.protection(record.suite, 1 + record.highest_epoch // GENERATION_EPOCHS)
 
     @property
     def somebody_listens(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Final
 
 from client_sdk.identity import VerifiedManifest
@@ -38,3 +39,27 @@ def is_stronger(suite: int, than: int) -> bool:
 def is_post_quantum(suite: int) -> bool:
     """Whether what is said in this suite stays secret from somebody with a quantum computer."""
     return suite == SUITE_XWING.id
+
+
+class Protection(StrEnum):
+    """What somebody who records today and has a quantum computer later could read, in plain words."""
+
+    NONE = "There is nothing to protect yet: this device waits to be let into the conversation."
+    NOT_YET = (
+        "Protected against later decryption by quantum computers: not yet. It comes by itself when everybody "
+        "here has updated their app."
+    )
+    FROM_NOW_ON = (
+        "Protected against later decryption by quantum computers: messages and files yes; calls, and what "
+        "was said before everybody had updated their app, no."
+    )
+    YES = "Protected against later decryption by quantum computers: messages and files yes, calls not yet."
+
+
+def protection(suite: int, generation: int) -> Protection:
+    """The protection of a conversation whose group has this suite; a later generation began as another."""
+    if not suite:
+        return Protection.NONE
+    if not is_post_quantum(suite):
+        return Protection.NOT_YET
+    return Protection.YES if generation == 1 else Protection.FROM_NOW_ON

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from client_sdk import Gap
+from client_sdk import Gap, Protection
 from client_sdk.content.packing import pack, unpack
 from client_sdk.delivery import BundleMismatch, EpochRolledBack
 from client_sdk.engine import admitting, spaces
@@ -123,6 +123,7 @@ async def test_it_moves_by_itself_when_all_can(world: World, versions: Versions)
     async with world.device("anna") as anna, world.device("ben") as ben:
         await world.pass_time(10)
         assert_moved(anna, ben)
+        assert anna.room.protection is ben.room.protection is Protection.FROM_NOW_ON
         assert len(renewals(world)) == 1
         await say(world, anna, "two")
         await say(world, ben, "three")
@@ -140,6 +141,7 @@ async def test_not_while_one_of_them_cannot(world: World, versions: Versions) ->
         await say(world, anna, "two")
         assert await ben.texts() == ["one", "two"]
         assert group_of(anna).suite.id == SUITE_3.id
+        assert anna.room.protection is ben.room.protection is Protection.NOT_YET
         assert renewals(world) == []
 
 

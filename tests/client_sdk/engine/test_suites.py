@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from client_sdk import Protection
 from client_sdk.content.packing import pack, unpack
 from client_sdk.engine.account import Account, create_account, with_known_suites
 from client_sdk.engine.key_packages import SINGLE_USE, parse_claimed
@@ -60,6 +61,8 @@ async def test_a_new_conversation_is_post_quantum(world: World) -> None:
         await say(world, ben, "hello too")
         assert await ben.texts() == await anna.texts() == ["hello", "hello too"]
         assert suite_of(anna) == suite_of(ben) == SUITE_XWING.id
+        assert "messages and files yes, calls not yet" in anna.room.protection
+        assert anna.room.protection is Protection.YES
 
 
 async def test_key_packages_are_published_for_every_suite_of_the_list(world: World) -> None:
@@ -122,6 +125,7 @@ async def test_who_lacks_the_suite_waits_outside_until_updated(world: World, ver
             await world.pass_time(200)
             assert suite_of(anna) == SUITE_XWING.id
             assert not ben.conversation.is_member
+            assert ben.room.protection is Protection.NONE
             assert len(world.relay.key_packages[world.relay.device_of("ben")]) > SINGLE_USE // 2
         versions.update(["ben"])
         async with world.device("ben") as ben:

@@ -133,7 +133,9 @@ def test_both_see_the_same_safety_numbers(coach: Terminal) -> None:
 
 
 def test_verifying_is_remembered(coach: Terminal) -> None:
-    assert "Not marked as verified." in coach("anna", ["verify"]).out
+    shown = coach("anna", ["verify"]).out
+    assert "Not marked as verified." in shown
+    assert "quantum computers: messages and files yes, calls not yet." in shown
     assert "is verified from now on" in coach("anna", ["verify"], "--yes").out
     assert "is verified already" in coach("anna", ["verify"]).out
     stranger = coach("anna", ["verify"], "--person", "eve")
