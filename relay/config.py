@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -28,6 +29,9 @@ MAX_SECRET_BYTES: Final = 1024  # a secret is one line; anything larger is anoth
 MAX_LIST: Final = 64  # origins, URLs: more is a mistake
 
 _MIB: Final = 1024 * 1024
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
 class ConfigError(RelayError):
@@ -56,12 +60,20 @@ class Settings:
     behind_proxy: bool = False
     data_dir: Path = field(default_factory=default_data_dir)
     log_level: str = "info"
+    metrics_listen: tuple[str, int] | None = None
     drain_seconds: int = 15
     max_connections: int = 10_000
     max_uploads: int = 32
     max_upload_bytes: int = MAX_BLOB_BYTES
     reserved_disk_bytes: int = 256 * _MIB
     default_retention_days: int = DEFAULT_RETENTION_HOURS // 24
+    s3_bucket: str = ""
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_prefix: str = ""
+    s3_access_key_id: str = ""
+    s3_secret_access_key: str = field(default="", repr=False)
+    s3_secret_access_key_file: Path | None = None
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()
     turn_secret: str = field(default="", repr=False)
@@ -110,7 +122,8 @@ def load_settings(
     )
     if values.get("data_dir") is None:  # also what an empty text in the file means
         values["data_dir"] = _default_data_dir(environ)
-    _take_secret(values, "turn_secret")
+    for name in ("turn_secret", "s3_secret_access_key"):
+        _take_secret(values, name)
     settings = Settings(**values)
     _check_together(settings)
     return settings
@@ -153,6 +166,16 @@ def _host(value: Any) -> str:
                 "it must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0"
             ) from None
     return host
+
+
+def _listen_address(value: Any) -> tuple[str, int] | None:
+    host, colon, port = _text(value).rpartition(":")
+    if not value:
+        return None
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or (":" in bare) != host.startswith("["):
+        raise ValueError("it must be an address and a port, such as 127.0.0.1:9470 or [::1]:9470")
+    return _host(bare), _whole(0, 65_535)(port)
 
 
 def _truth(value: Any) -> bool:
@@ -206,6 +229,20 @@ def _url_of(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _matching(form: re.Pattern[str], otherwise: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        text = _text(value)
+        if text and form.fullmatch(text) is None:
+            raise ValueError(otherwise)
+        return text
+
+    return check
+
+
+def _endpoint(value: Any) -> str:
+    return parse_origin(value) if _text(value) else ""
+
+
 def _turn_url(value: str) -> str:
     parse_turn_uri(value)
     return value
@@ -219,6 +256,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "tls_key": _path,
     "behind_proxy": _truth,
     "data_dir": _folder,
+    "metrics_listen": _listen_address,
     "log_level": _one_of("debug", "info", "warning", "error"),
     "drain_seconds": _whole(1, 300),
     "max_connections": _whole(1, 1_000_000),
@@ -226,6 +264,13 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "max_upload_bytes": _whole(1024, MAX_BLOB_BYTES),
     "reserved_disk_bytes": _whole(0, 2**50),
     "default_retention_days": _whole(1, MAX_RETENTION_HOURS // 24),
+    "s3_bucket": _matching(_BUCKET, "it must be a bucket's name: 3 to 63 small letters, digits, . and -"),
+    "s3_endpoint": _endpoint,
+    "s3_region": _matching(_REGION, "it must be the name of a region, such as eu-central-1"),
+    "s3_prefix": _matching(_PREFIX, "it must be names joined by /, such as relay/blobs"),
+    "s3_access_key_id": _text,
+    "s3_secret_access_key": _text,
+    "s3_secret_access_key_file": _path,
     "stun_urls": _list_of(_url_of("stun", "stuns"), MAX_ICE_SERVERS),
     "turn_urls": _list_of(_turn_url, MAX_ICE_SERVERS),
     "turn_secret": _text,
@@ -325,10 +370,22 @@ def _check_together(settings: Settings) -> None:
             "public_origins is not set, but devices prove themselves to the address that they connect to, so "
             'the relay must know it; set public_origins = ["https://relay.example"] to your own'
         )
+    _check_s3(settings)
     if settings.turn_urls and not settings.turn_secret:
         raise ConfigError(
             "turn_urls needs turn_secret, the TURN server's static-auth-secret; set it, or turn_secret_file"
         )
+
+
+def _check_s3(settings: Settings) -> None:
+    if bool(settings.s3_access_key_id) != bool(settings.s3_secret_access_key):
+        raise ConfigError(
+            "s3_access_key_id or s3_secret_access_key is missing; set both, or none for the machine's role"
+        )
+    if not settings.s3_bucket and (settings.s3_endpoint or settings.s3_prefix or settings.s3_access_key_id):
+        raise ConfigError("s3_bucket is missing, so files would stay in the data folder; set it")
+    if settings.s3_bucket and not settings.s3_region:
+        raise ConfigError("s3_region is empty; leave it out for us-east-1, which other servers accept too")
 
 
 def is_loopback(host: str, /) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from relay.cli import doctor, engagement, portal, serve
 from relay.errors import RelayError
+from relay.version import installed_version
 
 COMMANDS: tuple[ModuleType, ...] = (serve, portal, engagement, doctor)
 
@@ -57,14 +57,6 @@ def parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.register(commands)
     return top
-
-
-def installed_version() -> str:
-    """The version of this installation, or "unknown" when it runs from a bare source tree."""
-    try:
-        return version("coach-relay")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,16 @@ from relay.cli.options import add_command, add_settings, settings_of
 from relay.http import logs
 from relay.http.server import run_relay
 
-OPTIONS = ("host", "port", "tls_cert", "tls_key", "log_level", "behind_proxy", "public_origins")
+OPTIONS = (
+    "host",
+    "port",
+    "tls_cert",
+    "tls_key",
+    "log_level",
+    "behind_proxy",
+    "public_origins",
+    "metrics_listen",
+)
 
 
 def register(commands: Any) -> None:
@@ -37,6 +46,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
     parser.add_argument("--behind-proxy", action="store_true", default=None, help="a proxy in front ends TLS")
+    parser.add_argument("--metrics-listen", metavar="ADDRESS:PORT", help="serve /metrics there (nowhere)")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="(info)")
     parser.set_defaults(run=lambda args: run(args))
 

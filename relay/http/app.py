@@ -14,6 +14,7 @@ from relay.http.cors import Cors
 from relay.http.downloads import Downloads
 from relay.http.health import Health, commit_check
 from relay.http.json_body import MAX_BODY_BYTES
+from relay.http.metrics import METRICS, Metrics
 from relay.http.middleware import TLS, answer_errors, harden
 from relay.http.portal_access import PortalAccess
 from relay.http.portal_api import PortalApi
@@ -31,6 +32,7 @@ class Relay:
     streams: StreamStore
     blobs: BlobStore
     settings: Settings
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,9 @@ def create_app(relay: Relay) -> RelayApp:
     app[TLS] = any(origin.startswith("https:") for origin in settings.public_origins) or bool(
         settings.tls_cert
     )
+    if relay.metrics is not None:
+        app[METRICS] = relay.metrics
+        relay.metrics.observe(relay.hub)
     app.on_response_prepare.append(harden)
     for part in (health, connect, portal_api, UserApi(relay.hub, access), uploads, downloads):
         app.add_routes(part.routes())

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from relay.errors import RelayError
 from relay.http import cors, problems
 from relay.http.logs import log
+from relay.http.metrics import METHODS, METRICS
 from relay.http.problems import Problem
 from relay.wire.errors import WireError
 
@@ -36,13 +37,14 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """Answer with a problem document for whatever a handler raises, and log what happened."""
     began = time.perf_counter()
     fault: BaseException | None = None
+    code = ""
     try:
         response = await handler(request)
     except Problem as problem:
         response = problems.response(problem)
     except (RelayError, WireError) as error:
         response = problems.response(problems.problem_of(error))
-        fault = error
+        fault, code = error, str(error.code)
     except web.HTTPException as error:
         response = problems.response(problems.problem_of_http(error))
     except ConnectionError:
@@ -50,7 +52,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:  # the one place where any fault of ours becomes an answer
         response = problems.response(problems.problem_of_fault())
         fault = error
-    _log(request, response.status, time.perf_counter() - began, fault)
+    seconds = time.perf_counter() - began
+    _log(request, response.status, seconds, fault)
+    if METRICS in request.app:
+        request.app[METRICS].answered(request, response.status, code, seconds)
     return response
 
 
@@ -60,14 +65,11 @@ def _log(request: web.Request, status: int, seconds: float, fault: BaseException
         logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
         "request",
         error=fault if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
-        method=request.method if request.method in _METHODS else "other",
+        method=request.method if request.method in METHODS else "other",
         route=resource.canonical if resource else "none",
         status=status,
         ms=round(seconds * 1000, 1),
     )
-
-
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:

@@ -19,15 +19,17 @@ from typing import Final
 
 from aiohttp import web
 
-from relay.blobs import DirectoryBlobs
 from relay.config import ConfigError, Settings
 from relay.http.access import TokenAccess
 from relay.http.app import Relay, RelayApp, create_app
+from relay.http.blob_store import open_blob_store
 from relay.http.ice import ice_servers
 from relay.http.logs import log
+from relay.http.metrics import PATH, Metrics
 from relay.http.sweep import sweep_forever
 from relay.hub import Hub, HubSettings, Portals
 from relay.store.sqlite import DataFolder
+from relay.version import installed_version
 
 BACKLOG: Final = 1024  # connections that wait to be accepted: a crowd that comes back after a restart
 HEADER_SECONDS: Final = 15  # for a request's head, and for the next request on a connection
@@ -40,11 +42,12 @@ MAX_HEADER_BYTES: Final = 8190  # for one line of a request's head: an access to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """A relay that serves; `url` is where."""
+    """A relay that serves; `url` is where, and `metrics_url` where its metrics are, if anywhere."""
 
     relay: Relay
     app: RelayApp
     url: str
+    metrics_url: str = ""
 
 
 async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> int:
@@ -52,7 +55,8 @@ async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> i
     stopping = _stop_on_signals()
     async with serving(settings) as running:
         _calm_collector()
-        announce(f"coach-relay: listening on {running.url}, data in {settings.data_dir}")
+        metrics = f", metrics on {running.metrics_url}" if running.metrics_url else ""
+        announce(f"coach-relay: listening on {running.url}, data in {settings.data_dir}{metrics}")
         log(logging.INFO, "started")
         await stopping.wait()
         log(logging.INFO, "draining", connections=running.app.connect.count)
@@ -77,11 +81,12 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
     """Open everything and serve; close everything in the opposite order."""
     tls = _tls_context(settings)
     async with contextlib.AsyncExitStack() as stack:
-        listener = stack.enter_context(_listen(settings))
+        listener = stack.enter_context(_listen(settings.host, settings.port))
         port = listener.getsockname()[1]
         folder = DataFolder.open(settings.data_dir)
         stack.push_async_callback(folder.close)
-        relay = _join(settings, folder, port)
+        metrics = Metrics(installed_version()) if settings.metrics_listen else None
+        relay = _join(settings, folder, port, metrics)
         await relay.hub.start()
         stack.push_async_callback(relay.hub.close)
         app = create_app(relay)
@@ -91,7 +96,19 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
-        yield Serving(relay=relay, app=app, url=_url(settings, port))
+        metrics_url = await _serve_metrics(settings, metrics, stack) if metrics else ""
+        yield Serving(relay=relay, app=app, url=_url(settings, port), metrics_url=metrics_url)
+
+
+async def _serve_metrics(settings: Settings, metrics: Metrics, stack: contextlib.AsyncExitStack) -> str:
+    """Serve /metrics on its own listener, where only those who may see it can connect; its address."""
+    host, port = settings.metrics_listen or ("127.0.0.1", 0)
+    listener = stack.enter_context(_listen(host, port))
+    runner = _runner(metrics.app())
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    return f"http://{_bracketed(host)}:{listener.getsockname()[1]}{PATH}"
 
 
 async def drain(running: Serving) -> None:
@@ -112,11 +129,12 @@ async def drain(running: Serving) -> None:
     running.app.connect.abort_all()
 
 
-def _join(settings: Settings, folder: DataFolder, port: int) -> Relay:
-    blobs = DirectoryBlobs(settings.blob_dir, reserved_bytes=settings.reserved_disk_bytes)
+def _join(settings: Settings, folder: DataFolder, port: int, metrics: Metrics | None) -> Relay:
+    blobs = open_blob_store(settings)
     tokens = TokenAccess(Portals(folder.directory, clock=time.time, rng=secrets.token_bytes))
+    streams = metrics.timed(folder.streams) if metrics else folder.streams
     hub = Hub(
-        folder.streams,
+        streams,
         folder.directory,
         settings=HubSettings(origins=settings.origins(port)),
         verify_token=tokens.verify,
@@ -125,7 +143,7 @@ def _join(settings: Settings, folder: DataFolder, port: int) -> Relay:
         clock=time.time,
         rng=secrets.token_bytes,
     )
-    return Relay(hub=hub, streams=folder.streams, blobs=blobs, settings=settings)
+    return Relay(hub=hub, streams=streams, blobs=blobs, settings=settings, metrics=metrics)
 
 
 def _runner(app: web.Application) -> web.AppRunner:
@@ -142,13 +160,13 @@ def _runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; stop what listens "
+            f"cannot listen on {host} port {port}: {error.strerror}; stop what listens "
             "there, or choose another host or port"
         ) from None
 
@@ -168,8 +186,11 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def _url(settings: Settings, port: int) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+    return f"{'https' if settings.tls_cert else 'http'}://{_bracketed(settings.host)}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _give_up() -> None:
