@@ -53,11 +53,12 @@ def main(arguments: list[str]) -> int:
             log.seek(0)
             text = log.read().decode(errors="replace")
         executed = next((line.split()[-1] for line in text.splitlines() if "number_of_executed" in line), "?")
-        print(f"{name}: {executed} executions in {share} s" + ("" if code == 0 else ", FOUND:"), flush=True)
+        outcome = "" if code == 0 else ", DID NOT RUN:" if executed == "?" else ", FOUND:"
+        print(f"{name}: {executed} executions in {share} s{outcome}", flush=True)
         if code != 0:
             found.append(name)
             print(text[-4000:])
-    print(f"found something in: {', '.join(found)}" if found else f"nothing found in {len(every)} targets")
+    print(f"look at: {', '.join(found)}" if found else f"nothing found in {len(every)} targets")
     return 1 if found else 0
 
 
