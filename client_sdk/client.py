@@ -14,6 +14,7 @@ import aiohttp
 
 from client_sdk.attachments import OnProgress
 from client_sdk.calls import CallSettings
+from client_sdk.coming_back import Recovered, recover_vault
 from client_sdk.content import Profile
 from client_sdk.devices import Devices
 from client_sdk.engagement import Engagement
@@ -157,6 +158,42 @@ class Client:
         )
         async with opening as client:
             yield client
+
+    @classmethod
+    async def recover(
+        cls,
+        vault: str | Path,
+        *,
+        words: str,
+        relay: str,
+        token: TokenSource,
+        passphrase: Passphrase | None = None,
+        keyring: bool = False,
+        key: Key | None = None,
+        name: str = "",
+        unchecked: bool = False,
+        allow_insecure: bool = False,
+        environment: Environment | None = None,
+        dial: Dial | None = None,
+    ) -> Recovered:
+        """Make the vault of somebody who comes back with the words of their recovery kit; then `open` it.
+
+        The earlier devices are shut out of every conversation as soon as one of the others is online. Cut
+        off, it goes on where it was when it is called again. `unchecked` goes on although no earlier device
+        at the relay knows these words. Raises `RecoveryWordsInvalid`, `RecoveryRefused`, `VaultError` or
+        `RelayError`.
+        """
+        return await recover_vault(
+            Path(vault),
+            await asyncio.to_thread(_vault_key(vault, passphrase, keyring, key)),
+            words=words,
+            name=name,
+            address=relay_address(relay, allow_insecure=allow_insecure),
+            token=token,
+            unchecked=unchecked,
+            environment=environment or Environment(),
+            dial=dial,
+        )
 
     # Who
 

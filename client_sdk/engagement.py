@@ -46,6 +46,7 @@ from client_sdk.engine import (
     journal,
     reading,
     roster,
+    trusting,
     waiting,
 )
 from client_sdk.engine.shelf import Shelf
@@ -371,6 +372,8 @@ class Engagement:
         Raises `UsageError` if it is not the alarm that is shown now.
         """
         decisions.resolve(self._conversation, alarm)
+        if alarm.user:
+            self._engine.decided(UserId(alarm.user))
 
     async def verify(self, person: Person) -> Person:
         """A person has compared this safety number and it is theirs; returns them as verified.
@@ -378,7 +381,21 @@ class Engagement:
         Raises `UsageError` if their key is another one by now.
         """
         decisions.verify(self._conversation, person)
+        self._engine.decided(person.user)
         return self.people.named(person.user)
+
+    async def accept_identity(self, person: Person) -> None:
+        """A person lets somebody's new key in without having compared it; sending to them goes on.
+
+        Raises `UsageError` if this person's key has not changed, or is another one by now.
+        """
+        decisions.accept_identity(self._conversation, person)
+        self._engine.decided(person.user)
+
+    def said(self, alarm: SecurityAlarm) -> str:
+        """What the alarm says, with the name of whom it is about: to be shown to a person."""
+        with self._engine.vault.transaction() as tx:
+            return trusting.told(tx, alarm)
 
     async def admit(self, person: Person) -> None:
         """A person lets somebody further into the conversation, visibly to all."""

@@ -24,7 +24,8 @@ CoachRelayError
 ├── SecurityAlarm                  sending stops until a person has looked
 │   ├── StreamRolledBack, StreamReplaced, StreamForked, StreamSkipped, StreamGap  (client_sdk.delivery)
 │   ├── RelayContradiction, ClonedDevice, BundleMismatch, EpochRolledBack         (client_sdk.delivery)
-│   └── IdentityChanged, ManifestRolledBack, ManifestForked                       (client_sdk.identity)
+│   └── IdentityChanged (IdentityRecovered, OwnIdentityChanged), ManifestRolledBack, ManifestForked
+│                                                                                 (client_sdk.identity)
 ├── DeviceError                    a person's own devices: linking, revoking
 │   ├── LinkCodeInvalid            the words or the code that were typed are none
 │   ├── LinkTampered               something came that the other device did not send
@@ -208,15 +209,21 @@ Fact = int | str
 """One public fact of an alarm's evidence."""
 
 
+_WHO = "{who}"
+"""Where an alarm's sentences name the person that it is about."""
+
+_SOMEBODY = "somebody in this conversation"
+
 _UNTIL_THEN = "Nothing more is sent, and what you wrote is kept, until you decide."
 
 
 class SecurityAlarm(CoachRelayError):
     """Root of the alarms: sending stops, and what waits is kept, until a person has looked.
 
-    ``sentence`` says what happened, why it matters and what to do, in words for a coach, not an engineer.
-    ``evidence`` holds public facts alone (positions, epochs, hashes, device ids; bytes as hex), never
-    content or keys, and stays out of the message, so that a logged alarm tells nothing about anybody.
+    ``sentence`` says what happened, why it matters and what to do, in words for a coach, not an engineer;
+    ``sentence_about`` says it with a person's name. ``evidence`` holds public facts alone (positions, epochs,
+    hashes, user and device ids; bytes as hex), never content or private keys, and stays out of the message,
+    so that a logged alarm tells nothing about anybody.
     """
 
     code = "security_alarm"
@@ -234,9 +241,20 @@ class SecurityAlarm(CoachRelayError):
         self.evidence: Mapping[str, Fact] = MappingProxyType(facts)
 
     @property
+    def user(self) -> str:
+        """Whom it is about, by user id; empty if it is about nobody in particular."""
+        return str(self.evidence.get("user", ""))
+
+    @property
     def sentence(self) -> str:
-        """What happened, why it matters, what to do."""
-        return f"{self.what} {self.why} {_UNTIL_THEN} {self.do}"
+        """What happened, why it matters, what to do; without a name."""
+        return self.sentence_about(_SOMEBODY)
+
+    def sentence_about(self, who: str) -> str:
+        """The same about the person who is called so."""
+        parts = (self.what, self.why, _UNTIL_THEN, self.do)
+        said = (part.replace(_WHO, who) for part in parts)
+        return " ".join(part[:1].upper() + part[1:] for part in said)
 
 
 # A person's own devices

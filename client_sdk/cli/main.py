@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from client_sdk.cli import amend, call, checkin, demo, devices, file, join, kit, read, receipts, send, verify
+from client_sdk.cli import (
+    amend,
+    call,
+    checkin,
+    demo,
+    devices,
+    file,
+    join,
+    kit,
+    read,
+    receipts,
+    recover,
+    send,
+    verify,
+)
 from client_sdk.cli.errors import Exit, exit_code_of, next_step_of
 from client_sdk.cli.printable import printable
 from client_sdk.errors import CoachRelayError
@@ -26,6 +40,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     call,
     verify,
     kit,
+    recover,
     devices,
     demo,
 )

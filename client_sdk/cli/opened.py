@@ -15,6 +15,7 @@ from client_sdk import Client, Engagement, SecurityAlarm
 from client_sdk.calls import CallSettings
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.passphrase import known_passphrase
+from client_sdk.cli.printable import printable
 from client_sdk.cli.settings import Settings, load_settings
 from client_sdk.cli.tokens import token_source
 from client_sdk.errors import AccessRefused, RelayError, RelayUnreachable
@@ -42,7 +43,7 @@ class Opened:
         try:
             await self.within(self.room.wait_caught_up())
         except SecurityAlarm as alarm:
-            print(f"coach: SECURITY ALARM. {alarm}", file=sys.stderr)
+            print(f"coach: SECURITY ALARM. {printable(self.room.said(alarm))}", file=sys.stderr)
             print("       When you have looked into it: coach verify --go-on", file=sys.stderr)
         except (RelayError, CliError) as error:
             print(f"coach: {error} This is what your vault has.", file=sys.stderr)

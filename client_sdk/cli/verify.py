@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, Final
 
-from client_sdk import Engagement, Person
+from client_sdk import Engagement, Person, SecurityAlarm
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import opened
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.printable import one_line
+from client_sdk.delivery import IdentityChanged, IdentityRecovered, OwnIdentityChanged
+from client_sdk.identity import TrustState
 
 EXAMPLES = """\
   coach verify --vault anna.vault                   shows the numbers, and asks whether they are the same
   coach verify --vault anna.vault --yes             you have compared them already
   coach verify --vault anna.vault --go-on           after a security alarm that you have looked into
+  coach verify --vault anna.vault --accept          somebody's key changed, and you know that it was they
 """
+
+
+_AFTERWARDS: Final[dict[type[SecurityAlarm], str]] = {
+    IdentityRecovered: "Sending goes on, with the new key. It is not verified yet: coach verify",
+    IdentityChanged: "Sending goes on with the key that you knew; the new one stays outside. "
+    "To let it in after all: coach verify --accept",
+    OwnIdentityChanged: "Sending goes on from this device, as long as the others keep it in.",
+}
 
 
 def register(commands: Any) -> None:
@@ -30,6 +41,9 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--person", metavar="USER", help="whom, by user id, if there are several")
     parser.add_argument("--yes", action="store_true", help="the numbers were compared: do not ask")
+    parser.add_argument(
+        "--accept", action="store_true", help="let a changed key in without having compared the numbers"
+    )
     parser.add_argument("--go-on", action="store_true", help="send again after a security alarm")
     add_vault_options(parser)
 
@@ -41,6 +55,8 @@ async def run(args: argparse.Namespace) -> Exit:
         if args.go_on:
             return await _go_on(here.room)
         person = _chosen(here.room, args.person)
+        if args.accept:
+            return await _accept(here.room, person)
         _show(here.room.me, person)
         print(here.room.protection)
         print()
@@ -61,7 +77,15 @@ async def _go_on(room: Engagement) -> Exit:
         print("There is no security alarm.")
         return Exit.DONE
     await room.resolve_alarm(alarm)
-    print("Sending goes on. The conversation shows where something is missing.")
+    print(_AFTERWARDS.get(type(alarm), "Sending goes on. The conversation shows where something is missing."))
+    return Exit.DONE
+
+
+async def _accept(room: Engagement, person: Person) -> Exit:
+    if person.trust is not TrustState.CHANGED:
+        raise CliError(f"The security key of {one_line(person.name)} has not changed.")
+    await room.accept_identity(person)
+    print(f"The new key of {one_line(person.name)} is let in. Compare the numbers when you can: coach verify")
     return Exit.DONE
 
 

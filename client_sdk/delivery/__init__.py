@@ -1,7 +1,13 @@
 """The rules of delivery: who has seen what, what to send again, and what means alarm. Pure."""
 
 from ..errors import Fact, SecurityAlarm
-from ..identity.alarms import IdentityChanged, ManifestForked, ManifestRolledBack
+from ..identity.alarms import (
+    IdentityChanged,
+    IdentityRecovered,
+    ManifestForked,
+    ManifestRolledBack,
+    OwnIdentityChanged,
+)
 from .alarms import (
     ALARMS,
     BundleMismatch,
@@ -33,12 +39,14 @@ __all__ = [
     "Event",
     "Fact",
     "IdentityChanged",
+    "IdentityRecovered",
     "ItemState",
     "ManifestForked",
     "ManifestRolledBack",
     "MessageCounters",
     "Outbox",
     "OutboxItem",
+    "OwnIdentityChanged",
     "Place",
     "Receipts",
     "RelayContradiction",

@@ -7,7 +7,13 @@ from types import MappingProxyType
 from typing import Final
 
 from ..errors import Fact, RecordInvalid, SecurityAlarm
-from ..identity.alarms import IdentityChanged, ManifestForked, ManifestRolledBack
+from ..identity.alarms import (
+    IdentityChanged,
+    IdentityRecovered,
+    ManifestForked,
+    ManifestRolledBack,
+    OwnIdentityChanged,
+)
 
 
 class StreamRolledBack(SecurityAlarm):
@@ -104,6 +110,8 @@ ALARMS: Final[Mapping[str, type[SecurityAlarm]]] = MappingProxyType(
             BundleMismatch,
             EpochRolledBack,
             IdentityChanged,
+            IdentityRecovered,
+            OwnIdentityChanged,
             ManifestRolledBack,
             ManifestForked,
         )

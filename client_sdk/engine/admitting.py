@@ -80,6 +80,10 @@ class Admissions:
         elif plan is not None:
             await self._commit(plan)
 
+    def decided(self) -> None:
+        """A person has decided about somebody: whoever was left out is looked at again."""
+        self._claims.forget_refusals()
+
     # What is to be done
 
     def admissible(self, user: UserId) -> bool:

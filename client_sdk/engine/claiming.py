@@ -80,6 +80,11 @@ class Claims:
         self._refused[device] = (self._env.monotonic() + wait, before + 1)
         self._conversation.later(wait + 1.0, self._wake)
 
+    def forget_refusals(self) -> None:
+        """A person has decided: whoever was left out is looked at again."""
+        self._refused.clear()
+        self._wake()
+
     async def offers(self, devices: Sequence[DeviceId]) -> list[Offer]:
         """What these devices offer, of those whose people may come in."""
         if not devices:
@@ -155,10 +160,11 @@ class Claims:
 
     def _is_news(self, manifest: VerifiedManifest) -> bool:
         """Whether this device list alarms for the first time: a person decides about it once."""
-        key = manifest.user.encode() + manifest.hash
+        key = trusting.foreign_key(manifest)
         with self._vault.transaction() as tx:
             known = tx.get(spaces.FOREIGN, key) is not None
-            tx.put(spaces.FOREIGN, key, b"")
+            if not known:
+                tx.put(spaces.FOREIGN, key, manifest.raw)
         return not known
 
     def _offer(
@@ -184,6 +190,7 @@ class Claims:
         record, view = self._conversation.standing.record, self._conversation.standing.view
         with self._vault.transaction() as tx:
             known = trusting.trust_of(tx, manifest.user)
+            accepted = trusting.accepted_identity(tx, manifest.user)
         check_admission(
             manifest,
             device_key,
@@ -193,6 +200,7 @@ class Claims:
             met=[UserId(user) for user in record.met],
             approved=manifest.user in record.admitted,
             takes_part=view is not None and view.governing(manifest.user) is not None,
+            accepted=accepted,
         )
 
 

@@ -37,14 +37,43 @@ def verify(conversation: Conversation, person: Person) -> None:
     if person.identity_key is None:
         raise UsageError("This person has not joined yet: there is nothing to compare.")
     with conversation.work("verify") as work:
-        record = trusting.trust_of(work.tx, person.user)
-        if record is None:
-            raise UsageError("This person has not joined yet: there is nothing to compare.")
-        trusting.put_trust(work.tx, record.verified(person.identity_key, now_ms=work.now_ms))
-        alarm = conversation.alarm
-        if isinstance(alarm, IdentityChanged) and alarm.evidence.get("user") == person.user:
+        claimed = trusting.claimed_identity(work.tx, person.user)
+        if claimed is not None and claimed.identity_key == person.identity_key:
+            trusting.decide_identity(work.tx, person.user, accept=True, compared=True)
+        else:
+            _verify(work, person, person.identity_key)
+    settle_identity(conversation, person.user)
+
+
+def _verify(work: Work, person: Person, identity_key: bytes) -> None:
+    record = trusting.trust_of(work.tx, person.user)
+    if record is None:
+        raise UsageError("This person has not joined yet: there is nothing to compare.")
+    trusting.put_trust(work.tx, record.verified(identity_key, now_ms=work.now_ms))
+
+
+def accept_identity(conversation: Conversation, person: Person) -> None:
+    """The person's new key is used without having been compared; raises `UsageError` if there is none."""
+    with conversation.work("accept") as work:
+        claimed = trusting.claimed_identity(work.tx, person.user)
+        if claimed is None:
+            _accept_changed(work, person.user)
+        elif claimed.identity_key == person.identity_key:
+            trusting.decide_identity(work.tx, person.user, accept=True)
+        else:
+            raise UsageError("Another key than the one that was shown has come meanwhile. Look again.")
+    settle_identity(conversation, person.user)
+
+
+def settle_identity(conversation: Conversation, user: UserId) -> None:
+    """A person has decided about this user's key: an alarm about it is over, and sending goes on."""
+    alarm = conversation.alarm
+    if isinstance(alarm, IdentityChanged) and alarm.user in ("", user):
+        with conversation.work("settle") as work:
             work.change(alarm=b"")
-    conversation.go_on()
+        conversation.reopen()
+    else:
+        conversation.go_on()
 
 
 def admit(conversation: Conversation, user: UserId) -> None:
@@ -67,7 +96,7 @@ def resolve(conversation: Conversation, alarm: SecurityAlarm) -> None:
 
 def _settle(work: Work, alarm: SecurityAlarm) -> None:
     if isinstance(alarm, IdentityChanged):
-        _accept_identity(work, str(alarm.evidence.get("user", "")))
+        _accept_identity(work, alarm.user)
     elif isinstance(alarm, NEW_STREAM):
         work.change(incarnation=b"", cursor=0, last_commit=0, starts_over=True)
         _rejoin(work, alarm)
@@ -81,6 +110,17 @@ def _rejoin(work: Work, alarm: SecurityAlarm) -> None:
 
 
 def _accept_identity(work: Work, user: str) -> None:
+    """Go on with whom the conversation has: with a key that came in, and without one that has not."""
+    if trusting.claimed_identity(work.tx, user) is not None:
+        trusting.decide_identity(work.tx, user, accept=False)
+        return
     record = trusting.trust_of(work.tx, user)
     if record is not None and record.state is TrustState.CHANGED:
         trusting.put_trust(work.tx, record.change_accepted(now_ms=work.now_ms))
+
+
+def _accept_changed(work: Work, user: str) -> None:
+    record = trusting.trust_of(work.tx, user)
+    if record is None:
+        raise UsageError("This person has not joined yet: there is nothing to accept.")
+    trusting.put_trust(work.tx, record.change_accepted(now_ms=work.now_ms))

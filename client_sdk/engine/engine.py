@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from client_sdk.calls import CallSettings
-from client_sdk.engine import key_packages, spaces
+from client_sdk.engine import decisions, key_packages, spaces
 from client_sdk.engine.account import Account
 from client_sdk.engine.admitting import Admissions
 from client_sdk.engine.calling import Calls
@@ -179,6 +179,12 @@ class Engine:
     def admissible(self, conversation: Conversation) -> Callable[[UserId], bool]:
         """Whether a user may come into a conversation without anybody being asked."""
         return self._admissions[conversation.id].admissible
+
+    def decided(self, user: UserId) -> None:
+        """A person has decided about somebody's new key: that holds in every conversation with them."""
+        for conversation in self.conversations.values():
+            decisions.settle_identity(conversation, user)
+            self._admissions[conversation.id].decided()
 
     # The link
 

@@ -27,6 +27,7 @@ def enter(
     """The group is in a new epoch since the commit at this position."""
     before = work.view.devices if work.view is not None else frozenset()
     work.joined |= view.devices - before - {context.account.device}
+    earlier = work.view
     work.group, work.view, work.log = group, view, log
     users = {leaf.user for leaf in view.leaves} - {context.account.user}
     work.change(
@@ -46,7 +47,7 @@ def enter(
     epoch_key = spaces.numbered_key(work.engagement, log.epoch)
     work.tx.put(spaces.CONTEXT, epoch_key, group.group_context.encoded)
     settled(work)
-    trusting.observe_people(work, context, view)
+    trusting.observe_people(work, context, view, earlier)
 
 
 def _introduce(work: Work, context: Context) -> None:

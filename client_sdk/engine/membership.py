@@ -8,6 +8,7 @@ from typing import Final
 
 from client_sdk.engine.account import Account
 from client_sdk.engine.key_packages import capabilities, lifetime
+from client_sdk.errors import ManifestInvalid
 from client_sdk.identity import (
     EXTENSION_TYPE,
     ConversationInfo,
@@ -16,6 +17,7 @@ from client_sdk.identity import (
     Participant,
     VerifiedManifest,
     check_commit,
+    check_successor,
     check_view,
     view_of,
 )
@@ -153,8 +155,17 @@ def make_commit(
     now: int,
     rng: Rng,
 ) -> Made:
-    """The commit that adds and removes these; raises what receivers would, so that nothing void is sent."""
-    info = info_with(view.info, candidates)
+    """The commit that adds and removes these; raises what receivers would, so that nothing void is sent.
+
+    Of somebody who came back with another identity key all earlier devices go. If the recovery key vouches
+    for it, the new ones come in the same commit; else the person leaves with this one and comes with the
+    next.
+    """
+    candidates, leaving = _one_identity_each(candidates), _who_must_leave(view, candidates)
+    candidates = [candidate for candidate in candidates if candidate.manifest.user not in leaving]
+    removes = sorted({*removes, *_replaced_leaves(view, candidates, leaving)})
+    staying = tuple(p for p in view.info.participants if p.user not in leaving)
+    info = info_with(replace(view.info, participants=staying), candidates)
     proposals: list[Proposal] = [Remove(index) for index in removes]
     proposals += [Add(candidate.package) for candidate in candidates]
     if info != view.info:
@@ -171,6 +182,50 @@ def make_commit(
     bundle = _bundle(view.devices, after.devices, output)
     check_commit(view, after, adds=bundle.adds, removes=bundle.removes)
     return Made(bundle.serialize(), output.state, output.current)
+
+
+def _one_identity_each(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Of devices that name different identity keys of one user only those with the newest list."""
+    newest: dict[UserId, VerifiedManifest] = {}
+    for candidate in candidates:
+        known = newest.get(candidate.manifest.user)
+        if known is None or candidate.manifest.version > known.version:
+            newest[candidate.manifest.user] = candidate.manifest
+    return [c for c in candidates if c.manifest.identity_key == newest[c.manifest.user].identity_key]
+
+
+def _who_must_leave(view: ConversationView, candidates: Sequence[Candidate]) -> set[UserId]:
+    """Users whose new identity nothing connects with the one that takes part."""
+    leaving = set()
+    for candidate in candidates:
+        user, participant = candidate.manifest.user, view.info.participant(candidate.manifest.user)
+        if participant is None or participant.identity_key == candidate.manifest.identity_key:
+            continue
+        governing = view.governing(user)
+        if governing is None or not _succeeds(governing, candidate.manifest):
+            leaving.add(user)
+    return leaving
+
+
+def _succeeds(old: VerifiedManifest, new: VerifiedManifest) -> bool:
+    try:
+        check_successor(old, new)
+    except ManifestInvalid:
+        return False
+    return True
+
+
+def _replaced_leaves(
+    view: ConversationView, candidates: Sequence[Candidate], leaving: Collection[UserId]
+) -> set[int]:
+    """The leaves of who leaves, and of earlier identities of those who come."""
+    keys = {candidate.manifest.user: candidate.manifest.identity_key for candidate in candidates}
+    return {
+        leaf.index
+        for leaf in view.leaves
+        if leaf.user in leaving
+        or leaf.manifest.identity_key != keys.get(leaf.user, leaf.manifest.identity_key)
+    }
 
 
 def make_group(

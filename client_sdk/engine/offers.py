@@ -9,11 +9,15 @@ from client_sdk.delivery import EpochRolledBack, StreamForked
 from client_sdk.engine import suites, trusting
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
-from client_sdk.errors import IdentityError
+from client_sdk.errors import IdentityError, ManifestInvalid
 from client_sdk.identity import (
     ConversationView,
+    Participant,
+    TrustRecord,
+    VerifiedManifest,
     check_joined,
     check_not_older,
+    check_successor,
     conversation_epoch,
     view_of,
 )
@@ -65,8 +69,25 @@ def check_offer(work: Work, context: Context, offer: Offer) -> None:
         governing = offer.view.governing(participant.user)
         if governing is not None:
             check_not_older(known, governing)
-        if not hmac.compare_digest(participant.identity_key, known.newest.identity_key):
-            raise IdentityChanged(user=participant.user)
+        _check_identity(work, participant, known, governing)
+
+
+def _check_identity(
+    work: Work, participant: Participant, known: TrustRecord, governing: VerifiedManifest | None
+) -> None:
+    """The key that is known, or one that the recovery key or a person on this device vouches for."""
+    key, accepted = participant.identity_key, trusting.accepted_identity(work.tx, participant.user)
+    if hmac.compare_digest(key, known.newest.identity_key):
+        return
+    if accepted is not None and hmac.compare_digest(key, accepted):
+        return
+    changed = IdentityChanged(user=participant.user, identity=key)
+    if governing is None:
+        raise changed
+    try:
+        check_successor(known.newest, governing)
+    except ManifestInvalid:
+        raise changed from None
 
 
 def _check_newer(work: Work, offer: Offer) -> None:

@@ -41,13 +41,16 @@ def person(
         key = account.manifest.identity_key
         return Person(account.portal, account.user, role, account.name or user, TrustState.VERIFIED, key)
     trust = trusting.trust_of(tx, user) if user in record.met else None
+    claimed = trusting.claimed_identity(tx, user) if trust is not None else None
+    shown = TrustState.CHANGED if claimed is not None else None
+    newest = claimed or (None if trust is None else trust.newest)
     return Person(
         portal=account.portal,
         user=UserId(user),
         role=role,
         name=trusting.name_of(tx, user),
-        trust=None if trust is None else trust.state,
-        identity_key=None if trust is None else trust.newest.identity_key,
+        trust=shown or (None if trust is None else trust.state),
+        identity_key=None if newest is None else newest.identity_key,
         needs_admission=trust is None and _waits(conversation, user) and not admissible(UserId(user)),
     )
 

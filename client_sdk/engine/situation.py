@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from client_sdk.delivery import MOST_IN_FLIGHT, SecurityAlarm
-from client_sdk.engine import journal, suites
+from client_sdk.engine import journal, suites, trusting
 from client_sdk.engine.context import Context
 from client_sdk.engine.records import Phase
 from client_sdk.engine.standing import Standing, Work, load
@@ -146,4 +146,5 @@ class Situation:
         alarm = Standing(work.record).alarm
         if alarm is not None:
             seq, notice_id = work.record.cursor, self.context.new_id()
-            journal.keep_notice(work, journal.ALARM, alarm.sentence, seq, notice_id, code=alarm.code)
+            sentence = trusting.told(work.tx, alarm)
+            journal.keep_notice(work, journal.ALARM, sentence, seq, notice_id, code=alarm.code)

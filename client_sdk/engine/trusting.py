@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import hmac
+from typing import Final
 
-from client_sdk.delivery import IdentityChanged, SecurityAlarm
+from client_sdk.delivery import SecurityAlarm
 from client_sdk.engine import spaces
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
 from client_sdk.identity import (
     ConversationView,
     TrustRecord,
-    TrustState,
     VerifiedManifest,
     check_not_older,
     observe,
+    same_line,
+    verify_manifest,
 )
+from client_sdk.identity.keys import KEY_BYTES
 from client_sdk.vault import Transaction
-from relay.wire.ids import UserId
+
+MOST_FOREIGN: Final = 64
+"""Device lists of one user that a person had to decide about: more than a sane account ever has."""
+_COMPARED: Final = b"\x01"
 
 
 def trust_of(tx: Transaction, user: str) -> TrustRecord | None:
@@ -36,8 +41,42 @@ def newest_list(tx: Transaction, manifest: VerifiedManifest) -> VerifiedManifest
     known = trust_of(tx, manifest.user)
     if known is None or known.newest.version <= manifest.version:
         return manifest
-    same = hmac.compare_digest(known.newest.identity_key, manifest.identity_key)
-    return known.newest if same else manifest
+    return known.newest if same_line(known.newest, manifest) else manifest
+
+
+def accepted_identity(tx: Transaction, user: str) -> bytes | None:
+    """The new identity key of this person that somebody on this device let in."""
+    data = tx.get(spaces.ACCEPTED, user.encode())
+    return None if data is None else data[:KEY_BYTES]
+
+
+def _compared(tx: Transaction, user: str) -> bool:
+    return (tx.get(spaces.ACCEPTED, user.encode()) or b"").endswith(_COMPARED)
+
+
+def claimed_identity(tx: Transaction, user: str) -> VerifiedManifest | None:
+    """The newest device list of somebody who appears as this person with another key, until it is decided."""
+    found = [
+        verify_manifest(raw) for _, raw in tx.scan(spaces.FOREIGN, user.encode(), limit=MOST_FOREIGN) if raw
+    ]
+    mine = [manifest for manifest in found if manifest.user == user]
+    return max(mine, key=lambda manifest: manifest.version, default=None)
+
+
+def decide_identity(tx: Transaction, user: str, *, accept: bool, compared: bool = False) -> None:
+    """A person let in who appears under this name with another key, or leaves them outside for good."""
+    claimed, known = claimed_identity(tx, user), trust_of(tx, user)
+    for key, _ in tx.scan(spaces.FOREIGN, user.encode(), limit=MOST_FOREIGN):
+        tx.put(spaces.FOREIGN, key, b"")
+    if accept and claimed is not None:
+        tx.put(spaces.ACCEPTED, user.encode(), claimed.identity_key + (_COMPARED if compared else b""))
+        if known is not None:  # should a device of theirs come back that they had lost, it is no news
+            tx.put(spaces.FOREIGN, foreign_key(known.newest), b"")
+
+
+def foreign_key(manifest: VerifiedManifest) -> bytes:
+    """Where a device list is noted that somebody had to decide about."""
+    return manifest.user.encode() + manifest.hash
 
 
 def name_of(tx: Transaction, user: str) -> str:
@@ -51,23 +90,36 @@ def put_name(tx: Transaction, user: str, name: str) -> None:
     tx.put(spaces.NAME, user.encode(), name.encode())
 
 
-def observe_people(work: Work, context: Context, view: ConversationView) -> None:
-    """Look at everybody's governing device list in an accepted state of the group; alarms stop sending."""
+def told(tx: Transaction, alarm: SecurityAlarm) -> str:
+    """The alarm's sentences, with the name of the person that it is about."""
+    return alarm.sentence_about(name_of(tx, alarm.user)) if alarm.user else alarm.sentence
+
+
+def observe_people(
+    work: Work, context: Context, view: ConversationView, before: ConversationView | None
+) -> None:
+    """Look at everybody's governing device list in an accepted state of the group; alarms stop sending.
+
+    One that governed `before` already is no news, although a newer one may be known from elsewhere.
+    """
     for user in sorted({leaf.user for leaf in view.leaves} - {context.account.user}):
+        governing, earlier = view.governing(user), before.governing(user) if before is not None else None
+        if governing is None or (earlier is not None and earlier.raw == governing.raw):
+            continue
         try:
-            _observe(work, view, user)
+            _observe(work, governing)
         except SecurityAlarm as alarm:
             work.raise_alarm(alarm)
 
 
-def _observe(work: Work, view: ConversationView, user: UserId) -> None:
-    governing = view.governing(user)
-    if governing is None:
-        return
+def _observe(work: Work, governing: VerifiedManifest) -> None:
+    user = governing.user
     before = trust_of(work.tx, user)
     check_not_older(before, governing)
-    after = observe(before, governing, now_ms=work.now_ms)
+    accepted = accepted_identity(work.tx, user)
+    after = observe(before, governing, now_ms=work.now_ms, accepted=accepted)
+    if after.identity_key == accepted and after is not before and _compared(work.tx, user):
+        after = after.verified(accepted, now_ms=work.now_ms)
     if after is not before:
         put_trust(work.tx, after)
-    if after.state is TrustState.CHANGED:
-        raise IdentityChanged(user=user)
+    after.check_may_send()

@@ -1,6 +1,12 @@
 """Who is who: identity keys, signed device lists, membership rules, trust, safety numbers and call words."""
 
-from .alarms import IdentityChanged, ManifestForked, ManifestRolledBack
+from .alarms import (
+    IdentityChanged,
+    IdentityRecovered,
+    ManifestForked,
+    ManifestRolledBack,
+    OwnIdentityChanged,
+)
 from .conversation import (
     EXTENSION_TYPE,
     ConversationInfo,
@@ -19,6 +25,7 @@ from .manifest import (
     check_successor,
     first_manifest,
     next_manifest,
+    recovered_manifest,
     verify_manifest,
 )
 from .membership import (
@@ -32,9 +39,9 @@ from .membership import (
     check_view,
     view_of,
 )
-from .recovery import RecoverySeed, split_words, words_like
+from .recovery import RecoverySeed, recovery_word, split_words, words_like
 from .safety import safety_number, shown_together
-from .trust import TrustRecord, TrustState, check_admission, check_not_older, observe
+from .trust import TrustRecord, TrustState, check_admission, check_not_older, observe, same_line
 from .words import CallBinding, call_commit, call_words, check_reveal
 
 __all__ = [
@@ -47,12 +54,14 @@ __all__ = [
     "DeviceFlags",
     "IdentityChanged",
     "IdentityKeys",
+    "IdentityRecovered",
     "KeyPair",
     "Leaf",
     "Manifest",
     "ManifestDevice",
     "ManifestForked",
     "ManifestRolledBack",
+    "OwnIdentityChanged",
     "Participant",
     "RecoverySeed",
     "Rng",
@@ -80,7 +89,10 @@ __all__ = [
     "manifest_of",
     "next_manifest",
     "observe",
+    "recovered_manifest",
+    "recovery_word",
     "safety_number",
+    "same_line",
     "shown_together",
     "split_words",
     "verify_manifest",

@@ -31,6 +31,12 @@ MOST_SUITES = 16
 FIRST_VERSION = 1
 NO_PREVIOUS = bytes(HASH_BYTES)
 
+ERA_BITS = 32
+"""A version is an era and a number in it. Only the recovery key begins another era, so that nobody who got
+hold of the identity key can sign a version that the recovery key could not surpass."""
+UNSEEN = b"\xff" * HASH_BYTES
+"""The predecessor that a recovered list names: whoever has only the recovery words has not seen it."""
+
 _NAME = "manifest"
 
 
@@ -172,6 +178,11 @@ class VerifiedManifest:
     signer: Signer
 
     @property
+    def era(self) -> int:
+        """How the recovery key ranks it: a list of a higher era overrides every one of a lower era."""
+        return self.version >> ERA_BITS
+
+    @property
     def hash(self) -> bytes:
         """H(label("manifest") || manifest), which the next version names."""
         return hashlib.sha256(label(_NAME) + self.raw).digest()
@@ -235,12 +246,33 @@ def next_manifest(
     return _sign(body, signer, key)
 
 
+def recovered_manifest(
+    *,
+    portal: PortalId,
+    user: UserId,
+    era: int,
+    recovery: KeyPair,
+    identity_key: bytes,
+    devices: Iterable[ManifestDevice],
+    suites: Iterable[int],
+) -> VerifiedManifest:
+    """Sign a list with the recovery key alone, that begins an era and names a new identity key.
+
+    It needs nothing that was lost. Everybody accepts it in the place of any list of a lower era that names
+    the same recovery key.
+    """
+    keys = (identity_key, recovery.public)
+    version = (era << ERA_BITS) + FIRST_VERSION
+    body = _Body(portal, user, version, *keys, tuple(devices), tuple(suites), UNSEEN)
+    return _sign(body, Signer.RECOVERY, recovery)
+
+
 def check_successor(old: VerifiedManifest, new: VerifiedManifest) -> None:
     """Whether ``new`` may take the place of ``old``; raises ManifestInvalid.
 
     The same manifest may. A higher version may if it is the same user's and was signed by the identity
-    key without touching either key, or by the same recovery key; the directly next version must name
-    ``old`` as its predecessor (versions in between need not have been seen).
+    key without touching either key or leaving the era, or by the same recovery key; the directly next version
+    must name ``old`` as its predecessor (versions in between need not have been seen).
     """
     if new.raw == old.raw:
         return
@@ -252,6 +284,8 @@ def check_successor(old: VerifiedManifest, new: VerifiedManifest) -> None:
         raise _invalid("it changes the recovery key, which nothing may")
     if new.signer is Signer.IDENTITY and new.identity_key != old.identity_key:
         raise _invalid("it changes the identity key without the recovery key")
+    if new.signer is Signer.IDENTITY and new.era != old.era:
+        raise _invalid("it begins another era without the recovery key")
     if new.version == old.version + 1 and new.previous != old.hash:
         raise _invalid("it does not continue the one before")
 

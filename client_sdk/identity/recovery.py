@@ -55,7 +55,7 @@ class RecoverySeed:
 
         Case, numbers, commas and line breaks do not matter, and four letters of a word are enough.
         """
-        words = [_word(number, text) for number, text in enumerate(split_words(typed), 1)]
+        words = [recovery_word(number, text) for number, text in enumerate(split_words(typed), 1)]
         if len(words) != WORDS:
             raise RecoveryWordsInvalid(f"A recovery kit has {WORDS} words; these are {len(words)}.")
         try:
@@ -82,7 +82,7 @@ class RecoverySeed:
         if not 1 <= number <= WORDS:
             raise UsageError(f"The words are numbered from 1 to {WORDS}.")
         given = split_words(typed)
-        word = _word(number, given[0]) if len(given) == 1 else ""
+        word = recovery_word(number, given[0]) if len(given) == 1 else ""
         if not hmac.compare_digest(word.encode(), self.words[number - 1].encode()):
             raise RecoveryWordsInvalid(
                 f"Word {number} is another one on your page. Look again.", position=number
@@ -101,7 +101,8 @@ def words_like(typed: str) -> tuple[str, ...]:
     return tuple(get_close_matches(typed.lower(), english(), n=_SUGGESTIONS, cutoff=0.6))
 
 
-def _word(number: int, text: str) -> str:
+def recovery_word(number: int, text: str) -> str:
+    """The word of the list that was meant by the one with this number; raises RecoveryWordsInvalid."""
     if text in english():
         return text
     found = [word for word in english() if len(text) >= UNIQUE_LETTERS and word.startswith(text)]

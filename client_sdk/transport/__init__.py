@@ -3,7 +3,7 @@
 from client_sdk.transport.address import RelayAddress, relay_address
 from client_sdk.transport.environment import Environment
 from client_sdk.transport.link import Link, LinkHandler, LinkStatus, TokenSource
-from client_sdk.transport.session import DeviceProof, Incoming
+from client_sdk.transport.session import DeviceProof, Incoming, Session, open_session
 from client_sdk.transport.socket import Dial, Socket, WebSocketDial
 
 __all__ = [
@@ -15,8 +15,10 @@ __all__ = [
     "LinkHandler",
     "LinkStatus",
     "RelayAddress",
+    "Session",
     "Socket",
     "TokenSource",
     "WebSocketDial",
+    "open_session",
     "relay_address",
 ]

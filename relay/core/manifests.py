@@ -36,6 +36,8 @@ _VERSION: Final = 1
 _FORMAT: Final = 1
 _HASH_BYTES: Final = 32
 _MOST_SUITES: Final = 16
+# The lower bits of a version; only the recovery key changes the others.
+ERA_BITS: Final = 32
 # A device revoked so many devices ago is a member of nothing, and its place was used many times since.
 MOST_REVOKED: Final = 256
 
@@ -141,7 +143,8 @@ def _succeeds(before: Manifest, put: Manifest) -> bool:
         put.by_recovery or put.identity_key == before.identity_key
     )
     follows = put.version > before.version + 1 or put.previous == before.hash
-    return same_keys and put.version > before.version and follows
+    same_era = put.by_recovery or put.version >> ERA_BITS == before.version >> ERA_BITS
+    return same_keys and same_era and put.version > before.version and follows
 
 
 def unlisted(devices: Iterable[DeviceId], manifest: Manifest) -> tuple[DeviceId, ...]:

@@ -22,6 +22,11 @@ JARGON = (
 )
 
 
+def kinds(root: type[SecurityAlarm] = SecurityAlarm) -> set[type[SecurityAlarm]]:
+    """Every kind of alarm that there is."""
+    return {found for kind in root.__subclasses__() for found in {kind, *kinds(kind)}}
+
+
 @pytest.mark.parametrize("alarm", ALARMS.values(), ids=lambda alarm: alarm.__name__)
 def test_an_alarm_says_what_why_and_what_to_do_without_jargon(alarm: type[SecurityAlarm]) -> None:
     raised = alarm(seq=5)
@@ -29,16 +34,33 @@ def test_an_alarm_says_what_why_and_what_to_do_without_jargon(alarm: type[Securi
         assert part.endswith(".")
         assert part != SecurityAlarm.what
     kept = "Nothing more is sent, and what you wrote is kept, until you decide."
-    assert str(raised) == raised.sentence == f"{raised.what} {raised.why} {kept} {raised.do}"
-    assert not [word for word in JARGON if word in raised.sentence.lower().split()]
+    assert str(raised) == raised.sentence
+    said = raised.sentence_about("Ben")
+    for part in (raised.what, raised.why, kept, raised.do):
+        assert part.replace("{who}", "Ben") in said
+    assert not [word for word in JARGON if word in said.lower().split()]
     assert raised.fault is Fault.REMOTE
     assert isinstance(raised, CoachRelayError)
 
 
+@pytest.mark.parametrize("alarm", ALARMS.values(), ids=lambda alarm: alarm.__name__)
+def test_an_alarm_names_whom_it_is_about_where_it_is_shown_and_nowhere_else(
+    alarm: type[SecurityAlarm],
+) -> None:
+    raised = alarm(user="ben-4711")
+    assert raised.user == "ben-4711"
+    assert "ben-4711" not in f"{raised} {raised!r}"
+    for said in (raised.sentence, raised.sentence_about("Ben Okafor")):
+        assert "{" not in said
+        assert said[0].isupper()
+        assert not [part for part in said.split(". ") if not part[:1].isupper()]
+    if alarm.__module__.endswith("identity.alarms") and alarm.code != "own_identity_changed":
+        assert "Ben Okafor" in raised.sentence_about("Ben Okafor")
+
+
 def test_every_alarm_has_a_code_of_its_own() -> None:
-    found = set(SecurityAlarm.__subclasses__())
-    assert set(ALARMS.values()) == found
-    assert len(ALARMS) == len(found)
+    assert set(ALARMS.values()) == kinds()
+    assert len(ALARMS) == len(kinds())
 
 
 def test_evidence_is_plain_and_stays_out_of_the_message() -> None:

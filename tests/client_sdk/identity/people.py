@@ -20,6 +20,7 @@ from client_sdk.identity import (
     first_manifest,
     generate_key_pair,
     next_manifest,
+    recovered_manifest,
 )
 from relay.wire.ids import EngagementId, PortalId, Role, UserId
 
@@ -88,6 +89,22 @@ class Person:
             self.manifest, key=self.keys.recovery, devices=self.listed(devices), identity_key=fresh.public
         )
         self.keys = IdentityKeys(fresh, self.keys.recovery)
+        return self.manifest
+
+    def recover(self, *, era: int, count: int = 1) -> VerifiedManifest:
+        """What the recovery words make on an empty device: a new era, a new identity key, new devices."""
+        self.rng = seeded(f"{self.name}, recovered in era {era}")
+        self.keys = IdentityKeys(generate_key_pair(self.rng), self.keys.recovery)
+        self.devices = [generate_key_pair(self.rng) for _ in range(count)]
+        self.manifest = recovered_manifest(
+            portal=self.portal,
+            user=self.user,
+            era=era,
+            recovery=self.keys.recovery,
+            identity_key=self.keys.identity.public,
+            devices=self.listed(self.devices),
+            suites=[3],
+        )
         return self.manifest
 
     def participant(self) -> Participant:

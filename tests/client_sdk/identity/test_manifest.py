@@ -23,6 +23,7 @@ from client_sdk.identity import (
     verify_manifest,
 )
 from client_sdk.identity.keys import SignatureInvalid, verify_signature
+from client_sdk.identity.manifest import UNSEEN
 
 from .people import PORTAL, Person, seeded
 
@@ -191,6 +192,31 @@ def test_versions_in_between_need_not_have_been_seen() -> None:
     before = anna.manifest
     anna.link()
     check_successor(before, anna.link())
+
+
+def test_the_recovery_words_override_every_list_that_the_identity_key_can_sign() -> None:
+    anna, thief = Person("anna"), Person("anna")
+    highest = verify_manifest(forged(thief, thief.keys.identity, version=2**32 - 1, previous=UNSEEN))
+    check_successor(anna.manifest, highest)
+    for era in (1, 2, 30_000_000, 2**31 - 1):
+        check_successor(highest, Person("anna").recover(era=era))
+        check_successor(anna.manifest, Person("anna").recover(era=era))
+    recovered = anna.recover(era=1)
+    assert (recovered.era, recovered.signer) == (1, Signer.RECOVERY)
+    check_successor(recovered, anna.link())
+    again = Person("anna").recover(era=2)
+    check_successor(recovered, again)
+    for late in (thief.manifest, highest, recovered):
+        with pytest.raises(ManifestInvalid):
+            check_successor(again, late)
+
+
+def test_the_identity_key_alone_begins_no_era() -> None:
+    anna = Person("anna")
+    for version in (2**32, 2**32 + 1, 2**62):
+        raw = forged(anna, anna.keys.identity, version=version, previous=UNSEEN)
+        with pytest.raises(ManifestInvalid, match="era"):
+            check_successor(anna.manifest, verify_manifest(raw))
 
 
 def forged(person: Person, key: KeyPair, signer: int = 0, **change: object) -> bytes:

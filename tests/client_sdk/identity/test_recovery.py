@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnemonic import Mnemonic
 
@@ -14,6 +14,7 @@ SEED = RecoverySeed(bytes(range(16)))
 WORDS = " ".join(SEED.words)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.binary(min_size=16, max_size=16))
 def test_the_words_give_the_seed_back(value: bytes) -> None:
     seed = RecoverySeed(value)

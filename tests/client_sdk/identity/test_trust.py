@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from client_sdk.delivery import IdentityChanged, ManifestForked, ManifestRolledBack
+from client_sdk.delivery import (
+    IdentityChanged,
+    IdentityRecovered,
+    ManifestForked,
+    ManifestRolledBack,
+    OwnIdentityChanged,
+)
 from client_sdk.errors import ApprovalRequired, RecordInvalid, UsageError
 from client_sdk.identity import (
     TrustRecord,
@@ -121,7 +127,13 @@ class Meeting:
         self.record: TrustRecord | None = None
 
     def admit(
-        self, person: Person, device: int = 0, *, approved: bool = False, takes_part: bool = False
+        self,
+        person: Person,
+        device: int = 0,
+        *,
+        approved: bool = False,
+        takes_part: bool = False,
+        accepted: bytes | None = None,
     ) -> None:
         check_admission(
             person.manifest,
@@ -132,6 +144,7 @@ class Meeting:
             met=self.met,
             approved=approved,
             takes_part=takes_part,
+            accepted=accepted,
         )
 
 
@@ -210,15 +223,14 @@ def test_known_from_elsewhere_is_not_admitted_here() -> None:
 def test_another_identity_is_an_alarm_also_with_approval() -> None:
     meeting = Meeting()
     meeting.record = met(meeting.ben)
-    impostor = Person("ben")
-    impostor.recovered(impostor.devices)
+    impostor = Person("ben", seed="an impostor")
     for others in (set[UserId](), {meeting.ben.user}):
         meeting.met = others
         with pytest.raises(IdentityChanged):
             meeting.admit(impostor, approved=True)
-    meeting.record = observe(meeting.record, meeting.ben.recovered(meeting.ben.devices), now_ms=2000)
+    meeting.admit(impostor, accepted=impostor.manifest.identity_key)
     with pytest.raises(IdentityChanged):
-        meeting.admit(meeting.ben, approved=True)
+        meeting.admit(impostor, accepted=meeting.ben.manifest.identity_key)
 
 
 def test_a_key_package_with_an_older_list_is_fine_while_the_device_is_listed() -> None:
@@ -250,7 +262,45 @@ def test_own_devices_stand_in_the_own_list() -> None:
     meeting.admit(old, 0)
     with pytest.raises(ManifestRolledBack):
         meeting.admit(old, 1)
-    impostor = Person("anna")
-    impostor.recovered(impostor.devices)
-    with pytest.raises(IdentityChanged):
-        meeting.admit(impostor)
+    for other in (Person("anna", seed="an impostor"), Person("anna")):
+        other.recover(era=1)
+        with pytest.raises(OwnIdentityChanged):
+            meeting.admit(other)
+
+
+def test_who_came_back_by_the_recovery_key_is_let_in_and_the_thief_is_not() -> None:
+    meeting, ben = Meeting(), Person("ben", count=2)
+    meeting.record, meeting.met = met(ben), {ben.user}
+    thief = Person("ben", count=2)
+    for _ in range(5):
+        thief.link()
+    assert thief.manifest.version > ben.manifest.version
+    ben.recover(era=1)
+    meeting.admit(ben)
+    meeting.record = observe(meeting.record, thief.manifest, now_ms=2000)  # the thief was faster
+    meeting.admit(ben)
+    meeting.record = observe(meeting.record, ben.manifest, now_ms=3000)
+    assert meeting.record.state is TrustState.CHANGED
+    with pytest.raises(IdentityRecovered):
+        meeting.record.check_may_send()
+    for device in range(7):
+        with pytest.raises(ManifestRolledBack):
+            meeting.admit(thief, device)
+    assert observe(meeting.record, thief.manifest, now_ms=4000) == meeting.record
+
+
+def test_who_was_set_up_anew_is_told_from_who_came_back() -> None:
+    record = observe(met(Person("ben")), Person("ben", seed="anew").manifest, now_ms=2000)
+    assert (record.state, record.vouched) == (TrustState.CHANGED, False)
+    with pytest.raises(IdentityChanged) as raised:
+        record.check_may_send()
+    assert not isinstance(raised.value, IdentityRecovered)
+    assert TrustRecord.parse(record.serialize()) == record
+
+
+def test_an_identity_that_was_accepted_before_it_came_is_no_news() -> None:
+    ben, anew = Person("ben"), Person("ben", seed="anew")
+    record = met(ben).verified(ben.manifest.identity_key, now_ms=1500)
+    seen = observe(record, anew.manifest, now_ms=2000, accepted=anew.manifest.identity_key)
+    assert (seen.state, seen.identity_key) == (TrustState.UNVERIFIED, anew.manifest.identity_key)
+    check_not_older(record, anew.manifest)
