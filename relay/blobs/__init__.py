@@ -9,6 +9,7 @@ from relay.blobs.errors import (
 )
 from relay.blobs.interface import BlobStore
 from relay.blobs.objects import PART_BYTES, ObjectBlobs
+from relay.blobs.s3 import S3Blobs, S3Location
 
 __all__ = [
     "PART_BYTES",
@@ -19,4 +20,6 @@ __all__ = [
     "BlobStoreUnavailable",
     "DirectoryBlobs",
     "ObjectBlobs",
+    "S3Blobs",
+    "S3Location",
 ]

@@ -23,6 +23,7 @@ from typing import Final
 import apsw
 from cryptography import x509
 
+from relay.cli.blob_checks import check_blobs
 from relay.cli.findings import Check, Finding, failed, note, ok
 from relay.cli.turn_checks import check_turn
 from relay.config import Settings
@@ -244,5 +245,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_port,
     check_certificate,
     check_descriptors,
+    check_blobs,
     check_turn,
 )

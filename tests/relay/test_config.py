@@ -129,6 +129,14 @@ def test_where_tests_find_their_vectors_is_no_setting_and_no_mistake() -> None:
         'turn_urls = ["turns:turn.example?transport=udp"]',
         f"turn_urls = {['turn:turn.example'] * 17}",
         'stun_urls = ["stun:"]',
+        's3_bucket = "UPPER"',
+        's3_bucket = "ab"',
+        's3_endpoint = "s3.example"',
+        's3_endpoint = "https://s3.example/bucket"',
+        's3_prefix = "/top"',
+        's3_prefix = "a//b"',
+        's3_prefix = "../a"',
+        's3_region = "eu central"',
         'data_dir = "a\\nb"',
     ],
 )
@@ -205,6 +213,18 @@ def test_the_turn_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert settings.turn_secret == "hunter2"
     assert "hunter2" not in repr(settings)
     assert "both set" in refusal(tmp_path, line + '\nturn_secret = "x"')
+
+
+def test_a_bucket_needs_what_belongs_to_it_and_its_key_is_never_shown(tmp_path: Path) -> None:
+    keys = 's3_access_key_id = "id"\n'
+    assert "s3_bucket is missing" in refusal(tmp_path, 's3_endpoint = "https://s3.example"')
+    assert "is missing" in refusal(tmp_path, f's3_bucket = "files"\n{keys}')
+    (tmp_path / "s3.secret").write_text("hunter2\n")
+    lines = f's3_bucket = "files"\n{keys}s3_secret_access_key_file = "{tmp_path}/s3.secret"'
+    settings = load(tmp_path, lines)
+    assert (settings.s3_bucket, settings.s3_secret_access_key) == ("files", "hunter2")
+    assert "hunter2" not in repr(settings)
+    assert load(tmp_path, 's3_bucket = "files"').s3_region == "us-east-1"
 
 
 @pytest.mark.parametrize(

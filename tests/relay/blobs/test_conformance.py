@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from relay.blobs import PART_BYTES, BlobCorrupt, BlobOffsetConflict, BlobStore, DirectoryBlobs, ObjectBlobs
+from relay.blobs import (
+    PART_BYTES,
+    BlobCorrupt,
+    BlobOffsetConflict,
+    BlobStore,
+    DirectoryBlobs,
+    ObjectBlobs,
+    S3Blobs,
+)
 from relay.wire.ids import BlobId
+from tests.support.s3 import S3Server
 
 A = BlobId("AAAAAAAAAAAAAAAAAAAAAA")
 B = BlobId("-_BBBBBBBBBBBBBBBBBBBg")
@@ -18,10 +27,13 @@ B = BlobId("-_BBBBBBBBBBBBBBBBBBBg")
 Break = Callable[[str], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "local", "directory"])
+@pytest.fixture(params=["memory", "local", "directory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    """The same suite over obstore's own stores (what S3 is to us) and over the durable directory."""
+    """The same suite over obstore's own stores, over the durable directory, and over a real S3 server."""
     match request.param:
+        case "s3":
+            server: S3Server = request.getfixturevalue("s3")
+            return S3Blobs(server.location(server.bucket()))
         case "memory":
             return ObjectBlobs(MemoryStore())
         case "local":
