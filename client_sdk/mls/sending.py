@@ -21,7 +21,7 @@ from .hpke import Rng
 from .key_package import check_key_package_now
 from .leaf_node import LeafSource
 from .proposal_list import ResolvedProposal, Rules, check_proposal
-from .proposals import Add, Proposal, Update
+from .proposals import Add, Proposal, ReceivedAdd, Update
 from .protection import Padding, proposal_ref, protect_private, sign_content
 from .results import Encrypted
 from .validation import MAX_LEAF_LIFETIME
@@ -59,12 +59,12 @@ def create_proposal(
 ) -> Encrypted:
     """Send a proposal by itself; the returned state remembers it, so that a commit may refer to it.
 
-    Give ``now`` with an Add, whose lifetime is then compared with the clock (section 7.3). `create_update`
-    makes an Update.
+    `verify_key_package` has compared an Add's lifetime with the clock (section 7.3); give ``now`` if that was
+    long ago. `create_update` makes an Update.
     """
     if isinstance(proposal, Update):
         raise UsageError(None, "create_update makes an Update and keeps its private key")
-    if isinstance(proposal, Add) and now is not None:
+    if isinstance(proposal, Add | ReceivedAdd) and now is not None:
         check_key_package_now(proposal.key_package, now)
     return _propose(state, proposal, auth, rng, authenticated_data, max_lifetime)
 

@@ -53,7 +53,8 @@ def main(arguments: list[str]) -> int:
             log.seek(0)
             text = log.read().decode(errors="replace")
         executed = next((line.split()[-1] for line in text.splitlines() if "number_of_executed" in line), "?")
-        outcome = "" if code == 0 else ", DID NOT RUN:" if executed == "?" else ", FOUND:"
+        uncaught = "Uncaught Python exception" in text or "Test unit written" in text
+        outcome = "" if code == 0 else ", FOUND:" if uncaught else ", DID NOT RUN:"
         print(f"{name}: {executed} executions in {share} s{outcome}", flush=True)
         if code != 0:
             found.append(name)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
+from client_sdk.mls.proposals import ReceivedAdd
 
 from .support import Group
 
@@ -94,7 +95,7 @@ def test_a_proposed_add_is_compared_with_the_clock_if_one_is_given() -> None:
     group = Group("anna", "ben")
     anna = group.clients["anna"]
     bundle = anna.bundle()
-    add = mls.Add(mls.VerifiedKeyPackage(bundle.key_package))
-    with pytest.raises(mls.ValidationError) as caught:
-        mls.create_proposal(group.states["anna"], add, auth=anna.auth, rng=anna.rng, now=1)
-    assert caught.value.rule == "KP-LIFETIME"
+    for add in (mls.Add(mls.VerifiedKeyPackage(bundle.key_package)), ReceivedAdd(bundle.key_package)):
+        with pytest.raises(mls.ValidationError) as caught:
+            mls.create_proposal(group.states["anna"], add, auth=anna.auth, rng=anna.rng, now=1)
+        assert caught.value.rule == "KP-LIFETIME"
