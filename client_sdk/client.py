@@ -20,6 +20,7 @@ from client_sdk.devices import Devices
 from client_sdk.engagement import Engagement
 from client_sdk.engine import Account, Engine, Files, create_account, reading, spaces, token_subject
 from client_sdk.engine.account import AccountRecord, check_subject, with_known_suites
+from client_sdk.engine.freshness import Freshness
 from client_sdk.errors import EngagementUnavailable, UsageError
 from client_sdk.first_link import link_vault
 from client_sdk.identity import RecoverySeed, safety_number
@@ -36,7 +37,7 @@ from client_sdk.transport import (
     WebSocketDial,
     relay_address,
 )
-from client_sdk.vault import Key, KeyringKey, PassphraseKey, Vault
+from client_sdk.vault import Key, KeyringCounter, KeyringKey, PassphraseKey, Vault
 from relay.wire.ids import EngagementId, UserId, parse_engagement_id
 
 _KEY: Final = b"account"
@@ -85,10 +86,11 @@ class Client:
         """
         address = relay_address(relay, allow_insecure=allow_insecure)
         env = environment or Environment()
-        opened = await asyncio.to_thread(
-            _open_vault, Path(vault), _vault_key(vault, passphrase, keyring, key)
-        )
+        unlock = _vault_key(vault, passphrase, keyring, key)
+        opened = await asyncio.to_thread(_open_vault, Path(vault), unlock)
+        freshness = Freshness(opened, _open_counter(vault, keyring, key))
         try:
+            await asyncio.to_thread(freshness.opened)
             account = await _account(opened, token, name, env)
             async with aiohttp.ClientSession() as http:
                 settings = call_settings or CallSettings()
@@ -102,6 +104,7 @@ class Client:
                     yield client
                 finally:
                     await engine.stop()
+            await asyncio.to_thread(freshness.closing)
         finally:
             opened.close()
 
@@ -356,6 +359,13 @@ def _vault_key(
     if isinstance(passphrase, str):
         return lambda: PassphraseKey(passphrase)
     return lambda: PassphraseKey(passphrase())
+
+
+def _open_counter(path: str | Path, keyring: bool, key: Key | None) -> KeyringCounter | None:
+    """A keyring that this vault uses anyhow tells an old copy of it from the newest."""
+    if isinstance(key, KeyringKey):
+        return KeyringCounter(key.name, key.service)
+    return KeyringCounter(str(Path(path).absolute())) if keyring else None
 
 
 async def _opened(path: Path, unlock: Callable[[], Key]) -> Vault:

@@ -41,7 +41,11 @@ def rejoin(work: Work, context: Context, group_info: bytes, last_counter: int) -
         work.change(phase=Phase.OUTSIDE, rejoin_reason="")
         journal.keep_notice(work, journal.GAP, REMOVED, work.record.cursor, context.new_id())
         return True
-    _settle_outbox(work, last_counter)
+    try:
+        _settle_outbox(work, last_counter)
+    except SecurityAlarm as alarm:
+        work.raise_alarm(alarm)  # the relay holds entries of ours that this device knows nothing of
+        return True
     put_commit(work, made, CommitReason.REJOIN, commit_id=context.new_id())
     return True
 

@@ -31,6 +31,7 @@ DEVICE_NAME: Final = "device-name"  # device id -> what this person calls that d
 LINKING: Final = "linking"  # LinkJob: what a link that was decided still owes to the new device
 ARRIVAL: Final = "arrival"  # ArrivalRecord: this device is being linked
 HISTORY: Final = "history"  # engagement -> HistoryRef: a history to be fetched from the relay
+OPENED: Final = "opened"  # how often this vault was opened and closed, as the keyring counts it too
 INBOX: Final = "inbox"  # engagement, number -> id of an item that the application has not taken yet
 
 

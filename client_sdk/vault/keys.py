@@ -78,6 +78,27 @@ class KeyringKey:
             return key
 
 
+@dataclass(frozen=True, slots=True)
+class KeyringCounter:
+    """A number that the keyring keeps beside a vault's key: a copy of the vault does not bring it back."""
+
+    name: str
+    service: str = "coach-relay"
+
+    def read(self) -> int | None:
+        """The number; None if there is none that can be read. Raises KeyringUnavailable."""
+        stored = _with_keyring(lambda keyring: keyring.get_password(self.service, self._place))
+        return int(stored) if stored is not None and stored.isascii() and stored.isdigit() else None
+
+    def write(self, number: int) -> None:
+        """Keep the number; raises KeyringUnavailable."""
+        _with_keyring(lambda keyring: keyring.set_password(self.service, self._place, str(number)))
+
+    @property
+    def _place(self) -> str:
+        return f"{self.name} (times opened)"
+
+
 Key = PassphraseKey | KeyringKey | bytes
 
 
