@@ -16,7 +16,13 @@ from client_sdk.engine.key_packages import SINGLE_USE, parse_claimed
 from client_sdk.errors import CoachRelayError
 from client_sdk.identity import ManifestDevice, check_successor, generate_key_pair, next_manifest
 from client_sdk.identity.keys import KeyPair
-from client_sdk.mls import SUITE_3, SUITE_XWING, KeyPackage, MLSError, MLSMessage
+from client_sdk.mls import (
+    SUITE_3,
+    SUITE_XWING,
+    KeyPackage,
+    MLSError,
+    MLSMessage,
+)
 from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, PortalId, UserId
