@@ -11,8 +11,9 @@ from typing import Final
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from relay.http.access import PAGE_ORIGIN
+from relay.http.handshake_guard import HandshakeGuard
 from relay.http.problems import RETRY_AFTER_SECONDS, Problem
-from relay.hub import Hub
+from relay.hub import Hub, Session
 from relay.wire.errors import ErrorCode
 from relay.wire.limits import MAX_MESSAGE_BYTES, PING_INTERVAL_SECONDS
 
@@ -124,7 +125,7 @@ class Connect:
         self._none_left.clear()
         try:
             await socket.prepare(request)
-            await self._serve(socket, sink)
+            await self._serve(socket, sink, request.transport)
         finally:
             self._sinks.discard(sink)
             if not self._sinks:
@@ -142,19 +143,36 @@ class Connect:
             HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
         )
 
-    async def _serve(self, socket: web.WebSocketResponse, sink: SocketSink) -> None:
+    async def _serve(
+        self, socket: web.WebSocketResponse, sink: SocketSink, transport: asyncio.Transport | None
+    ) -> None:
         """Hand every message to the hub, which makes us wait when it has enough, until the peer is gone."""
         connection = self._hub.attach(sink)
+        guard = _guard(transport, connection)
         writer = asyncio.create_task(sink.run())
         try:
             async for message in socket:
                 if message.type is WSMsgType.BINARY:
                     await connection.receive(message.data)
+                    if guard is not None and connection.is_ready:
+                        guard.release()
+                        guard = None
                 elif message.type is WSMsgType.TEXT:
                     connection.unreadable(ErrorCode.MALFORMED, "messages are binary")
         finally:
+            if guard is not None:
+                guard.release()
             connection.lost()
             sink.ended()
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
+
+
+def _guard(transport: asyncio.Transport | None, connection: Session) -> HandshakeGuard | None:
+    """Until its device has proved itself, a connection gets only what that takes."""
+    if transport is None:
+        return None
+    return HandshakeGuard(
+        transport, lambda: connection.unreadable(ErrorCode.TOO_BIG, "too much before the device is proved")
+    )

@@ -266,11 +266,12 @@ class Session:
 class Limits:
     """A ready connection's token buckets."""
 
-    __slots__ = ("appends", "claims", "ephemeral", "requests")
+    __slots__ = ("appends", "claims", "commits", "ephemeral", "requests")
 
     def __init__(self, hub: Hub, now: float) -> None:
         rates = hub.settings.rates
         self.appends = TokenBucket(rates.appends, now)
+        self.commits = TokenBucket(rates.commits, now)
         self.ephemeral = TokenBucket(rates.ephemeral, now)
         self.requests = TokenBucket(rates.requests, now)
         self.claims = TokenBucket(CLAIM_RATE, now)

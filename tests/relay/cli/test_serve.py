@@ -29,6 +29,7 @@ from relay.blobs import PART_BYTES
 from relay.hub import NewKeys, Portals
 from relay.store.sqlite import SqliteDirectory
 from relay.wire import frames as fr
+from relay.wire.codec import decode_from_relay, encode
 from tests.relay.cli.processes import PATIENCE, RelayProcess, environment, relay_process, start
 from tests.relay.http.support import PORTAL, Peers
 
@@ -163,6 +164,13 @@ async def test_it_ends_tls_itself(tmp_path: Path) -> None:
             async with http.get("/livez", ssl=context) as answer:
                 assert answer.status == 200
                 assert answer.headers["Strict-Transport-Security"]
+            async with http.ws_connect("/v1/connect", ssl=context) as web:
+                await web.send_bytes(encode([fr.Hello((1,), b"c" * 32)]))
+                assert isinstance(decode_from_relay(await web.receive_bytes())[0], fr.Challenge)
+                await web.send_bytes(bytes(2**20))
+                (goodbye,) = decode_from_relay(await web.receive_bytes())
+                assert isinstance(goodbye, fr.Goodbye)
+                assert goodbye.code == "too_big"
             old = ssl.create_default_context(cafile=cert)
             with pytest.warns(DeprecationWarning, match="TLSv1_1"):
                 old.maximum_version = ssl.TLSVersion.TLSv1_1
