@@ -91,7 +91,7 @@ class RequiredCapabilities:
 
 
 def _parse_required(reader: Reader) -> RequiredCapabilities:
-    return RequiredCapabilities(*(reader.vector(Reader.u16) for _ in range(3)))
+    return RequiredCapabilities(*(reader.u16s() for _ in range(3)))
 
 
 @dataclass(frozen=True, slots=True)

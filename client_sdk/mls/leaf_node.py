@@ -89,7 +89,7 @@ def default_capabilities(extensions: Iterable[int] = ()) -> Capabilities:
 
 def parse_capabilities(reader: Reader) -> Capabilities:
     """Decode capabilities."""
-    return Capabilities(*(reader.vector(Reader.u16) for _ in range(5)))
+    return Capabilities(*(reader.u16s() for _ in range(5)))
 
 
 @dataclass(frozen=True)  # not slotted: the encodings are cached, for tree hashes are computed over them

@@ -239,7 +239,7 @@ def _parse_node(reader: Reader) -> LeafNode | ParentNode:
     if kind == _LEAF:
         return parse_leaf_node(reader)
     if kind == _PARENT:
-        return ParentNode(reader.opaque(), reader.opaque(), reader.vector(Reader.u32))
+        return ParentNode(reader.opaque(), reader.opaque(), reader.u32s())
     raise DecodeError("TREE-NODE-TYPE", "a tree node is neither leaf nor parent")
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import cast
 
 from client_sdk import mls
 from client_sdk.mls.codec import Reader, parse_all
+from client_sdk.mls.extensions import EXTERNAL_SENDERS, RATCHET_TREE, REQUIRED_CAPABILITIES, parse_extensions
 from client_sdk.mls.framing import (
     AuthData,
     Body,
@@ -23,6 +25,7 @@ from client_sdk.mls.framing import (
     WireFormat,
     parse_authenticated_content,
 )
+from client_sdk.mls.key_schedule import welcome_secret
 from client_sdk.mls.leaf_node import parse_capabilities, parse_leaf_node
 from client_sdk.mls.proposals import parse_commit, parse_proposal
 from client_sdk.mls.protection import protect_private, sign_content
@@ -30,8 +33,14 @@ from client_sdk.mls.psk import parse_psk_id
 from client_sdk.mls.ratchet_tree import RatchetTree
 from client_sdk.mls.secret_tree import parse_secret_tree
 from client_sdk.mls.tree_validation import check_tree
-from client_sdk.mls.update_path import parse_update_path
-from client_sdk.mls.welcome import GroupSecrets, parse_group_info, parse_welcome
+from client_sdk.mls.update_path import HpkeCiphertext, parse_update_path
+from client_sdk.mls.welcome import (
+    WELCOME_LABEL,
+    GroupSecrets,
+    parse_group_info,
+    parse_welcome,
+    seal_group_info,
+)
 from tests.mls.support import FOREVER, NOW, Auth, Client, Group, seeded
 
 Target = Callable[[bytes], None]
@@ -71,6 +80,17 @@ def message(data: bytes) -> None:
         return
     if found.serialize() != data:
         raise AssertionError("two encodings of one message")
+
+
+def extension_bodies(data: bytes) -> None:
+    """A list of extensions, and the bodies of those that have a form."""
+    for parse in (
+        lambda: parse_all(data, parse_extensions),
+        lambda: mls.RequiredCapabilities.find((mls.Extension(REQUIRED_CAPABILITIES, data),)),
+        lambda: mls.ExternalSender.find_all((mls.Extension(EXTERNAL_SENDERS, data),)),
+    ):
+        with suppress(mls.MLSError):
+            parse()
 
 
 def tree(data: bytes) -> None:
@@ -198,6 +218,42 @@ def group_secrets(data: bytes) -> None:
     welcome(mls.MLSMessage(mls.Welcome(parsed.cipher_suite, (entry,), info)).serialize())
 
 
+def sealed_group_info(data: bytes) -> None:
+    """Any bytes as the GroupInfo a rogue member seals in a Welcome."""
+    dan, bundle, real, _ = joiner(0)
+    parsed, suite = mls.MLSMessage.parse(real).body, dan.suite
+    if not isinstance(parsed, mls.Welcome):
+        raise AssertionError("not a Welcome")
+    (entry,), info = parsed.secrets, parsed.encrypted_group_info
+    sealed = entry.encrypted
+    plain = suite.decrypt_with_label(
+        bundle.init_private, WELCOME_LABEL, info, sealed.kem_output, sealed.ciphertext
+    )
+    secret = welcome_secret(suite, GroupSecrets.parse(plain).joiner_secret, bytes(suite.hash_length))
+    other = seal_group_info(suite, secret, cast("mls.GroupInfo", Raw(data)))
+    again = suite.encrypt_with_label(
+        bundle.key_package.init_key, WELCOME_LABEL, other, plain, seeded("sealed")
+    )
+    made = mls.Welcome(suite.id, (replace(entry, encrypted=HpkeCiphertext(*again)),), other)
+    welcome(mls.MLSMessage(made).serialize())
+
+
+def rogue_tree(data: bytes) -> None:
+    """Any bytes as the tree of a GroupInfo that a rogue member signs, with the hash that fits."""
+    dan, _, _, published = joiner(0)
+    info = mls.MLSMessage.parse(published).body
+    if not isinstance(info, mls.GroupInfo):
+        raise AssertionError("not a GroupInfo")
+    context = info.group_context
+    with suppress(mls.MLSError):
+        context = replace(context, tree_hash=RatchetTree.parse(dan.suite, data).tree_hash())
+    others = tuple(extension for extension in info.extensions if extension.type != RATCHET_TREE)
+    lying = replace(info, group_context=context, extensions=(mls.Extension(RATCHET_TREE, data), *others))
+    signed = lying.signed_by(dan.suite, group(0).clients["anna"].signer)
+    with suppress(mls.MLSError):
+        dan.rejoin(mls.MLSMessage(signed).serialize(), None, max_lifetime=FOREVER)
+
+
 def group_info(data: bytes) -> None:
     """Any bytes as a GroupInfo to join by from outside."""
     for number in range(len(SUITES)):
@@ -212,6 +268,7 @@ DECODERS: dict[str, Target] = {
     "message": message,
     "authenticated_content": round_trip(parse_authenticated_content),
     "capabilities": round_trip(parse_capabilities),
+    "extensions": extension_bodies,
     "commit": round_trip(parse_commit),
     "group_info_body": round_trip(parse_group_info),
     "group_secrets_body": lambda data: round_trip(lambda reader: GroupSecrets.parse(reader.rest()))(data),
@@ -232,6 +289,8 @@ STATES: dict[str, Target] = {
     "welcome": welcome,
     "group_secrets": group_secrets,
     "group_info": group_info,
+    "sealed_group_info": sealed_group_info,
+    "rogue_tree": rogue_tree,
 }
 TARGETS = {**DECODERS, **STATES}
 
@@ -260,5 +319,7 @@ def seeds() -> tuple[bytes, ...]:
         made += [output.commit, invitation, info, package.serialize(), package.leaf_node.encoded]
         made += [bundle.serialize(), mls.MLSMessage(package).serialize(), sealed.serialize()]
         made += [members.clients["cleo"].rejoin(info, 2).commit]
+        made += [mls.RequiredCapabilities((1,), (2,), (1,)).to_extension().data]
+        made += [mls.ExternalSender(anna.signer.public, anna.credential).serialize()]
         made += [b"\0\0", b"\x03\1" + mls.Remove(2).serialize()[:0] + b"\0"]
     return tuple(made)

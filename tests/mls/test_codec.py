@@ -56,6 +56,15 @@ def test_a_vector_ends_where_its_header_says() -> None:
     assert caught.value.rule == "CODEC-TRUNCATED"
 
 
+@pytest.mark.parametrize("length", [1, 3, 5, 6, 7])
+def test_a_vector_of_numbers_ends_with_one(length: int) -> None:
+    for size, parse in ((2, codec.Reader.u16s), (4, codec.Reader.u32s)):
+        if length % size:
+            with pytest.raises(mls.DecodeError) as caught:
+                codec.parse_all(codec.opaque(bytes(length)), parse)
+            assert caught.value.rule == "CODEC-TRUNCATED"
+
+
 def test_input_beyond_the_bound_is_refused() -> None:
     with pytest.raises(mls.DecodeError) as caught:
         codec.Reader(bytes(codec.MAX_INPUT_BYTES + 1))
@@ -73,6 +82,8 @@ def test_values_come_back(data: bytes, numbers: list[int]) -> None:
     reader = codec.Reader(encoded)
     assert reader.opaque() == data
     assert reader.vector(codec.Reader.u16) == tuple(numbers)
+    assert codec.Reader(codec.vector(map(codec.u16, numbers))).u16s() == tuple(numbers)
+    assert codec.Reader(codec.vector(map(codec.u32, numbers))).u32s() == tuple(numbers)
     assert reader.optional(lambda inner: inner.take(1)) == (data[:1] or None)
     reader.finish()
 

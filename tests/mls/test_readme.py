@@ -15,7 +15,17 @@ import client_sdk.mls as package
 FOLDER = Path(package.__file__).parent
 SAYS = "0 b'How was the week?'\n"
 LIBRARIES = {"nacl", "cryptography"}
-STANDARD = {"__future__", "collections", "dataclasses", "enum", "functools", "hashlib", "hmac", "typing"}
+STANDARD = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "hmac",
+    "struct",
+    "typing",
+}
 
 
 def example() -> str:
