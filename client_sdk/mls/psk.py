@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from .codec import Reader, opaque, u8, u16, u64
 from .errors import DecodeError, MissingPsk, ValidationError
+from .hpke import Rng, draw
 from .suites import CipherSuite
 
 MAX_PSKS = 256
@@ -56,10 +57,15 @@ PskStore = Mapping[Psk, bytes]
 
 @dataclass(frozen=True, slots=True)
 class PreSharedKeyID:
-    """A PSK with the nonce that makes this use of it unique."""
+    """A PSK with the nonce that makes this use of it unique: `fresh` draws one (section 8.4)."""
 
     psk: Psk
     nonce: bytes
+
+    @staticmethod
+    def fresh(psk: Psk, *, suite: CipherSuite, rng: Rng) -> PreSharedKeyID:
+        """The PSK with a random nonce of the length the suite demands."""
+        return PreSharedKeyID(psk, draw(rng, suite.hash_length))
 
     def serialize(self) -> bytes:
         """Encode the PreSharedKeyID."""

@@ -10,7 +10,7 @@ from .credentials import AuthenticationService, Credential, SignatureKeyPair, se
 from .errors import StateError, ValidationError
 from .extensions import Extension, Extensions
 from .group_state import GroupState
-from .hpke import Rng, draw
+from .hpke import Rng
 from .key_package import VerifiedKeyPackage
 from .key_schedule import GroupContext
 from .leaf_node import MLS_VERSION, Capabilities, LeafNode, Lifetime
@@ -110,7 +110,7 @@ def _found(
     rng: Rng,
 ) -> CommitOutput:
     psk = ResumptionPsk(usage, old.group_id, old.epoch)
-    entry = PreSharedKeyID(psk, draw(rng, new.suite.hash_length))
+    entry = PreSharedKeyID.fresh(psk, suite=new.suite, rng=rng)
     proposals: list[Proposal] = [Add(package) for package in packages]
     proposals.append(PreSharedKey(entry))
     psks: PskStore = {psk: old.resumption_psk}

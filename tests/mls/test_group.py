@@ -6,7 +6,7 @@ import pytest
 
 from client_sdk import mls
 
-from .support import NOW, Auth, Client, Group, refused
+from .support import NOW, Auth, Client, Group, refused, seeded, unchecked
 
 SUITES = pytest.mark.parametrize("suite", [mls.SUITE_1, mls.SUITE_3], ids=["suite 1", "suite 3"])
 
@@ -169,6 +169,27 @@ def test_extensions_are_replaced_and_required_capabilities_hold() -> None:
     assert caught.value.rule == "REQ-EXTENSIONS"
 
 
+def test_new_extensions_apply_to_the_proposals_beside_them() -> None:
+    """Section 12.3: whoever is added must be able to do what the same commit requires, and no more."""
+    group = Group("anna", "ben")
+    required = mls.RequiredCapabilities(extension_types=(0x000A,)).to_extension()
+    poor = mls.Capabilities((1,), (1,), (), (), (1,))
+
+    def poor_add(name: str) -> mls.Add:
+        return mls.Add(group.clients["anna"].verified(Client(name).bundle(capabilities=poor).key_package))
+
+    both: list[mls.Proposal] = [poor_add("dan"), mls.GroupContextExtensions((required,))]
+    with pytest.raises(mls.ValidationError) as caught:
+        group.commit("anna", both)
+    assert caught.value.rule == "REQ-EXTENSIONS"
+    with unchecked():
+        output = group.clients["anna"].commit(group.states["anna"], both)
+    refused(group, "ben", output.commit, "REQ-EXTENSIONS")
+    group.commit("anna", [mls.GroupContextExtensions((required,))])
+    group.commit("anna", [poor_add("eve"), mls.GroupContextExtensions(())])
+    assert len(group.states["ben"].members) == 3
+
+
 def test_a_group_extension_needs_every_member() -> None:
     group = Group("anna", "ben")
     with pytest.raises(mls.ValidationError) as caught:
@@ -188,6 +209,15 @@ def test_a_group_starts_with_its_extensions() -> None:
     assert caught.value.rule == "GROUP-EXTENSIONS"
     with pytest.raises(mls.ValidationError):
         Group("anna", extensions=(extension, extension))
+
+
+def test_a_fresh_psk_id_has_a_nonce_of_its_own() -> None:
+    for suite in (mls.SUITE_1, mls.SUITE_XWING):
+        rng, psk = seeded("psk"), mls.ExternalPsk(b"x")
+        one, other = (mls.PreSharedKeyID.fresh(psk, suite=suite, rng=rng) for _ in range(2))
+        assert one.psk == other.psk == psk
+        assert len(one.nonce) == len(other.nonce) == suite.hash_length
+        assert one.nonce != other.nonce
 
 
 def test_pre_shared_keys_bind_both_sides() -> None:

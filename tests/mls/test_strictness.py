@@ -60,7 +60,7 @@ def test_a_group_requires_only_what_its_members_can(rule: str, required: mls.Req
 def test_requiring_what_every_client_has_is_always_met() -> None:
     group = Group("anna", "ben")
     required = mls.RequiredCapabilities(
-        extension_types=(1, 2, 3, 4, 5), proposal_types=(1, 2, 7), credential_types=(1,)
+        extension_types=(1, 2, 3, 4, 5), proposal_types=(1, 2, 3, 4, 5, 6, 7), credential_types=(1,)
     )
     group.commit("anna", [mls.GroupContextExtensions((required.to_extension(),))])
     group.talk()
