@@ -12,6 +12,7 @@ from .switch_off import TABLE, is_noticed, rules_in_source, table
 HERE = Path(__file__).parent
 SAMPLE = ["LEAF-SIGNATURE", "PATH-FRESH-KEYS", "RESUME-PARAMETERS"]  # `make rules` runs them all
 JUDGED = "## What the application judges"
+MADE = "## What holds by the way it is made"
 
 
 def functions(file: str) -> set[str]:
@@ -38,11 +39,12 @@ def test_every_named_test_exists_and_names_its_rule() -> None:
         assert f'"{row.id}"' in (HERE / file).read_text(encoding="utf-8"), row
 
 
-def test_tests_of_what_the_application_judges_exist() -> None:
-    section = TABLE.read_text(encoding="utf-8").split(JUDGED)[1].split("\n## ")[0]
-    rows = [line.split(" | ")[-1] for line in section.splitlines() if "::" in line]
-    named = [cell.strip(" `|") for cell in rows]
-    assert len(named) == 5
+@pytest.mark.parametrize(("heading", "rows"), [(JUDGED, 5), (MADE, 20)])
+def test_tests_of_what_is_no_refusal_exist(heading: str, rows: int) -> None:
+    section = TABLE.read_text(encoding="utf-8").split(heading)[1].split("\n## ")[0]
+    cells = [line.split(" | ")[-1] for line in section.splitlines() if "::" in line]
+    named = [cell.strip(" `|") for cell in cells]
+    assert len(named) == rows
     for test in named:
         file, _, name = test.partition("::")
         assert name in functions(file), test
