@@ -156,7 +156,7 @@ def check_renewal(work: Work, context: Context, bundle: Bundle, received: Commit
     `MLSError` or `IdentityError`; then it is void.
     """
     ended, before = received.state, work.view
-    if before is None or work.group is None or ended.reinit is None or received.external:
+    if before is None or work.group is None or ended.reinit is None:
         raise _refused("it ends the conversation")
     _check_reinit(ended.reinit, work.group, before)
     if bundle.adds or bundle.removes:
@@ -168,9 +168,8 @@ def check_renewal(work: Work, context: Context, bundle: Bundle, received: Commit
 
 
 def _check_reinit(reinit: ReInit, group: GroupState, view: ConversationView) -> None:
+    """Whether it asks for the same conversation in a stronger suite; id and version `_check_offered` judges."""
     info = _next_info(view.info)
-    if reinit.version != MLS_VERSION or not hmac.compare_digest(reinit.group_id, info.group_id):
-        raise _refused("it would go on as another conversation")
     if not suites.is_stronger(reinit.cipher_suite, group.suite.id):
         raise _refused("the suite that it moves to is not a stronger one")
     if not _all_support(reinit.cipher_suite, group, view):
