@@ -234,7 +234,8 @@ class Engagement:
         invite = self._item(message_id)
         if not isinstance(invite, CallInviteItem):
             raise UsageError("A call rings without its invitation.")
-        return Ring(origin=invite.origin, call=call, media=invite.media)
+        why = partial(self._calls.why_over, invite.sender.name)
+        return Ring(origin=invite.origin, call=call, media=invite.media, why=why)
 
     def _untaken(self) -> list[tuple[bytes, AnyItem | Changed | None]]:
         with self._engine.vault.transaction() as tx:
@@ -412,7 +413,9 @@ class Engagement:
     ) -> Call:
         """Call the others; `media` is what to send (a path is a file), `record` where to keep what comes.
 
-        Needs the extra `[calls]`. Raises `CallError`, or what `send` raises.
+        When both call at once, the invitation that stands first counts: the other call ends with the reason
+        "glare", and a `Ring` comes. Needs the extra `[calls]`. Raises `CalledAlready` when they ring here at
+        this moment, another `CallError`, or what `send` raises.
         """
         self._engine.check()
         self._check_may_say()

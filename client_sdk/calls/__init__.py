@@ -5,6 +5,7 @@ The extra "calls" is needed to make one; without it a call raises `CallsUnavaila
 
 from client_sdk.calls.call import Call, CallContext, Party, Signals
 from client_sdk.calls.errors import (
+    CalledAlready,
     CallError,
     CallMessageInvalid,
     CallNotConnected,
@@ -33,6 +34,7 @@ __all__ = [
     "CallSettings",
     "CallStatistics",
     "CallTampered",
+    "CalledAlready",
     "CallsUnavailable",
     "DescriptionRefused",
     "Media",

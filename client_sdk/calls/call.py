@@ -195,6 +195,11 @@ class Call:
         return None if self._peer is None else self._peer.user
 
     @property
+    def peer_device(self) -> bytes | None:
+        """The device that the call is with, once that is known."""
+        return self._state.peer_device
+
+    @property
     def state(self) -> Phase:
         """Where it is."""
         return self._state.phase
@@ -314,9 +319,9 @@ class Call:
         self._feed(PeerInvited(seq))
         return self.end is not None and self.end.reason == "glare"
 
-    def ended_elsewhere(self, outcome: Outcome) -> None:
-        """The conversation says how it ended (`call.ended`)."""
-        self._feed(EndedElsewhere(outcome))
+    def ended_elsewhere(self, outcome: Outcome, device: bytes | None = None) -> None:
+        """The conversation says how it ended (`call.ended`), and which device took or declined it."""
+        self._feed(EndedElsewhere(outcome, device))
 
     def network_changed(self) -> None:
         """This device's network is another one: a new attempt begins at once, if there is a connection."""

@@ -88,8 +88,16 @@ def accepted(state: Negotiation, event: Accepted, now: float) -> Step:
 
 
 def declined(state: Negotiation, event: Declined | HungUp, now: float) -> Step:
-    """Tell the caller."""
-    return end(state, Outcome.DECLINED, "declined", now, farewell=Decline())
+    """Tell the caller, and the other devices of this person."""
+    own = state.facts.own_device
+    return end(state, Outcome.DECLINED, "declined", now, farewell=Decline(), device=own)
+
+
+def declined_elsewhere(state: Negotiation, event: Received, now: float) -> Step:
+    """The person has declined it on another device of theirs: this one stops too."""
+    if event.identity != state.facts.own_identity:
+        return state, ()
+    return end(state, Outcome.DECLINED, "elsewhere", now, device=event.device)
 
 
 def offered(state: Negotiation, event: Received, now: float) -> Step:
@@ -98,7 +106,7 @@ def offered(state: Negotiation, event: Received, now: float) -> Step:
     if not isinstance(offer, Offer) or not is_peer(state, event):
         return state, ()
     if offer.to != state.facts.own_device:
-        return _offered_elsewhere(state, now)
+        return _offered_elsewhere(state, offer, now)
     newest = 0 if state.attempt is None else state.attempt.number
     if offer.attempt <= newest:
         return _offered_again(state, offer)
@@ -120,7 +128,7 @@ def offered_while_ringing(state: Negotiation, event: Received, now: float) -> St
     offer = event.message
     if not isinstance(offer, Offer) or not is_peer(state, event) or offer.to == state.facts.own_device:
         return state, ()
-    return _offered_elsewhere(state, now)
+    return _offered_elsewhere(state, offer, now)
 
 
 def answer_ready(state: Negotiation, event: AnswerReady, now: float) -> Step:
@@ -193,7 +201,7 @@ def _offered_again(state: Negotiation, offer: Offer) -> Step:
     return state, (Send(attempt.own),)
 
 
-def _offered_elsewhere(state: Negotiation, now: float) -> Step:
+def _offered_elsewhere(state: Negotiation, offer: Offer, now: float) -> Step:
     if state.phase is Phase.CONNECTED:
         return state, ()
-    return end(state, Outcome.ANSWERED, "elsewhere", now)
+    return end(state, Outcome.ANSWERED, "elsewhere", now, device=offer.to)

@@ -92,7 +92,8 @@ def declined(state: Negotiation, event: Received, now: float) -> Step:
     is_refusal = isinstance(event.message, Decline) or event.message == Hangup("declined")
     if event.identity != state.facts.peer_identity or not is_refusal:
         return state, ()
-    return end(state, Outcome.DECLINED, "declined", now, farewell=Hangup("declined"))
+    farewell = Hangup("declined")
+    return end(state, Outcome.DECLINED, "declined", now, farewell=farewell, device=event.device)
 
 
 def offer_ready(state: Negotiation, event: OfferReady, now: float) -> Step:

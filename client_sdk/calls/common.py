@@ -77,12 +77,15 @@ def end(
     *,
     farewell: Message | None = None,
     alarm: CallTampered | None = None,
+    device: bytes | None = None,
 ) -> Step:
     """End the call; one that was ever connected was answered, whatever ended it."""
     seconds = 0 if state.connected_at is None else int(now - state.connected_at)
     if state.connected_at is not None and alarm is None:
         outcome = Outcome.ANSWERED
-    finish = CallEnd(outcome=outcome, seconds=seconds, reason=reason, alarm=alarm)
+    if device is None and outcome is Outcome.ANSWERED:
+        device = state.facts.own_device if state.facts.role is Role.CALLEE else state.peer_device
+    finish = CallEnd(outcome=outcome, seconds=seconds, reason=reason, alarm=alarm, device=device)
     state = replace(silent(state), phase=Phase.ENDED, end=finish, deadline=None, candidates=())
     if farewell is None:
         return state, (CloseMedia(),)
@@ -111,7 +114,7 @@ def hung_up_by_peer(state: Negotiation, event: Received, now: float) -> Step:
 
 def ended_elsewhere(state: Negotiation, event: EndedElsewhere, now: float) -> Step:
     """The conversation says that it is over."""
-    return end(state, event.outcome, "elsewhere", now)
+    return end(state, event.outcome, "elsewhere", now, device=event.device)
 
 
 def begin_attempt(state: Negotiation, number: int, now: float) -> Negotiation:

@@ -35,6 +35,12 @@ class CallNotPossible(CallError):
     code = "call_not_possible"
 
 
+class CalledAlready(CallNotPossible):
+    """The other side is calling at this moment: the two would call each other past one another."""
+
+    code = "called_already"
+
+
 class CallNotConnected(CallError):
     """The call ended before it was connected."""
 

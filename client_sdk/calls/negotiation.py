@@ -84,6 +84,7 @@ _ROWS: Final[tuple[Row, ...]] = (
     (_CALLEE, _EARLY, Accepted, callee.accepted),
     (_CALLEE, _EARLY, Declined, callee.declined),
     (_CALLEE, _EARLY, Hangup, common.hung_up_by_peer),
+    (_CALLEE, _EARLY, Decline, callee.declined_elsewhere),
     (_CALLEE, _INVITING, Tick, common.ticking(callee.not_ringing)),
     (_CALLEE, _RINGING, Tick, callee.ring_on),
     (_CALLEE, _TAKEN, Offer, callee.offered),

@@ -65,12 +65,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnd:
-    """``seconds`` since it was first connected (0: never); ``reason`` says more."""
+    """``seconds`` since it was first connected (0: never); ``reason`` says more.
+
+    ``device`` took the call or declined it, as far as this side knows; with the reason "elsewhere" it is not
+    this one.
+    """
 
     outcome: Outcome
     seconds: int
     reason: str
     alarm: CallTampered | None = None
+    device: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +205,10 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class EndedElsewhere:
-    """The conversation says how the call ended (`call.ended`)."""
+    """The conversation says how the call ended (`call.ended`), and which device took or declined it."""
 
     outcome: Outcome
+    device: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from client_sdk import Ring
 from client_sdk.calls import (
     Call,
+    CalledAlready,
     CallNotConnected,
     Media,
     MediaUnavailable,
@@ -19,6 +20,7 @@ from client_sdk.calls import (
     media_from_devices,
     media_from_file,
 )
+from client_sdk.calls.states import PROBE_SECONDS
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import Opened, opened
 from client_sdk.cli.options import add_command, add_vault_options, seconds
@@ -49,6 +51,9 @@ NO_TURN: Final = (
     "With --relay-only it needs a TURN server; `coach-relay doctor` tells the operator whether one works. "
     "Without --relay-only it may connect, and the other device then sees this one's network address."
 )
+
+GLARE: Final = "glare"
+"""Why a call ends for which the other side's, begun at the same moment, counts."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,9 +99,22 @@ async def ring(args: argparse.Namespace) -> Exit:
     """Call, and stay in the call."""
     async with opened(args) as here:
         await here.within(here.room.wait_caught_up())
-        call = await here.room.call(media=await _media(args), record=args.record, video=not args.audio_only)
+        media = await _media(args)
+        try:
+            call = await here.room.call(media=media, record=args.record, video=not args.audio_only)
+        except CalledAlready:
+            return await _take_theirs(here, args, media)
         print("Calling … Ctrl-C hangs up.", flush=True)
-        return await _stay(call, here, args)
+        result = await _stay(call, here, args)
+        gave_way = call.end is not None and call.end.reason == GLARE
+        return await _take_theirs(here, args, await _media(args)) if gave_way else result
+
+
+async def _take_theirs(here: Opened, args: argparse.Namespace, media: Media | None) -> Exit:
+    """They called at the same moment and were a little earlier: both want this call, so it is taken."""
+    print("They are calling you at this moment. Taking their call …", flush=True)
+    found = await _next_ring(here, PROBE_SECONDS)
+    return await _stay(await found.accept(media=media, record=args.record), here, args)
 
 
 async def answer(args: argparse.Namespace) -> Exit:
@@ -171,6 +189,8 @@ async def _report(call: Call, here: Opened, args: argparse.Namespace) -> Exit:
         raise end.alarm
     if call.recording_error is not None:
         raise call.recording_error
+    if end.reason == GLARE:
+        return Exit.FAILED
     if end.outcome is not Outcome.ANSWERED:
         print(_NO_CALL[end.outcome])
         if end.outcome is Outcome.FAILED and args.relay_only:

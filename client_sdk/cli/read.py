@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ from client_sdk.errors import CoachRelayError
 
 MOST: Final = 500
 """Items that one command shows of the history."""
+
+MOST_RINGS: Final = 16
+"""Calls that ring at a time and are followed to their end."""
 
 MOMENT: Final = 2.0
 """Seconds that a command waits until the others are told what was read."""
@@ -97,18 +101,24 @@ async def _follow(here: Opened, shown: Shown, *, unseen: bool) -> None:
 
 
 async def _show_new(room: Engagement, shown: Shown, *, unseen: bool) -> None:
+    rings: deque[asyncio.Task[None]] = deque(maxlen=MOST_RINGS)  # kept, else they could vanish
     async for item in room.items():
         if isinstance(item, Ring):
             print(
                 f"** {one_line(item.sender.name)} is calling. Press Ctrl-C and type: coach call answer",
                 flush=True,
             )
+            rings.append(asyncio.create_task(_say_when_over(item)))
         elif isinstance(item, Changed):
             print(changed(item), flush=True)
         elif not shown.has(item):
             print(shown.text_of(item, await _answered(room, item)), flush=True)
             if not unseen:
                 await room.mark_read(item)
+
+
+async def _say_when_over(ring: Ring) -> None:
+    print(f"** {one_line(await ring.over())}", flush=True)
 
 
 async def _send_typed(room: Engagement) -> None:

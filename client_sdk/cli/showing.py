@@ -48,8 +48,8 @@ _TICKS: Final = {
 _OUTCOMES: Final = {
     "answered": "a call of {seconds} s",
     "declined": "a call, declined",
-    "missed": "a call, missed",
-    "cancelled": "a call, cancelled",
+    "missed": "a call that nobody answered",
+    "cancelled": "a call, given up",
     "failed": "a call that could not be connected",
 }
 
@@ -173,7 +173,7 @@ def _said(item: AnyItem, asked: Mapping[str, str]) -> list[str]:
         case CallInviteItem():
             return ["called"]
         case CallEndedItem():
-            return [_OUTCOMES[item.outcome].format(seconds=item.seconds)]
+            return [_call_line(item)]
         case UnknownItem():
             return [
                 f"{one_line(item.fallback)} (this version of coach does not know “{one_line(item.kind)}”)"
@@ -189,6 +189,15 @@ def _state(item: AnyItem) -> str:
     edited = "  (edited)" if item.edited else ""
     has_ticks = item.mine and not isinstance(item, CallInviteItem | CallEndedItem)
     return edited + (_TICKS[item.delivery] if has_ticks else "")
+
+
+def _call_line(item: CallEndedItem) -> str:
+    if item.missed:
+        return "a call that you missed"
+    where = f" on {one_line(item.elsewhere)}" if item.elsewhere else ""
+    if item.outcome == "answered" and where:
+        where = f", answered{where}"
+    return _OUTCOMES[item.outcome].format(seconds=item.seconds) + where
 
 
 def _when(item: Item) -> str:

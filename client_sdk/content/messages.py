@@ -243,7 +243,10 @@ class CallInvite:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """How a call went; ``answered_by`` is the user who took it, ``seconds`` how long they spoke."""
+    """How a call went; ``answered_by`` is the user who took it, ``seconds`` how long they spoke.
+
+    ``device`` is the id of the device that took or declined it, if that is known.
+    """
 
     KIND: ClassVar[str] = "call.ended"
 
@@ -251,6 +254,7 @@ class CallEnded:
     outcome: Outcome
     answered_by: str | None = None
     seconds: int = 0
+    device: bytes | None = field(default=None, kw_only=True)
     extra: Extra = field(default_factory=dict, kw_only=True, repr=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -260,7 +264,9 @@ class CallEnded:
         if self.answered_by is not None:
             check_name("The user who answered", self.answered_by)
         check_int("The call's length", self.seconds)
-        check_extra(self.extra, frozenset({"call", "outcome", "answered_by", "seconds"}))
+        if self.device is not None:
+            check_bytes("The id of the device", self.device, ID_BYTES)
+        check_extra(self.extra, frozenset({"call", "outcome", "answered_by", "seconds", "device"}))
 
     @property
     def fallback(self) -> str:
@@ -280,6 +286,7 @@ class CallEnded:
             "outcome": self.outcome,
             "answered_by": self.answered_by,
             "seconds": self.seconds,
+            **({} if self.device is None else {"device": self.device}),
             **self.extra,
         }
 
@@ -292,6 +299,7 @@ class CallEnded:
             outcome=cast(Outcome, fields.take("outcome")),
             answered_by=cast("str | None", fields.take("answered_by")),
             seconds=cast(int, fields.take("seconds")),
+            device=cast("bytes | None", fields.take_or("device", None)),
             extra=fields.rest(),
         )
 

@@ -103,6 +103,14 @@ def arrived(work: Work, message_id: bytes) -> None:
         settle(work, target)
 
 
+def settle_held(work: Work) -> None:
+    """A history has come: amendments that came before it count now."""
+    for item_id in _held(work):
+        row = _find(work.tx, work.engagement, item_id)
+        if row is not None and row.about is not None:
+            arrived(work, row.about)
+
+
 def settle(work: Work, target: HistoryItem) -> None:
     """Make a message's row what its placed amendments say, and forget those that do not count."""
     author, kind = target.sender_user, target.kind

@@ -76,6 +76,8 @@ class Engine:
             conversation = self._conversation(EngagementId(key.decode("ascii")))
             conversation.engagement = _read_engagement(value)
         self.files.resume()
+        for calls in self.calls.values():
+            calls.resume()
         self.linking.resume()
         self.arriving.resume()
         self.spawn(self.link.run())

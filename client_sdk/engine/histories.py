@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from client_sdk.attachments import AttachmentError, OnProgress, TransferInterrupted
-from client_sdk.engine import journal, spaces
+from client_sdk.engine import amending, journal, spaces
 from client_sdk.engine.arriving import Meeting
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.handover import Import
@@ -128,6 +128,7 @@ class Arriving:
     def _settle(self, conversation: Conversation, code: str) -> None:
         with conversation.work("arrive") as work:
             work.tx.delete(spaces.HISTORY, work.key)
+            amending.settle_held(work)
             if code:
                 seq, notice = work.record.cursor, conversation.context.new_id()
                 journal.keep_notice(work, journal.GAP, NOT_BROUGHT.format(code), seq, notice, code=code)

@@ -205,9 +205,15 @@ class CallInviteItem(Item, CallInvite):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEndedItem(Item, CallEnded):
-    """How a call went."""
+    """How a call went, told by who called; `elsewhere` names another device of this user that took part."""
 
     origin: Origin
+    elsewhere: str = ""
+
+    @property
+    def missed(self) -> bool:
+        """Whether somebody called and this user did not take it."""
+        return not self.mine and self.outcome in ("missed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

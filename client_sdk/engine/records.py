@@ -134,6 +134,15 @@ class PendingCommit(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCall(Record):
+    """A call that this device began; what is known of it if the program ends before the call does."""
+
+    call: bytes
+    answered_by: str = ""
+    device: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class UploadRecord(Record):
     """A file of ours on its way to the relay; `spool` names its sealed copy, `state` how far it is."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from client_sdk.engine import trusting
+from client_sdk.engine import spaces, trusting
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.people import People, Person
 from client_sdk.identity import TrustState
@@ -53,6 +53,17 @@ def person(
         identity_key=None if newest is None else newest.identity_key,
         needs_admission=trust is None and _waits(conversation, user) and not admissible(UserId(user)),
     )
+
+
+def own_device(conversation: Conversation, tx: Transaction, device: bytes | None) -> str:
+    """What to call another device of this person, as in "on your device “laptop”"; else empty."""
+    account = conversation.context.account
+    if device is None or device == account.device:
+        return ""
+    if not any(listed.id == device for listed in account.manifest.devices):
+        return ""
+    name = tx.get(spaces.DEVICE_NAME, device)
+    return "another device of yours" if name is None else f"your device “{name.decode()}”"
 
 
 def _waits(conversation: Conversation, user: str) -> bool:

@@ -12,6 +12,7 @@ from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.items import (
     Alarm,
     AnyItem,
+    CallEndedItem,
     Change,
     Changed,
     Delivery,
@@ -74,7 +75,11 @@ class Shelf:
             return Alarm(origin=origin, code=found.payload.decode(), sentence=found.text)
         if became.retracted:
             return Retracted(origin=origin)
-        return item_of(_reworded(journal.Said.parse(found.payload).content(), became), origin)
+        item = item_of(_reworded(journal.Said.parse(found.payload).content(), became), origin)
+        if isinstance(item, CallEndedItem):
+            elsewhere = roster.own_device(self._conversation, self._tx, item.device)
+            return replace(item, elsewhere=elsewhere)
+        return item
 
     def _origin(self, found: HistoryItem, became: Amended) -> Origin:
         return Origin(

@@ -21,6 +21,7 @@ UPLOAD: Final = "upload"  # engagement, item id -> UploadRecord
 ATTEST: Final = "attest"  # engagement -> the stream hashes of late
 DOUBT: Final = "doubt"  # engagement -> GroupInfo of a commit that did not open on this device
 FOREIGN: Final = "foreign"  # user, hash of a device list -> that list, which was refused with an alarm once
+CALLING: Final = "calling"  # engagement, call id -> OpenCall: a call of ours whose end is not stored yet
 SETTING: Final = "setting"  # what this person wants of this device
 TRUST: Final = "trust"  # user -> TrustRecord
 ACCEPTED: Final = "accepted"  # user -> the new identity key of theirs that a person on this device let in

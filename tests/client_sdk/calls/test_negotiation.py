@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from client_sdk.calls.errors import CallNotPossible, CallTampered
-from client_sdk.calls.messages import Accept, Answer, Candidate, Hangup, Message, Offer, Reveal, message_body
+from client_sdk.calls.messages import (
+    Accept,
+    Answer,
+    Candidate,
+    Decline,
+    Hangup,
+    Message,
+    Offer,
+    Reveal,
+    message_body,
+)
 from client_sdk.calls.negotiation import TABLE, step
 from client_sdk.calls.states import (
     CONNECT_SECONDS,
@@ -172,6 +182,10 @@ def test_the_first_acceptance_wins_and_the_other_device_stops() -> None:
     assert (world.caller.phase, second.phase) == (Phase.CONNECTED, Phase.CONNECTED)
     assert first.state.end is not None
     assert (first.state.end.outcome, first.state.end.reason) == (Outcome.ANSWERED, "elsewhere")
+    assert first.state.end.device == second.id
+    world.happen(world.caller, HungUp())
+    assert world.caller.state.end is not None
+    assert world.caller.state.end.device == second.id
 
 
 def test_a_device_that_accepts_too_late_hears_who_was_picked() -> None:
@@ -199,6 +213,19 @@ def test_one_of_the_devices_declining_declines_for_the_person() -> None:
     world.happen(world.callees[1], Declined())
     world.settle(5)
     assert outcomes(world) == [Outcome.DECLINED] * 3
+    ends = [device.state.end for device in world.devices]
+    assert [end.device for end in ends if end is not None] == [world.callees[1].id] * 3
+
+
+def test_declined_on_another_device_stops_ringing_though_the_caller_is_gone() -> None:
+    world = ringing(("ben", BEN), ("ben2", BEN), ("clara", CLARA), peer=None)
+    ben, ben2, clara = world.callees
+    decline = from_device(ben, ben2, Decline(), world)
+    world.deliver(decline)
+    world.deliver(from_device(ben, clara, Decline(), world))
+    assert ben2.state.end is not None
+    assert (ben2.state.end.outcome, ben2.state.end.reason) == (Outcome.DECLINED, "elsewhere")
+    assert clara.phase is Phase.RINGING
 
 
 def test_somebody_else_can_neither_take_nor_decline_the_call() -> None:

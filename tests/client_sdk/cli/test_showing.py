@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from client_sdk.content import CallEnded, CheckIn, CheckInAnswer, Content, File,
 from client_sdk.engine.items import (
     Alarm,
     AnyItem,
+    CallEndedItem,
     Change,
     Changed,
     Delivery,
@@ -155,3 +157,19 @@ def test_what_happens_to_an_item_later_is_one_line() -> None:
 
 def test_ids_are_shown_on_request() -> None:
     assert Shown(ids=True).text_of(item(Text("x"))).startswith("01010101  2027-01-1")
+
+
+def test_calls_are_told_from_ones_own_side() -> None:
+    def line(content: CallEnded, *, mine: bool = False, elsewhere: str = "") -> str:
+        found = item(content, mine=mine)
+        assert isinstance(found, CallEndedItem)
+        return shown(replace(found, elsewhere=elsewhere)).split(": ", 1)[1]
+
+    call = bytes(16)
+    assert line(CallEnded(call, "missed")) == "a call that you missed"
+    assert line(CallEnded(call, "cancelled")) == "a call that you missed"
+    assert line(CallEnded(call, "missed"), mine=True) == "a call that nobody answered"
+    answered = line(CallEnded(call, "answered", "ben", 7), elsewhere="your device “laptop”")
+    assert answered == "a call of 7 s, answered on your device “laptop”"
+    declined = line(CallEnded(call, "declined"), elsewhere="another device of yours")
+    assert declined == "a call, declined on another device of yours"

@@ -95,6 +95,7 @@ known = st.one_of(
         st.sampled_from(["answered", "declined", "missed", "cancelled", "failed"]),
         st.none() | names,
         uints,
+        device=st.none() | bytes16,
         extra=extras(),
     ),
 )

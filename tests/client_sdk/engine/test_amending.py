@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from client_sdk import Change, Changed, Delivery, Item, Retracted, Text
 from client_sdk.content import Content, Edit, File, Reaction, Retract
-from client_sdk.engine import TextItem, spaces
+from client_sdk.content.packing import unpack
+from client_sdk.engine import TextItem, amending, spaces
 from client_sdk.engine.amending import MOST_HELD
+from client_sdk.engine.handover import Import, export_history
 from client_sdk.errors import ContentInvalid, EngagementUnavailable, UsageError
 from client_sdk.vault import Vault
 from tests.support.linking import link_device
@@ -283,3 +287,40 @@ async def test_nothing_is_changed_in_what_has_ended(world: World) -> None:
         await world.settle()
         with pytest.raises(EngagementUnavailable):
             await anna.room.edit(item, "other words")
+
+
+async def test_a_history_that_comes_later_ends_up_the_same(world: World, memory: Path) -> None:
+    async with world.pair() as (anna, ben):
+        kept, gone = await said(world, anna, "as it was first"), await said(world, anna, "to be taken back")
+        liked = await said(world, anna, "liked")
+        await ben.room.react(liked, UP)
+        await world.settle()
+    link_device(world.folder, "anna", "anna-2")
+    async with (
+        world.device("ben") as ben,
+        world.device("anna") as one,
+        world.device("anna", vault="anna-2") as two,
+    ):
+        await world.pass_time(10)
+        sealed, key = memory / "history", bytes(32)
+        export_history(one.engine.vault, world.stream, sealed, key)
+        # Before the history is taken in, all of it is changed.
+        await one.room.edit(kept, "as it is now")
+        await one.room.retract(gone)
+        await ben.room.react(liked, HEART)
+        await world.pass_time(6)
+        assert await two.room.history() == []
+        cursor = two.conversation.standing.record.cursor
+        taking = Import(two.engine.vault, world.stream, sealed, key, up_to=cursor)
+        while taking.step():
+            pass
+        with two.conversation.work("arrive") as work:
+            amending.settle_held(work)
+            assert unpack(work.tx.get(spaces.HELD, work.key) or b"") == []
+        for device in (one, two, ben):
+            assert await device.texts() == ["as it is now", "liked"]
+            assert await device.kinds() == ["text", "retracted", "text"]
+            assert [emoji for emoji, _, _ in await reactions(device, liked)] == [UP, HEART]
+            assert await device.room.history(search="first") == []
+    assert "taken back" not in "".join(vault_bytes(world, "anna-2"))
+    assert "as it was first" not in "".join(vault_bytes(world, "anna-2"))

@@ -38,10 +38,24 @@ async def test_a_linked_device_has_all_that_the_first_one_had(world: World) -> N
         await say(world, anna, "before, from Anna")
         await say(world, ben, "before, from Ben")
         await anna.room.verify(anna.room.people.named("ben"))
+        hello = (await anna.room.history())[-1]
+        await anna.room.edit(hello, "before, from Anna, edited")
+        await ben.room.react(hello, "👍")
+        await world.settle()
         async with linked(world, anna, "anna-2") as two:
             await world.pass_time(5)
             assert two.conversation.is_member
-            assert await two.texts() == await anna.texts() == ["before, from Anna", "before, from Ben"]
+            assert (
+                await two.texts()
+                == await anna.texts()
+                == [
+                    "before, from Anna, edited",
+                    "before, from Ben",
+                ]
+            )
+            brought = (await two.room.history())[-1]
+            assert brought.edited
+            assert [reacted.emoji for reacted in brought.reactions] == ["👍"]
             assert [item.mine for item in reversed(await two.room.history())] == [True, False]
             assert str(two.room.people) == str(anna.room.people) == "Ben (client), verified"
             await say(world, two, "after, from the second")
