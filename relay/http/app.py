@@ -16,6 +16,7 @@ from relay.http.health import Health, commit_check
 from relay.http.json_body import MAX_BODY_BYTES
 from relay.http.metrics import METRICS, Metrics
 from relay.http.middleware import TLS, answer_errors, harden
+from relay.http.openapi import OpenApi
 from relay.http.portal_access import PortalAccess
 from relay.http.portal_api import PortalApi
 from relay.http.uploads import Uploads
@@ -68,6 +69,6 @@ def create_app(relay: Relay) -> RelayApp:
         app[METRICS] = relay.metrics
         relay.metrics.observe(relay.hub)
     app.on_response_prepare.append(harden)
-    for part in (health, connect, portal_api, UserApi(relay.hub, access), uploads, downloads):
+    for part in (health, connect, portal_api, UserApi(relay.hub, access), OpenApi(), uploads, downloads):
         app.add_routes(part.routes())
     return RelayApp(app=app, health=health, connect=connect, uploads=uploads, downloads=downloads)
