@@ -17,6 +17,7 @@ from client_sdk.mls.codec import Reader, parse_all
 from client_sdk.mls.extensions import EXTERNAL_SENDERS, RATCHET_TREE, REQUIRED_CAPABILITIES, parse_extensions
 from client_sdk.mls.framing import (
     AuthData,
+    AuthenticatedContent,
     Body,
     ContentType,
     FramedContent,
@@ -27,7 +28,7 @@ from client_sdk.mls.framing import (
 )
 from client_sdk.mls.key_schedule import welcome_secret
 from client_sdk.mls.leaf_node import parse_capabilities, parse_leaf_node
-from client_sdk.mls.proposals import parse_commit, parse_proposal
+from client_sdk.mls.proposals import Commit, parse_commit, parse_proposal
 from client_sdk.mls.protection import protect_private, sign_content
 from client_sdk.mls.psk import parse_psk_id
 from client_sdk.mls.ratchet_tree import RatchetTree
@@ -295,6 +296,19 @@ STATES: dict[str, Target] = {
 TARGETS = {**DECODERS, **STATES}
 
 
+def bare(external_commit: bytes) -> list[bytes]:
+    """An external commit, what it is signed with, and the parts of it."""
+    body = mls.MLSMessage.parse(external_commit).body
+    if not isinstance(body, mls.PublicMessage) or not isinstance(body.content.body, Commit):
+        raise AssertionError("not an external commit")
+    commit, whole = (
+        body.content.body,
+        AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, body.content, body.auth),
+    )
+    path = b"" if commit.path is None else commit.path.serialize()
+    return [external_commit, whole.serialize(), commit.serialize(), path]
+
+
 @cache
 def seeds() -> tuple[bytes, ...]:
     """Real encodings to start from: one of everything."""
@@ -318,7 +332,15 @@ def seeds() -> tuple[bytes, ...]:
         made += [state.serialize(), state.epoch_part() + state.ratchet_part(), state.serialize_tree()]
         made += [output.commit, invitation, info, package.serialize(), package.leaf_node.encoded]
         made += [bundle.serialize(), mls.MLSMessage(package).serialize(), sealed.serialize()]
-        made += [members.clients["cleo"].rejoin(info, 2).commit]
+        made += bare(members.clients["cleo"].rejoin(info, 2).commit)
+        made += [data[4:] for data in (output.commit, invitation, info)]
+        made += [package.leaf_node.capabilities.serialize(), state.secret_tree.serialize()]
+        psks = (mls.ExternalPsk(b"id"), mls.ResumptionPsk(mls.ResumptionUsage.BRANCH, b"group", 9))
+        ids = tuple(mls.PreSharedKeyID(psk, bytes(state.suite.hash_length)) for psk in psks)
+        made += [psk_id.serialize() for psk_id in ids]
+        made += [
+            GroupSecrets(bytes(state.suite.hash_length), bytes(state.suite.hash_length), ids).serialize()
+        ]
         made += [mls.RequiredCapabilities((1,), (2,), (1,)).to_extension().data]
         made += [mls.ExternalSender(anna.signer.public, anna.credential).serialize()]
         made += [b"\0\0", b"\x03\1" + mls.Remove(2).serialize()[:0] + b"\0"]
