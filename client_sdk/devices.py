@@ -55,9 +55,9 @@ class Devices:
         self._engine.linking.progress = progress
         await self._engine.linking.link(newcomer, may_link=may_link)
 
-    async def refuse(self) -> None:
+    async def refuse(self, newcomer: Newcomer) -> None:
         """The person does not want the device that was found: it is told so, and gets nothing."""
-        await self._engine.linking.refuse()
+        await self._engine.linking.refuse(newcomer)
 
     async def remove(self, device: OwnDevice) -> None:
         """Take a device off the list, because it was lost or is not used any more.

@@ -152,7 +152,7 @@ async def link(args: argparse.Namespace) -> Exit:
         await _settled(me, args.patience)
         found = await within(me, me.devices.find(shown), args.patience)
         if not _confirmed(found, args.confirm):
-            await me.devices.refuse()
+            await me.devices.refuse(found)
             print("Not linked. The new device was told so, and has nothing.")
             return Exit.FAILED
         print(f"Linking {one_line(found.name)}: leave both devices on until it is done.")

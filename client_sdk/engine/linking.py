@@ -18,13 +18,14 @@ from client_sdk.engine.handover import KEY_BYTES, export_history
 from client_sdk.engine.linkline import HERE, Line
 from client_sdk.engine.records import Record
 from client_sdk.engine.situation import Situation
-from client_sdk.errors import LinkFailed, LinkTampered, RelayError
+from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayError
 from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession, Side, is_hello
 from client_sdk.vault import Transaction
 from relay.wire import encode
 from relay.wire import frames as fr
+from relay.wire.errors import ErrorCode
 from relay.wire.ids import DeviceId, device_id
-from relay.wire.limits import MAX_MEMBER_DEVICES
+from relay.wire.limits import MAX_DEVICES_PER_USER, MAX_MEMBER_DEVICES
 
 if TYPE_CHECKING:
     from client_sdk.engine.engine import Engine
@@ -37,7 +38,7 @@ RETRY_SECONDS: Final = 2.0
 ADDED_SECONDS: Final = 30.0  # for a conversation to let the new device in, before the next one has its turn
 MOST_TAMPERED: Final = 16  # bodies that do not open in one meeting; then it is not the line
 _PEOPLE_PER_MESSAGE: Final = 12  # trust records of at most 2.2 KiB each stay below a message's bound
-_KEY: Final = b"job"
+LOOK_SECONDS: Final = 1.0
 _SCAN: Final = 1000
 
 
@@ -76,12 +77,12 @@ class BeginAgain(Exception):
 
 
 class Linking:
-    """Links other devices, one at a time."""
+    """Links other devices."""
 
     def __init__(self, engine: Engine, own: OwnList) -> None:
         self._engine = engine
         self._own = own
-        self._met: tuple[LinkSecret, Line, LinkSession, Newcomer] | None = None
+        self._met: dict[Newcomer, tuple[LinkSecret, Line, LinkSession]] = {}
         self.progress: OnProgress | None = None
         self.failure: str = ""
         """The code of what last interrupted it."""
@@ -94,14 +95,15 @@ class Linking:
         line = self._engine.open_line(secret.channel)
         hello, session = await self._meet(secret, line)
         newcomer = Newcomer(hello.device_key, hello.name)
-        self._met = (secret, line, session, newcomer)
+        self._met[newcomer] = (secret, line, session)
         return newcomer
 
-    async def refuse(self) -> None:
-        """The person does not want the device that was found: it is told so."""
-        if self._met is not None:
-            _, line, session, _ = self._met
-            self._met = None
+    async def refuse(self, newcomer: Newcomer) -> None:
+        """The person does not want this device: it is told so."""
+        met = self._met.pop(newcomer, None)
+        if met is not None:
+            _, line, session = met
+            self._engine.close_line(line)
             await line.say(session.seal("refused"))
 
     async def link(self, newcomer: Newcomer, *, may_link: bool) -> None:
@@ -109,35 +111,42 @@ class Linking:
 
         Cut off in between, it goes on by itself when both devices are connected, also after a restart.
         """
-        if self._met is None or self._met[3] is not newcomer:
+        met = self._met.pop(newcomer, None)
+        if met is None:
             raise LinkFailed("This device was not found just now. Type the words that it shows once more.")
-        secret, line, session, _ = self._met
-        self._met = None
+        secret, line, session = met
         await self._own.add(newcomer.device_key, newcomer.name, may_link=may_link)
         until = int(self._engine.environment.now()) + JOB_SECONDS
         job = LinkJob(secret.value, newcomer.device_key, until, may_link)
         self._keep(job)
-        await self._run(job, line, session)
+        if not await self._run(job, line, session):
+            raise LinkFailed(
+                "The new device was not linked to the end: it, or this one, was removed from your devices."
+            )
 
     # The job
 
     def resume(self) -> None:
         """Go on with what an earlier run of the program did not finish."""
         with self._engine.vault.transaction() as tx:
-            data = tx.get(spaces.LINKING, _KEY)
-        if data is not None:
-            job = LinkJob.parse(data)
-            self._engine.spawn(self._run(job, self._engine.open_line(LinkSecret(job.secret).channel), None))
+            found = tx.scan(spaces.LINKING, limit=MAX_DEVICES_PER_USER)
+        for _, value in found:
+            self._engine.spawn(self._go_on(LinkJob.parse(value)))
 
-    def _keep(self, job: LinkJob | None) -> None:
+    async def _go_on(self, job: LinkJob) -> None:
+        await self._run(job, self._engine.open_line(LinkSecret(job.secret).channel), None)
+
+    def _keep(self, job: LinkJob) -> None:
         with self._engine.vault.transaction() as tx:
-            if job is None:
-                tx.delete(spaces.LINKING, _KEY)
-            else:
-                tx.put(spaces.LINKING, _KEY, job.serialize())
+            tx.put(spaces.LINKING, job.device, job.serialize())
 
-    async def _run(self, job: LinkJob, line: Line, session: LinkSession | None) -> None:
-        secret = LinkSecret(job.secret)
+    def _drop(self, job: LinkJob) -> None:
+        with self._engine.vault.transaction() as tx:
+            tx.delete(spaces.LINKING, job.device)
+
+    async def _run(self, job: LinkJob, line: Line, session: LinkSession | None) -> bool:
+        """Work until the other device has all; False if one of the two is removed before, or time is over."""
+        secret, done = LinkSecret(job.secret), False
         while job.until > self._engine.environment.now() and self._is_listed(job):
             try:
                 if session is None:
@@ -147,6 +156,10 @@ class Linking:
                 job = await self._tell(job, line, session)
                 if await self._send_histories(job, line, session):
                     await line.say(session.seal("done"))
+                    done = True
+                    break
+            except AccessRefused as error:
+                if error.code == ErrorCode.DEVICE_REVOKED:
                     break
             except (BeginAgain, RelayError, LinkTampered, AttachmentError) as error:
                 self.failure = getattr(error, "code", "")
@@ -154,12 +167,13 @@ class Linking:
             session = None
             job = self._stored(job)
             await self._engine.environment.sleep(RETRY_SECONDS)
-        self._keep(None)
+        self._drop(job)
         self._engine.close_line(line)
+        return done
 
     def _stored(self, job: LinkJob) -> LinkJob:
         with self._engine.vault.transaction() as tx:
-            data = tx.get(spaces.LINKING, _KEY)
+            data = tx.get(spaces.LINKING, job.device)
         return job if data is None else LinkJob.parse(data)
 
     def _is_listed(self, job: LinkJob) -> bool:
@@ -169,7 +183,7 @@ class Linking:
         """Greet until the other device answers."""
         account, refused = self._engine.account, 0
         while True:
-            await self._engine.wait_until(lambda: self._engine.link.online)
+            await self._online()
             line.begin()
             greeting = Greeting(
                 secret,
@@ -189,6 +203,14 @@ class Linking:
                 refused += 1
                 if refused >= MOST_TAMPERED:
                     raise
+
+    async def _online(self) -> None:
+        """Wait for a connection; raises `AccessRefused` if there will be none."""
+        link = self._engine.link
+        while not link.online:
+            if isinstance(link.status.error, AccessRefused):
+                raise link.status.error
+            await self._engine.wait_within(LOOK_SECONDS, lambda: link.online)
 
     async def _answer(self, line: Line, greeting: Greeting) -> tuple[Hello, LinkSession]:
         body = await line.hear()

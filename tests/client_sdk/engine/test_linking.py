@@ -132,7 +132,7 @@ async def test_a_person_who_does_not_know_the_device_refuses_it(world: World) ->
         secret = await until_done(world, shown)
         found = await until_done(world, anna.client.devices.find(secret.code))
         assert found.name == "strange"
-        await until_done(world, anna.client.devices.refuse())
+        await until_done(world, anna.client.devices.refuse(found))
         with pytest.raises(LinkFailed, match="this one was not let in"):
             await until_done(world, waiting)
         assert len(anna.client.devices.all) == 1
