@@ -168,16 +168,13 @@ def check_renewal(work: Work, context: Context, bundle: Bundle, received: Commit
 
 
 def _check_reinit(reinit: ReInit, group: GroupState, view: ConversationView) -> None:
-    """Whether it asks for the same conversation in a stronger suite; id and version `_check_offered` judges."""
-    info = _next_info(view.info)
+    """Whether it asks for no more than a stronger suite; that it stays this conversation, the offer shows."""
     if not suites.is_stronger(reinit.cipher_suite, group.suite.id):
         raise _refused("the suite that it moves to is not a stronger one")
     if not _all_support(reinit.cipher_suite, group, view):
         raise _refused("the suite that it moves to is not one that every device supports")
-    asked = ConversationInfo.from_extensions(reinit.extensions)
-    if asked != info or replaced(reinit.extensions, view.info.to_extension()) != replaced(
-        group.extensions, view.info.to_extension()
-    ):
+    own = view.info.to_extension()
+    if replaced(reinit.extensions, own) != replaced(group.extensions, own):
         raise _refused("it changes more than the suite")
 
 

@@ -13,7 +13,7 @@ from client_sdk import Gap, Protection
 from client_sdk.content.packing import pack, unpack
 from client_sdk.delivery import BundleMismatch, EpochRolledBack
 from client_sdk.engine import admitting, spaces
-from client_sdk.engine.key_packages import capabilities, lifetime, parse_claimed
+from client_sdk.engine.key_packages import StoredKeyPackage, capabilities, lifetime, parse_claimed
 from client_sdk.engine.membership import Made, replaced
 from client_sdk.engine.records import CommitReason
 from client_sdk.engine.sending import put_commit
@@ -24,6 +24,7 @@ from client_sdk.mls import (
     SUITE_XWING,
     CipherSuite,
     Extension,
+    GroupInfo,
     GroupState,
     KeyPackage,
     MLSMessage,
@@ -33,6 +34,7 @@ from client_sdk.mls import (
     reinit_group,
     verify_key_package,
 )
+from client_sdk.mls.extensions import EXTERNAL_PUB
 from client_sdk.transport import Environment
 from client_sdk.vault import Vault
 from relay.wire import Bundle, EntryKind
@@ -131,6 +133,26 @@ async def test_it_moves_by_itself_when_all_can(world: World, versions: Versions)
         assert alarms(anna, ben) == await gaps(anna, ben) == []
         await world.pass_time(60)
         assert len(renewals(world)) == 1, "once"
+
+
+async def test_the_private_parts_of_the_key_packages_used_for_it_are_gone(
+    world: World, versions: Versions
+) -> None:
+    await begin(world)
+    versions.update(["anna", "ben"])
+    async with world.device("ben") as ben:
+        await world.pass_time(3)
+        before = kept_packages(ben)
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        await world.pass_time(10)
+        assert_moved(anna, ben)
+        gone = [package for package in before - kept_packages(ben) if not package.last_resort]
+        assert len(gone) == 2, "one offer: a key package of each suite"
+
+
+def kept_packages(device: Device) -> set[StoredKeyPackage]:
+    with device.engine.vault.transaction() as tx:
+        return {StoredKeyPackage.parse(data) for _, data in tx.scan("key-package", limit=1000)}
 
 
 async def test_not_while_one_of_them_cannot(world: World, versions: Versions) -> None:
@@ -396,6 +418,7 @@ class Forged:
     extensions: Callable[[tuple[Extension, ...]], tuple[Extension, ...]] | None = None
     with_others: bool = True
     bundle: Callable[[Bundle], Bundle] | None = None
+    signs: bool = False
 
     def reinit(self, group: GroupState) -> ReInit:
         info = ConversationInfo.from_extensions(group.extensions)
@@ -407,9 +430,9 @@ class Forged:
         return ReInit(name, self.version, self.suite.id, extensions)
 
 
-def forge(world: World, rogue: Device, forged: Forged) -> Made:
+def forge(world: World, rogue: Device, forged: Forged, *, seed: str = "rogue") -> Made:
     """A rogue's entry that would move the conversation, made without asking any of our rules."""
-    group, now, rng = group_of(rogue), int(world.time.now()), SeededRandom("rogue")
+    group, now, rng = group_of(rogue), int(world.time.now()), SeededRandom(seed)
     account = rogue.engine.account
     ended = create_commit(group, [forged.reinit(group)], auth=Anyone(), now=now, rng=rng, force_path=False)
     others = [m.leaf_node for m in group.members if m.leaf_index != group.own_leaf_index]
@@ -431,6 +454,8 @@ def forge(world: World, rogue: Device, forged: Forged) -> Made:
         )
         bundle = Bundle(commit=ended.commit, welcome=founded.welcome, group_info=founded.group_info)
     bundle = forged.bundle(bundle) if forged.bundle else bundle
+    if forged.signs:
+        bundle = with_info(lambda info: info.signed_by(forged.suite, account.signer))(bundle)
     return Made(bundle.serialize(), ended.state, ended.current)
 
 
@@ -457,7 +482,38 @@ def other_group_info(bundle: Bundle) -> Bundle:
     return replace(bundle, group_info=b"\0\1\0\4 nothing")
 
 
+def with_info(change: Callable[[GroupInfo], GroupInfo]) -> Callable[[Bundle], Bundle]:
+    """A bundle whose GroupInfo is another, with the signature that the first one had."""
+
+    def changed(bundle: Bundle) -> Bundle:
+        info = MLSMessage.parse(bundle.group_info).body
+        assert isinstance(info, GroupInfo)
+        return replace(bundle, group_info=MLSMessage(change(info)).serialize())
+
+    return changed
+
+
+def later(info: GroupInfo) -> GroupInfo:
+    return replace(info, group_context=replace(info.group_context, epoch=2))
+
+
+def shut(info: GroupInfo) -> GroupInfo:
+    return replace(info, extensions=tuple(e for e in info.extensions if e.type != EXTERNAL_PUB))
+
+
+def unsigned(info: GroupInfo) -> GroupInfo:
+    return replace(info, signature=bytes(64))
+
+
+def signed_again(change: Callable[[GroupInfo], GroupInfo]) -> Forged:
+    """What the rogue signs itself: its signature is good."""
+    return Forged(bundle=with_info(change), signs=True)
+
+
 FORGED = {
+    "a GroupInfo of a later epoch": signed_again(later),
+    "a GroupInfo that lets nobody back in": signed_again(shut),
+    "a GroupInfo that nobody signed": Forged(bundle=with_info(unsigned)),
     "another group's id": Forged(group_id=lambda _info: b"elsewhere".ljust(32)),
     "the same generation's id": Forged(group_id=lambda i: replace(i, generation=1).group_id),
     "two generations on": Forged(info=lambda info: replace(info, generation=3)),
@@ -532,6 +588,23 @@ async def test_a_move_to_what_one_leaf_does_not_name_is_void(world: World, versi
         assert group_of(anna).suite.id == SUITE_3.id
 
 
+async def test_a_move_that_offers_another_suite_than_it_asks_for_is_void(
+    world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
+    async with three(world):
+        pass
+    versions.update(["anna", "ben", "sue"])
+    async with world.device("anna") as anna, world.device("ben"), world.device("sue") as sue:
+        await world.pass_time(30)
+        weak = Bundle.parse(forge(world, sue, Forged(suite=SUITE_3)).body)
+        offer = Forged(bundle=lambda b: replace(b, welcome=weak.welcome, group_info=weak.group_info))
+        commit_anyway(sue, forge(world, sue, offer))
+        await world.pass_time(5)
+        assert generation_of(anna) == 1
+        assert anna.conversation.is_member
+
+
 async def test_nobody_moves_a_conversation_back(world: World) -> None:
     async with three(world) as (anna, ben, sue):
         assert group_of(sue).suite.id == SUITE_XWING.id
@@ -584,6 +657,29 @@ async def test_a_move_whose_bundle_names_a_device_is_void_and_an_alarm(
         await world.pass_time(5)
         assert isinstance(anna.room.alarm, BundleMismatch)
         assert group_of(anna).suite.id == SUITE_3.id
+
+
+async def test_a_welcome_into_another_group_than_the_one_offered_leads_nobody_away(
+    world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups that look alike: one stands in the GroupInfo, into the other one the Welcome leads."""
+    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
+    async with three(world):
+        pass
+    versions.update(["anna", "ben", "sue"])
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        async with world.device("sue") as sue:
+            await world.pass_time(30)
+            other = Bundle.parse(forge(world, sue, Forged(), seed="other").body)
+            commit_anyway(
+                sue, forge(world, sue, Forged(bundle=lambda b: replace(b, group_info=other.group_info)))
+            )
+            await world.settle()
+        await world.pass_time(30)
+        assert_moved(anna, ben)
+        await say(world, anna, "here")
+        assert (await ben.texts())[-1] == "here"
+        assert len(await gaps(anna)) == len(await gaps(ben)) == 1
 
 
 @pytest.mark.parametrize("welcome", [None, b"garbage"])
