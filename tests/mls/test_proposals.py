@@ -384,6 +384,18 @@ def test_a_newcomer_may_ask_to_be_added_and_nothing_else(group: Group) -> None:
     refused(group, "anna", forged, "FRAME-SIGNATURE", mls.CryptoError)
 
 
+def test_a_proposal_that_comes_twice_waits_once(group: Group) -> None:
+    eve = Client("eve")
+    sender = mls.Sender(mls.SenderType.NEW_MEMBER_PROPOSAL)
+    message = outside(group, eve.signer, sender, ReceivedAdd(eve.bundle().key_package))
+    state = group.states["anna"]
+    for _ in range(2):
+        received = group.clients["anna"].receive(state, message)
+        assert isinstance(received, mls.ProposalReceived)
+        state = received.state
+        assert [entry.ref for entry in state.pending] == [received.ref]
+
+
 def test_a_reference_is_the_hash_of_the_whole_message(group: Group) -> None:
     eve = Client("eve")
     sender = mls.Sender(mls.SenderType.NEW_MEMBER_PROPOSAL)

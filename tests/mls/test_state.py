@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -84,8 +85,16 @@ def test_truncated_or_other_states_are_refused(group: Group) -> None:
     with pytest.raises(mls.DecodeError) as caught:
         mls.GroupState.parse(b"\xff" + data[1:])
     assert caught.value.rule == "STATE-VERSION"
-    with pytest.raises(mls.DecodeError):
-        mls.GroupState.parse(data + b"\0")
+    state = group.states["anna"]
+    loads: list[Callable[[], mls.GroupState]] = [
+        lambda: mls.GroupState.parse(data + b"\0"),
+        lambda: mls.GroupState.assemble(state.epoch_part() + b"\0", state.ratchet_part()),
+        lambda: mls.GroupState.assemble(state.epoch_part(), state.ratchet_part() + b"\0"),
+    ]
+    for load in loads:
+        with pytest.raises(mls.DecodeError) as caught:
+            load()
+        assert caught.value.rule == "CODEC-TRAILING"
 
 
 def test_a_bundle_of_another_version_is_refused(group: Group) -> None:
