@@ -14,11 +14,20 @@ import aiohttp
 
 from client_sdk.attachments import OnProgress
 from client_sdk.calls import CallSettings
-from client_sdk.coming_back import Recovered, recover_vault
+from client_sdk.coming_back import OnRestored, Recovered, recover_vault
 from client_sdk.content import Profile
 from client_sdk.devices import Devices
 from client_sdk.engagement import Engagement
-from client_sdk.engine import Account, Engine, Files, create_account, reading, spaces, token_subject
+from client_sdk.engine import (
+    Account,
+    Engine,
+    Files,
+    archiving,
+    create_account,
+    reading,
+    spaces,
+    token_subject,
+)
 from client_sdk.engine.account import AccountRecord, check_subject, with_known_suites
 from client_sdk.engine.freshness import Freshness
 from client_sdk.errors import EngagementUnavailable, UsageError
@@ -176,6 +185,7 @@ class Client:
         name: str = "",
         unchecked: bool = False,
         allow_insecure: bool = False,
+        on_restored: OnRestored | None = None,
         environment: Environment | None = None,
         dial: Dial | None = None,
     ) -> Recovered:
@@ -196,6 +206,7 @@ class Client:
             unchecked=unchecked,
             environment=environment or Environment(),
             dial=dial,
+            on_restored=on_restored,
         )
 
     # Who
@@ -270,7 +281,31 @@ class Client:
             )
         for number, word in words.items():
             seed.check_word(number, word)
+        with self._engine.vault.transaction() as tx:
+            archiving.put_writer(tx, archiving.read_writer(tx, self._engine.account))
         self._store(replace(self._engine.account.record, recovery=b""))
+
+    @property
+    def archive_wanted(self) -> bool:
+        """Whether this device keeps a sealed archive of its history at the relay, for the recovery words."""
+        return self._engine.archives.wanted
+
+    async def keep_archive(self) -> None:
+        """Keep one from now on, with everything that is here already: it ends with the engagement.
+
+        Only the recovery words open it. Raises `UsageError` on a device that was linked.
+        """
+        with self._engine.vault.transaction() as tx:
+            archiving.want(tx, self._engine.account, wanted=True)
+        self._engine.archives.changed(archiving.SOON)
+
+    async def erase_archive(self) -> None:
+        """Keep no archive any more; what is at the relay is erased. Raises `RelayError`."""
+        await self._engine.archives.erase()
+
+    async def wait_archived(self) -> None:
+        """Bring everything that is new into the archive now. Raises `RelayError`."""
+        await self._engine.archives.catch_up()
 
     def _seed(self) -> RecoverySeed:
         seed = self._engine.account.recovery_seed

@@ -8,16 +8,17 @@ import aiohttp
 
 from client_sdk.engine import Account, spaces, token_subject
 from client_sdk.engine.account import AccountRecord
+from client_sdk.engine.records import ConversationRecord
 from client_sdk.engine.recovering import (
     Recovered,
     asking,
     newest_known,
-    note_beginnings,
     outranking,
     own_engagements,
     recovered_account,
     shut_out,
 )
+from client_sdk.engine.restoring import OnRestored, Restoration
 from client_sdk.errors import VaultExists
 from client_sdk.first_link import ACCOUNT_KEY
 from client_sdk.identity import RecoverySeed
@@ -32,7 +33,9 @@ from client_sdk.transport import (
 from client_sdk.vault import Key, Vault
 from relay.wire.ids import PortalId, UserId
 
-__all__ = ["Recovered", "recover_vault"]
+MOST_SCANNED = 1000
+
+__all__ = ["OnRestored", "Recovered", "recover_vault"]
 
 
 async def recover_vault(
@@ -46,6 +49,7 @@ async def recover_vault(
     unchecked: bool,
     environment: Environment,
     dial: Dial | None = None,
+    on_restored: OnRestored | None = None,
 ) -> Recovered:
     """Make the vault of the new device; begun again with the same vault, it goes on.
 
@@ -66,7 +70,14 @@ async def recover_vault(
                 with vault.transaction() as tx:
                     tx.put(spaces.ACCOUNT, ACCOUNT_KEY, account.record.serialize())
                 await shut_out(relay, account)
-                return note_beginnings(vault, engagements, now=now, rng=rng)
+                restoration = Restoration(vault, relay, account, seed, on_restored)
+                found = await restoration.restore(engagements, now_ms=int(now * 1000), rng=rng)
+    return Recovered(
+        len(engagements),
+        sum(each.items for each in found),
+        max((each.until_ms for each in found), default=0),
+        any(each.broken for each in found),
+    )
 
 
 def _begun(path: Path, key: Key, seed: RecoverySeed, subject: tuple[PortalId, UserId]) -> Account | None:
@@ -75,6 +86,10 @@ def _begun(path: Path, key: Key, seed: RecoverySeed, subject: tuple[PortalId, Us
         return None
     with Vault.open(path, key=key, create=False) as vault, vault.transaction() as tx:
         stored = tx.get(spaces.ACCOUNT, ACCOUNT_KEY)
+        in_use = any(
+            ConversationRecord.parse(data).cursor
+            for _, data in tx.scan(spaces.CONVERSATION, limit=MOST_SCANNED)
+        )
     account = None if stored is None else Account(AccountRecord.parse(stored))
     if account is None:
         return None  # cut off before anything was in it
@@ -87,6 +102,8 @@ def _begun(path: Path, key: Key, seed: RecoverySeed, subject: tuple[PortalId, Us
         raise VaultExists(
             "There is a vault at this path already, which these words did not make. Choose another path."
         )
+    if in_use:
+        raise VaultExists("You are back in this vault already: go on with it, nothing is to be recovered.")
     return account
 
 

@@ -18,6 +18,7 @@ CoachRelayError
 │   ├── UpdateRequired             the conversation needs a feature that this version lacks
 │   ├── RecoveryWordsInvalid       what was typed are no recovery words
 │   ├── RecoveryRefused            the words are no kit of this account
+│   ├── ArchiveDamaged             a part of an archive that its owner's device did not write there
 │   └── CallRevealFailed           the call words' commitment does not open: the call ends
 ├── TrustError                     sending stops until a person decides
 │   └── ApprovalRequired           a further person waits to be admitted
@@ -183,6 +184,12 @@ class RecoveryRefused(IdentityError):
 
     code = "recovery_refused"
     fault = Fault.LOCAL
+
+
+class ArchiveDamaged(IdentityError):
+    """A part of an archive is not what a device of its owner wrote at that place."""
+
+    code = "archive_damaged"
 
 
 class CallRevealFailed(IdentityError):

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from client_sdk.cli import (
     amend,
+    archive,
     call,
     checkin,
     demo,
@@ -41,6 +42,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     verify,
     kit,
     recover,
+    archive,
     devices,
     demo,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from client_sdk.errors import AccessRefused, RelayError, RelayUnreachable
 
 LOOK_AGAIN: Final = 0.05
 """Seconds between two looks at what the SDK does not tell by itself."""
+
+ARCHIVE_SECONDS: Final = 5.0
 
 _T = TypeVar("_T")
 
@@ -55,6 +58,7 @@ async def opened(args: argparse.Namespace) -> AsyncIterator[Opened]:
     async with opened_vault(args) as me:
         engagement = given_settings(args, load_settings(args.vault)).engagement
         yield Opened(me, await choose_engagement(me, engagement, args.patience), args.patience)
+        await _archive(me)
         remind_of_kit(me, args.vault)
 
 
@@ -74,6 +78,14 @@ async def opened_vault(args: argparse.Namespace) -> AsyncIterator[Client]:
     )
     async with connected(args.vault, settings, passphrase, calls=calls) as me:
         yield me
+
+
+async def _archive(me: Client) -> None:
+    """What this command brought goes into the archive at once; if that cannot be, the next one does it."""
+    if me.archive_wanted and me.online:
+        with contextlib.suppress(RelayError, TimeoutError):
+            async with asyncio.timeout(ARCHIVE_SECONDS):
+                await me.wait_archived()
 
 
 def remind_of_kit(me: Client, vault: Path) -> None:

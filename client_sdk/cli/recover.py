@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +72,7 @@ async def run(args: argparse.Namespace) -> Exit:
         keyring=passphrase is None,
         name=args.name,
         unchecked=args.anyway,
+        on_restored=_progress,
     )
     print(f"Welcome back. {args.vault} is your vault now; your page stays valid.")
     _tell(recovered)
@@ -84,9 +86,25 @@ async def run(args: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
+def _progress(items: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{items} items restored", end="", file=sys.stderr, flush=True)
+
+
 def _tell(recovered: Recovered) -> None:
     count = recovered.conversations
     print(f"You take part in {count} conversation{'' if count == 1 else 's'}.")
+    if recovered.until_ms:
+        until = datetime.fromtimestamp(recovered.until_ms / 1000).astimezone()
+        print(
+            f"{recovered.items} items came back from your archive, which reaches to {until:%Y-%m-%d %H:%M}."
+        )
+    else:
+        print("There is no archive of yours: what was said before is not on this device.")
+    if recovered.broken:
+        print(
+            "A PART OF YOUR ARCHIVE IS MISSING: the relay lost, withheld or altered it. Ask whoever runs it."
+        )
 
 
 async def _wait(args: argparse.Namespace, room: Engagement) -> None:

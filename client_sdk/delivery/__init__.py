@@ -10,6 +10,7 @@ from ..identity.alarms import (
 )
 from .alarms import (
     ALARMS,
+    ArchiveRolledBack,
     BundleMismatch,
     ClonedDevice,
     EpochRolledBack,
@@ -32,6 +33,7 @@ __all__ = [
     "ALARMS",
     "MOST_IN_FLIGHT",
     "Action",
+    "ArchiveRolledBack",
     "AttestLog",
     "BundleMismatch",
     "ClonedDevice",

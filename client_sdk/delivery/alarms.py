@@ -88,6 +88,18 @@ class BundleMismatch(SecurityAlarm):
     why = "It was ignored; but a device or the relay tried to let somebody in or to shut somebody out."
 
 
+class ArchiveRolledBack(SecurityAlarm):
+    """The relay holds fewer parts of this device's archive than it had taken."""
+
+    code = "archive_rolled_back"
+    what = "The relay has lost or withdrawn a part of your archive that it had already taken."
+    why = "It was restored from an old copy, or somebody wants you not to get your history back one day."
+    do = (
+        "Ask whoever runs the relay whether it was restored. Your archive is written anew from this device, "
+        "where nothing is missing."
+    )
+
+
 class EpochRolledBack(SecurityAlarm):
     """The relay offered a state of the group that is not newer than the one this device had."""
 
@@ -109,6 +121,7 @@ ALARMS: Final[Mapping[str, type[SecurityAlarm]]] = MappingProxyType(
             ClonedDevice,
             BundleMismatch,
             EpochRolledBack,
+            ArchiveRolledBack,
             IdentityChanged,
             IdentityRecovered,
             OwnIdentityChanged,

@@ -12,6 +12,7 @@ from client_sdk.calls import CallSettings
 from client_sdk.engine import decisions, key_packages, spaces
 from client_sdk.engine.account import Account
 from client_sdk.engine.admitting import Admissions
+from client_sdk.engine.archiving import Archives
 from client_sdk.engine.calling import Calls
 from client_sdk.engine.context import Context
 from client_sdk.engine.conversation import Conversation
@@ -52,6 +53,7 @@ class Engine:
         self.link = make_link(self)
         self.requests = Requests(self.link)
         self.files = make_files(self)
+        self.archives = Archives(self)
         self.own = OwnList(self)
         self.linking = Linking(self, self.own)
         self.arriving = Arriving(self)
@@ -78,6 +80,7 @@ class Engine:
         self.files.resume()
         for calls in self.calls.values():
             calls.resume()
+        self.spawn(self.archives.run())
         self.linking.resume()
         self.arriving.resume()
         self.spawn(self.link.run())
@@ -293,7 +296,12 @@ class Engine:
         )
         self.spawn(admissions.run())
         calls = self.calls[engagement] = Calls(self, conversation, self._call_settings)
-        conversation.stored = calls.stored
+
+        def stored(placed: Sequence[bytes], said: Sequence[bytes]) -> None:
+            calls.stored(placed, said)
+            self.archives.changed(len(placed) + len(said))
+
+        conversation.stored = stored
         conversation.key_packages_spent = self._replace_spent
         return conversation
 

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from client_sdk.engine import journal, suites
+from client_sdk.engine import suites
 from client_sdk.engine.account import Account, AccountRecord
-from client_sdk.engine.context import ID_BYTES
 from client_sdk.engine.key_packages import parse_claimed
 from client_sdk.errors import (
     CoachRelayError,
@@ -31,7 +30,6 @@ from client_sdk.identity import (
 from client_sdk.mls import MLSError
 from client_sdk.transport import DeviceProof, Dial, Incoming, Session, open_session
 from client_sdk.transport.session import GoodbyeReceived
-from client_sdk.vault import HistoryItem, Vault
 from relay.wire import encode
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
@@ -39,8 +37,6 @@ from relay.wire.limits import MAX_CLAIMED_DEVICES
 
 SECONDS_AN_ERA: Final = 60
 """A later recovery outranks an earlier one by the clock alone: who has only the words knows nothing else."""
-
-BEGINNING: Final = "You came back with your recovery kit. What was said before is not on this device."
 
 _A = TypeVar("_A", bound=Incoming)
 
@@ -89,36 +85,16 @@ def outranking(account: Account, known: VerifiedManifest | None, seed: RecoveryS
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What came back: in how many conversations, and how many items of their history."""
+    """What came back: in how many conversations, and how many items of their history.
+
+    `until_ms` is when the newest part of an archive was written (0: there was none); `broken` says that the
+    relay lost, withheld or altered some of it.
+    """
 
     conversations: int
     items: int = 0
-
-
-def note_beginnings(
-    vault: Vault, engagements: Sequence[fr.Engagement], *, now: float, rng: Callable[[int], bytes]
-) -> Recovered:
-    """Say in each conversation's history where it begins on this device."""
-    with vault.transaction() as tx:
-        for engagement in engagements:
-            if not tx.history(engagement.id, limit=1):
-                tx.add_item(_beginning(engagement.id, now, rng(ID_BYTES)))
-    return Recovered(len(engagements))
-
-
-def _beginning(engagement: EngagementId, now: float, notice_id: bytes) -> HistoryItem:
-    return HistoryItem(
-        conversation=engagement,
-        id=notice_id,
-        seq=1,
-        sent_ms=int(now * 1000),
-        sender_user="",
-        sender_device=b"",
-        kind=journal.GAP,
-        text=BEGINNING,
-        payload=b"",
-        mine=False,
-    )
+    until_ms: int = 0
+    broken: bool = False
 
 
 @dataclass(slots=True)

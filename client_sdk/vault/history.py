@@ -178,3 +178,20 @@ def _place(connection: apsw.Connection, conversation: str, item_id: bytes) -> tu
         raise UnknownItem("The item to continue from is not in the history any more. Begin at the newest.")
     position, row = found
     return position, row
+
+
+def changes(
+    connection: apsw.Connection, conversation: str, after: int, limit: int
+) -> Iterator[tuple[int, bytes, HistoryItem | None]]:
+    """What changed after a number: (number, item id, the item as it is now or None), in order."""
+    if not 1 <= limit <= LONGEST_PAGE:
+        raise UsageError(f"A page of the changes holds 1 to {LONGEST_PAGE} of them.")
+    columns = ", ".join(f"items.{name}" for name in _COLUMNS.split(", "))
+    rows = connection.execute(
+        f"SELECT changes.number, changes.id, {columns} FROM changes LEFT JOIN items "  # noqa: S608
+        "ON items.conversation = changes.conversation AND items.id = changes.id "
+        "WHERE changes.conversation = ? AND changes.number > ? ORDER BY changes.number LIMIT ?",
+        (conversation, after, limit),
+    )
+    for number, item_id, *row in rows:
+        yield number, item_id, None if row[0] is None else HistoryItem.from_row(tuple(row))

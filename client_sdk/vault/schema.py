@@ -37,6 +37,27 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE items ADD COLUMN about BLOB;  -- the id of the item that this one changes; else NULL
     CREATE INDEX items_about ON items (conversation, about) WHERE about IS NOT NULL;
     """,
+    """
+    CREATE TABLE changes (  -- which items are new, changed or gone since a number; each item stands here once
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        conversation TEXT NOT NULL,
+        id BLOB NOT NULL,
+        UNIQUE (conversation, id)
+    ) STRICT;
+    INSERT INTO changes (conversation, id) SELECT conversation, id FROM items ORDER BY position, row;
+    CREATE TRIGGER item_added AFTER INSERT ON items BEGIN
+        DELETE FROM changes WHERE conversation = new.conversation AND id = new.id;
+        INSERT INTO changes (conversation, id) VALUES (new.conversation, new.id);
+    END;
+    CREATE TRIGGER item_changed AFTER UPDATE ON items BEGIN
+        DELETE FROM changes WHERE conversation = new.conversation AND id = new.id;
+        INSERT INTO changes (conversation, id) VALUES (new.conversation, new.id);
+    END;
+    CREATE TRIGGER item_gone AFTER DELETE ON items BEGIN
+        DELETE FROM changes WHERE conversation = old.conversation AND id = old.id;
+        INSERT INTO changes (conversation, id) VALUES (old.conversation, old.id);
+    END;
+    """,
 )
 """Applied in order, all in one transaction, each noted in ``migrations``; never changed, only added to."""
 

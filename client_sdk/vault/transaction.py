@@ -149,6 +149,24 @@ class Transaction:
         with translated():
             history.remove(self._alive(), conversation, item_id)
 
+    def changes(
+        self, conversation: str, *, after: int = 0, limit: int = PAGE
+    ) -> list[tuple[int, bytes, HistoryItem | None]]:
+        """Which items are new, changed or gone (None) since change number ``after``: at most 1 to 500.
+
+        Each item stands there once, with the number of its last change; numbers only grow.
+        """
+        with translated():
+            return list(history.changes(self._alive(), conversation, after, limit))
+
+    def last_change(self, conversation: str) -> int:
+        """The number of the newest change; 0 if there is none."""
+        with translated():
+            found: Any = self._read(
+                "SELECT coalesce(max(number), 0) FROM changes WHERE conversation = ?", conversation
+            ).fetchone()
+        return int(found[0])
+
     def erase_history(self, conversation: str, *, sent_before_ms: int | None = None) -> int:
         """Delete a conversation's items, all or those sent before a time in milliseconds; how many."""
         self.wrote = True

@@ -13,6 +13,7 @@ from relay.core.engagements import EngagementRecord
 from relay.errors import RelayError, StoreError
 from relay.hub.access import Access
 from relay.hub.appends import Appends
+from relay.hub.archives import Archives
 from relay.hub.blob_access import BlobAccess
 from relay.hub.commits import CommitQueue
 from relay.hub.delivery import Subscription
@@ -91,7 +92,8 @@ class Hub:
         self.blob_access = BlobAccess(directory, self.engagements, self.devices, clock=clock, rng=rng)
         self.portals = Portals(directory, clock=clock, rng=rng)
         self.access = Access(self)
-        self.sweep = Sweep(streams, self.commits, self.engagements, self.uploads, erase_blob)
+        self.archives = Archives(self)
+        self.sweep = Sweep(streams, self.commits, self.engagements, self.uploads, self.archives, erase_blob)
         self.handlers: dict[type, Handler] = {
             fr.Hello: handshake.hello,
             fr.Authenticate: handshake.authenticate,

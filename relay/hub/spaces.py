@@ -21,6 +21,8 @@ UPLOADS: Final = "uploads"  # engagement/blob -> UploadRecord
 REVOCATIONS: Final = "revocations"  # portal/user -> Revocations
 NOTES: Final = "notes"  # kind:id -> nothing: what another process changed and the relay has yet to look at
 MARKS: Final = "marks"  # name -> nothing: what was done once
+ARCHIVES: Final = "archives"  # engagement/user -> ArchiveRecord
+ARCHIVE_PARTS: Final = "archiveparts"  # engagement/user/series/number -> one sealed part
 SECRETS: Final = "secrets"  # name -> a secret of this relay
 
 
@@ -57,3 +59,14 @@ def active_key(portal: PortalId, engagement: EngagementId | None = None) -> str:
 def idempotency_key(portal: PortalId, name: str = "") -> str:
     """The key of a kept answer, or what all of a portal's begin with."""
     return f"{portal}/{name}"
+
+
+def archive_key(engagement: EngagementId, user: UserId) -> str:
+    """The key of a user's archive in an engagement."""
+    return f"{engagement}/{user}/"
+
+
+def archive_part_key(engagement: EngagementId, user: UserId, series: bytes, number: int | None = None) -> str:
+    """The key of a part, or what all of a series begin with."""
+    start = f"{archive_key(engagement, user)}{series.hex()}/"
+    return start if number is None else f"{start}{number:08x}"

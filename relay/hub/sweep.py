@@ -11,6 +11,7 @@ from relay.core.engagements import EngagementRecord
 from relay.core.operations import EndStream
 from relay.core.retention import expire
 from relay.core.uploads import is_due
+from relay.hub.archives import Archives
 from relay.hub.commits import CommitQueue
 from relay.hub.engagements import Engagements
 from relay.hub.settings import EraseBlob
@@ -37,12 +38,14 @@ class Sweep:
         commits: CommitQueue,
         engagements: Engagements,
         uploads: Uploads,
+        archives: Archives,
         erase_blob: EraseBlob | None,
     ) -> None:
         self._streams = streams
         self._commits = commits
         self._engagements = engagements
         self._uploads = uploads
+        self._archives = archives
         self._erase_blob = erase_blob
 
     async def run(self, now_ms: int) -> int:
@@ -61,6 +64,7 @@ class Sweep:
         if not record.ended:
             await self._commits.submit(expire(record.id, now_ms, record.retention_hours))
         elif await self._streams.view(record.id) is not None:
+            await self._archives.erase_engagement(record.id)
             await self._commits.submit(EndStream(record.id))
         due = await self.due_blobs(record, now_ms)
         if self._erase_blob is None:

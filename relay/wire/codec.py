@@ -41,6 +41,8 @@ _engagement = f.record(
     f.uint,
 )
 _ice_text = f.text(lim.MAX_ICE_FIELD_CHARS)
+_series = f.fixed(lim.ARCHIVE_SERIES_BYTES)
+_archive_part = f.binary(lim.MAX_ARCHIVE_PART_BYTES)
 _code = f.text(lim.MAX_CODE_CHARS)
 _detail = f.text(lim.MAX_DETAIL_CHARS)
 
@@ -76,6 +78,10 @@ _DEVICE_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.ListEngagements: (_request,),
     fr.RequestBlobAccess: (_request, ids.parse_engagement_id),
     fr.RequestIceServers: (_request, ids.parse_engagement_id),
+    fr.PutArchive: (_request, ids.parse_engagement_id, _series, f.positive, _archive_part),
+    fr.ListArchive: (_request, ids.parse_engagement_id),
+    fr.ReadArchive: (_request, ids.parse_engagement_id, _series, f.uint),
+    fr.EraseArchive: (_request, ids.parse_engagement_id, f.optional(_series)),
     fr.Rendezvous: (_request, f.fixed(lim.CHANNEL_BYTES), f.binary(lim.MAX_RENDEZVOUS_BODY_BYTES)),
     fr.PutManifest: (_request, f.optional(f.binary(lim.MAX_MANIFEST_BYTES))),
 }
@@ -144,6 +150,12 @@ _RELAY_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.KeyPackagesLow: (f.uint,),
     fr.Met: (_request, f.boolean),
     fr.RendezvousFrom: (f.fixed(lim.CHANNEL_BYTES), f.binary(lim.MAX_RENDEZVOUS_BODY_BYTES)),
+    fr.ArchiveStored: (_request, f.uint),
+    fr.ArchiveListed: (
+        _request,
+        f.many(f.record(fr.ArchiveSeries, _series, f.positive), most=lim.MAX_ARCHIVE_SERIES),
+    ),
+    fr.ArchiveParts: (_request, f.many(_archive_part, most=lim.MAX_ARCHIVE_PARTS_READ)),
     fr.HeldManifest: (_request, f.optional(f.binary(lim.MAX_MANIFEST_BYTES))),
 }
 _FROM_DEVICE: Final[_Schema] = {

@@ -77,6 +77,13 @@ class IceServer(NamedTuple):
     credential: str | None
 
 
+class ArchiveSeries(NamedTuple):
+    """A series of a user's archive, and how many parts it has."""
+
+    series: bytes
+    parts: int
+
+
 # Device to relay
 
 
@@ -160,6 +167,32 @@ class PutManifest(NamedTuple):
 
     request: int
     manifest: bytes | None
+
+
+class PutArchive(NamedTuple):
+    request: int
+    stream: EngagementId
+    series: bytes
+    number: int
+    part: bytes
+
+
+class ListArchive(NamedTuple):
+    request: int
+    stream: EngagementId
+
+
+class ReadArchive(NamedTuple):
+    request: int
+    stream: EngagementId
+    series: bytes
+    after: int
+
+
+class EraseArchive(NamedTuple):
+    request: int
+    stream: EngagementId
+    series: bytes | None
 
 
 # Relay to device
@@ -286,6 +319,21 @@ class HeldManifest(NamedTuple):
     manifest: bytes | None
 
 
+class ArchiveStored(NamedTuple):
+    request: int
+    parts: int
+
+
+class ArchiveListed(NamedTuple):
+    request: int
+    series: tuple[ArchiveSeries, ...]
+
+
+class ArchiveParts(NamedTuple):
+    request: int
+    parts: tuple[bytes, ...]
+
+
 class Unknown(NamedTuple):
     """A well-formed frame of a type that this version lacks: skipped, and answered `unknown_frame`."""
 
@@ -307,6 +355,10 @@ DeviceFrame = (
     | RequestIceServers
     | Rendezvous
     | PutManifest
+    | PutArchive
+    | ListArchive
+    | ReadArchive
+    | EraseArchive
 )
 RelayFrame = (
     Challenge
@@ -329,6 +381,9 @@ RelayFrame = (
     | Met
     | RendezvousFrom
     | HeldManifest
+    | ArchiveStored
+    | ArchiveListed
+    | ArchiveParts
 )
 Frame = DeviceFrame | RelayFrame
 
@@ -345,6 +400,10 @@ DEVICE_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     ListEngagements: 32,
     RequestBlobAccess: 33,
     RequestIceServers: 34,
+    PutArchive: 35,
+    ListArchive: 36,
+    ReadArchive: 37,
+    EraseArchive: 38,
     Rendezvous: 40,
     PutManifest: 41,
 }
@@ -369,5 +428,8 @@ RELAY_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     Met: 90,
     RendezvousFrom: 91,
     HeldManifest: 92,
+    ArchiveStored: 100,
+    ArchiveListed: 101,
+    ArchiveParts: 102,
 }
 FRAME_TYPES: Final[dict[type[Frame], int]] = {**DEVICE_FRAME_TYPES, **RELAY_FRAME_TYPES}

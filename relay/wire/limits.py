@@ -75,3 +75,12 @@ UNNAMED_BLOB_SECONDS: Final = 24 * 3600  # an upload that no entry names is eras
 MAX_ICE_SERVERS: Final = 16
 MAX_URLS_PER_ICE_SERVER: Final = 16
 MAX_ICE_FIELD_CHARS: Final = 1024
+
+# A user's archive of one engagement: some hundred thousand messages. A part holds what a minute brought.
+ARCHIVE_SERIES_BYTES: Final = 16
+MAX_ARCHIVE_SERIES: Final = 32  # one a device that keeps it, and one more after each recovery
+MAX_ARCHIVE_PART_BYTES: Final = 512 * KIB  # a message of 64 KiB with its proof, and others beside it
+MAX_ARCHIVE_PARTS: Final = 65_536
+MAX_ARCHIVE_BYTES: Final = 128 * MIB
+MAX_ARCHIVE_PARTS_READ: Final = 256
+ARCHIVE_ANSWER_BYTES: Final = 512 * KIB  # half a frame; one part is always given

@@ -299,6 +299,32 @@ class Peer:
     def on_putmanifest(self, frame: fr.PutManifest) -> list[fr.RelayFrame]:
         return [fr.HeldManifest(frame.request, self.relay.put_manifest(self, frame.manifest))]
 
+    # Archives
+
+    def on_putarchive(self, frame: fr.PutArchive) -> list[fr.RelayFrame]:
+        parts = self._archive(frame.stream).setdefault(frame.series, [])
+        if frame.number == len(parts) + 1:
+            parts.append(frame.part)
+        return [fr.ArchiveStored(frame.request, len(parts))]
+
+    def on_listarchive(self, frame: fr.ListArchive) -> list[fr.RelayFrame]:
+        kept = self._archive(frame.stream).items()
+        listed = tuple(fr.ArchiveSeries(series, len(parts)) for series, parts in kept if parts)
+        return [fr.ArchiveListed(frame.request, listed)]
+
+    def on_readarchive(self, frame: fr.ReadArchive) -> list[fr.RelayFrame]:
+        parts = self._archive(frame.stream).get(frame.series, [])
+        return [fr.ArchiveParts(frame.request, tuple(parts[frame.after : frame.after + 3]))]
+
+    def on_erasearchive(self, frame: fr.EraseArchive) -> list[fr.RelayFrame]:
+        kept = self._archive(frame.stream)
+        for series in list(kept) if frame.series is None else [frame.series]:
+            kept.pop(series, None)
+        return [fr.ArchiveStored(frame.request, 0)]
+
+    def _archive(self, stream: EngagementId) -> dict[bytes, list[bytes]]:
+        return self.relay.archives.setdefault((stream, self.user), {})
+
     def on_unknown(self, frame: fr.Unknown) -> list[fr.RelayFrame]:
         return [fr.Error(0, "unknown_frame", "")]
 
@@ -319,6 +345,7 @@ class FakeRelay:
         self.last_resorts: dict[DeviceId, bytes] = {}
         self.channels: dict[tuple[UserId, bytes], dict[DeviceId, Peer]] = {}
         self.manifests: dict[UserId, HeldManifest] = {}
+        self.archives: dict[tuple[EngagementId, UserId], dict[bytes, list[bytes]]] = {}
         self.received: list[tuple[DeviceId, fr.DeviceFrame | fr.Unknown]] = []
         """Every frame that came, with its sender."""
         self.tokens_minted = 0

@@ -23,6 +23,9 @@ def test_from_the_page_alone(
         coach("anna", ["kit"], "--printed", "--text", str(tmp_path / "kit.txt"))
         words = words_on((tmp_path / "kit.txt").read_text())
         coach("anna", ["send"], "before the loss")
+        assert coach("anna", ["archive"], "on").code == Exit.DONE
+        assert "An archive is kept." in coach("anna", ["archive"], "status").out
+        coach("anna", ["send"], "the last words")
         town.vault("anna").rename(tmp_path / "stolen.vault")
         where = ("--relay", town.relay.url, "--token-url", town.portal.token_url("anna"))
 
@@ -41,7 +44,8 @@ def test_from_the_page_alone(
             back = coach("anna", ["recover"], *where, "--name", "Anna Lindqvist")
             assert back.code == Exit.DONE, back.err
             assert "Is it " in back.out
-            assert "You are back, and your earlier devices are out. With you: ben (client)" in back.out
+            assert "You are back, and your earlier devices are out. With you: Ben Okafor" in back.out
+            assert "2 items came back from your archive" in back.out
             shown = read_until(following, "SECURITY ALARM")
             assert "Anna Lindqvist came back on a new device with the recovery kit" in shown
         finally:
@@ -55,4 +59,7 @@ def test_from_the_page_alone(
         assert coach("ben", ["send"], "welcome back").code == Exit.DONE
         read = coach("anna", ["read"])
         assert "Ben Okafor: welcome back" in read.out
+        assert "you: before the loss" in read.out
+        assert "you: the last words" in read.out
+        assert "Your archive ends here" in read.out
         assert read.err == ""

@@ -57,6 +57,10 @@ DEVICE_FRAMES: dict[type, st.SearchStrategy[Any]] = {
     fr.ListEngagements: st.builds(fr.ListEngagements, positives),
     fr.RequestBlobAccess: st.builds(fr.RequestBlobAccess, positives, streams),
     fr.RequestIceServers: st.builds(fr.RequestIceServers, positives, streams),
+    fr.PutArchive: st.builds(fr.PutArchive, positives, streams, b16, positives, bodies),
+    fr.ListArchive: st.builds(fr.ListArchive, positives, streams),
+    fr.ReadArchive: st.builds(fr.ReadArchive, positives, streams, b16, uints),
+    fr.EraseArchive: st.builds(fr.EraseArchive, positives, streams, st.none() | b16),
     fr.Rendezvous: st.builds(fr.Rendezvous, positives, b16, bodies),
     fr.PutManifest: st.builds(fr.PutManifest, positives, st.none() | bodies),
 }
@@ -82,6 +86,11 @@ RELAY_FRAMES: dict[type, st.SearchStrategy[Any]] = {
     fr.BlobAccess: st.builds(fr.BlobAccess, positives, texts, uints),
     fr.IceServers: st.builds(fr.IceServers, positives, tuples_of(ice_servers), uints),
     fr.KeyPackagesLow: st.builds(fr.KeyPackagesLow, uints),
+    fr.ArchiveStored: st.builds(fr.ArchiveStored, positives, uints),
+    fr.ArchiveListed: st.builds(
+        fr.ArchiveListed, positives, tuples_of(st.builds(fr.ArchiveSeries, b16, positives))
+    ),
+    fr.ArchiveParts: st.builds(fr.ArchiveParts, positives, tuples_of(bodies)),
     fr.Met: st.builds(fr.Met, positives, st.booleans()),
     fr.RendezvousFrom: st.builds(fr.RendezvousFrom, b16, bodies),
     fr.HeldManifest: st.builds(fr.HeldManifest, positives, st.none() | bodies),

@@ -1,0 +1,260 @@
+"""The archive: everything back with the words, nothing for anybody else, and a relay that cheats is caught."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_sdk import Gap
+from client_sdk.delivery import ArchiveRolledBack
+from client_sdk.engine.archiving import AT_LATEST_SECONDS, SOON
+from client_sdk.engine.restoring import BROKEN, NOTHING, UP_TO
+from client_sdk.errors import UsageError
+from client_sdk.identity import TrustState
+from relay.wire.ids import UserId
+from tests.client_sdk.engine.test_recovering import printed, recover, say
+from tests.support.linking import link_device, read_account
+from tests.support.world import Device, World, alarms
+
+ANNA = UserId("anna")
+
+
+def kept(world: World) -> dict[bytes, list[bytes]]:
+    return world.relay.archives.get((world.stream, ANNA), {})
+
+
+async def archived(world: World, *said: str) -> str:
+    """Anna keeps an archive of what she and Ben said; the words on her page."""
+    async with world.pair() as (anna, ben):
+        words = printed(anna)
+        await ben.room.verify(ben.room.people.named("anna"))
+        await anna.room.verify(anna.room.people.named("ben"))
+        await anna.client.recovery_kit_made(dict(enumerate(words.split(), 1)))
+        await anna.client.keep_archive()
+        for number, text in enumerate(said):
+            await say(world, (anna, ben)[number % 2], text)
+            await world.pass_time(AT_LATEST_SECONDS + 1)
+    return words
+
+
+async def gaps(device: Device) -> list[str]:
+    return [item.reason for item in await device.room.history(limit=500) if isinstance(item, Gap)]
+
+
+async def test_history_people_and_names_come_back(world: World) -> None:
+    said = [f"number {number}" for number in range(8)]
+    words = await archived(world, *said)
+    assert sum(map(len, kept(world).values())) >= 8
+    found = await recover(world, "anna", words, vault="new")
+    assert (found.conversations, found.items, found.broken) == (1, 8, False)
+    async with world.device("ben") as ben, world.device("anna", vault="new") as anna:
+        await world.pass_time(10)
+        assert await anna.texts() == said
+        assert await gaps(anna) == [UP_TO]
+        person = anna.room.people.named("ben")
+        assert (person.name, person.trust) == ("Ben", TrustState.VERIFIED)
+        assert [item.mine for item in reversed(await anna.room.history()) if hasattr(item, "text")] == [
+            number % 2 == 0 for number in range(8)
+        ]
+        assert await anna.received() == []
+        await ben.room.verify(ben.room.people.named("anna"))
+        await say(world, ben, "and on it goes")
+        assert (await anna.texts())[-1] == "and on it goes"
+        assert alarms(anna, ben) == []
+
+
+async def test_it_goes_on_from_the_new_device_and_holds_for_the_next_loss(world: World) -> None:
+    words = await archived(world, "one", "two")
+    await recover(world, "anna", words, vault="second")
+    async with world.device("ben") as ben, world.device("anna", vault="second") as anna:
+        await world.pass_time(10)
+        await ben.room.verify(ben.room.people.named("anna"))
+        assert anna.client.archive_wanted
+        await say(world, anna, "three")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+    found = await recover(world, "anna", words, vault="third")
+    assert not found.broken
+    async with world.device("anna", vault="third") as anna:
+        assert await anna.texts() == ["one", "two", "three"]
+
+
+async def test_only_what_is_new_is_sent(world: World) -> None:
+    await archived(world, "one", "two")
+    before = {series: list(parts) for series, parts in kept(world).items()}
+    async with world.device("anna") as anna, world.device("ben"):
+        await world.pass_time(5 * AT_LATEST_SECONDS)
+        assert kept(world) == before
+        await say(world, anna, "three")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+    ((series, parts),) = kept(world).items()
+    assert parts[: len(before[series])] == before[series]
+    assert len(parts) == len(before[series]) + 1
+
+
+async def test_many_messages_do_not_wait_for_the_minute(world: World) -> None:
+    await archived(world)
+    async with world.device("anna") as anna, world.device("ben"):
+        await world.settle()
+        for number in range(SOON):
+            await anna.room.send(f"number {number}")
+        await world.pass_time(2)
+        assert kept(world)
+
+
+async def test_without_being_wanted_nothing_is_kept(world: World) -> None:
+    async with world.pair() as (anna, _ben):
+        words = printed(anna)
+        await say(world, anna, "not in any archive")
+        await world.pass_time(3 * AT_LATEST_SECONDS)
+        assert kept(world) == {}
+        assert not anna.client.archive_wanted
+    found = await recover(world, "anna", words, vault="new")
+    assert found.items == 0
+    async with world.device("anna", vault="new") as anna:
+        assert await gaps(anna) == [NOTHING]
+        assert not anna.client.archive_wanted
+
+
+async def test_turned_off_it_is_erased(world: World) -> None:
+    await archived(world, "one")
+    async with world.device("anna") as anna, world.device("ben"):
+        await anna.client.erase_archive()
+        await say(world, anna, "two")
+        await world.pass_time(3 * AT_LATEST_SECONDS)
+        assert kept(world) == {}
+        await anna.client.keep_archive()
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+        assert kept(world)
+
+
+async def test_a_linked_device_may_not_keep_one(world: World) -> None:
+    words = await archived(world, "one")
+    assert words
+    link_device(world.folder, "anna", "anna-2")
+    async with world.device("anna"), world.device("ben"), world.device("anna", vault="anna-2") as two:
+        await world.pass_time(10)
+        assert two.engine.account.recovery_seed is None
+        with pytest.raises(UsageError, match="Turn it on there"):
+            await two.client.keep_archive()
+
+
+async def test_what_is_removed_here_does_not_come_back(world: World) -> None:
+    words = await archived(world, "stays", "goes")
+    async with world.device("anna") as anna, world.device("ben"):
+        gone = next(item for item in await anna.room.history() if getattr(item, "text", "") == "goes")
+        with anna.engine.vault.transaction() as tx:
+            tx.remove_item(world.stream, gone.id)
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+    await recover(world, "anna", words, vault="new")
+    async with world.device("anna", vault="new") as anna:
+        assert await anna.texts() == ["stays"]
+
+
+# A relay that cheats
+
+
+async def test_the_relay_sees_neither_words_nor_keys(world: World) -> None:
+    words = await archived(world, "a canary in the archive")
+    stored = b"".join(part for parts in kept(world).values() for part in parts)
+    account = read_account(world.folder, "anna")
+    for secret in (b"canary", account.record.identity, account.record.device, words.encode()):
+        assert secret not in stored
+
+
+async def test_no_live_key_of_the_conversation_is_in_it(world: World) -> None:
+    async with world.pair() as (anna, _ben):
+        words = printed(anna)
+        await anna.client.keep_archive()
+        await say(world, anna, "hello")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+        group = anna.conversation.standing.group
+        assert group is not None
+        live = [group.ratchet_part(), group.epoch_part()]
+    await recover(world, "anna", words, vault="new")
+    async with world.device("anna", vault="new") as new:
+        with new.engine.vault.transaction() as tx:
+            values = [bytes(row[0]) for row in tx._alive().execute("SELECT value FROM records")]
+            values += [bytes(row[0]) for row in tx._alive().execute("SELECT payload FROM items")]
+    assert not [value for value in values if value in live]
+
+
+async def test_a_part_dropped_in_the_middle_or_altered_is_noticed(world: World) -> None:
+    words = await archived(world, *[f"number {number}" for number in range(6)])
+    ((series, parts),) = kept(world).items()
+    whole = list(parts)
+    swapped = [*whole[:2], whole[3], whole[2], *whole[4:]]
+    altered = [*whole[:3], whole[3][:-1] + bytes([whole[3][-1] ^ 1]), *whole[4:]]
+    for number, cheated in enumerate(([*whole[:2], *whole[3:]], swapped, altered, [b"garbage", *whole[1:]])):
+        kept(world)[series] = list(cheated)
+        found = await recover(world, "anna", words, vault=f"new-{number}", unchecked=True)
+        assert found.broken
+        async with world.device("anna", vault=f"new-{number}") as anna:
+            texts = await anna.texts()
+            assert texts == [f"number {n}" for n in range(6)][: len(texts)]
+            assert len(texts) < 6
+            assert BROKEN in await gaps(anna)
+
+
+async def test_parts_of_two_engagements_cannot_be_swapped(world: World) -> None:
+    first = world.stream
+    words = await archived(world, "of the first")
+    world.stream = second = world.relay.create_engagement(anna="coach", ben="client")
+    async with world.pair() as (anna, _ben):
+        await say(world, anna, "of the second")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+    archives = world.relay.archives
+    assert archives[first, ANNA]
+    assert archives[second, ANNA]
+    archives[first, ANNA], archives[second, ANNA] = archives[second, ANNA], archives[first, ANNA]
+    found = await recover(world, "anna", words, vault="new")
+    assert found.broken
+    assert found.items == 0
+
+
+async def test_an_archive_that_the_relay_made_up_counts_for_nothing(world: World) -> None:
+    words = await archived(world, "true")
+    async with world.pair():
+        pass
+    stranger = world.relay.archives[world.stream, ANNA]
+    ((_, parts),) = stranger.items()
+    stranger[b"f" * 16] = [parts[0]]
+    found = await recover(world, "anna", words, vault="new")
+    assert found.broken
+    async with world.device("anna", vault="new") as anna:
+        assert await anna.texts() == ["true"]
+
+
+async def test_a_relay_that_rolls_the_archive_back_raises_an_alarm_and_it_is_written_anew(
+    world: World,
+) -> None:
+    words = await archived(world, "one", "two", "three")
+    ((_, parts),) = kept(world).items()
+    del parts[1:]
+    async with world.device("anna") as anna, world.device("ben"):
+        await say(world, anna, "four")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+        alarm = anna.room.alarm
+        assert isinstance(alarm, ArchiveRolledBack)
+        await anna.room.resolve_alarm(alarm)
+        await world.pass_time(2 * AT_LATEST_SECONDS + 1)
+    await recover(world, "anna", words, vault="new")
+    async with world.device("anna", vault="new") as anna:
+        assert await anna.texts() == ["one", "two", "three", "four"]
+
+
+async def test_what_was_restored_once_cannot_be_rolled_back_for_the_next_time(world: World) -> None:
+    words = await archived(world, "one", "two", "three")
+    ((series, _),) = kept(world).items()
+    await recover(world, "anna", words, vault="second")
+    async with world.device("ben") as ben, world.device("anna", vault="second") as anna:
+        await world.pass_time(10)
+        await ben.room.verify(ben.room.people.named("anna"))
+        await say(world, anna, "four")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+    whole = list(kept(world)[series])
+    del kept(world)[series][-1]
+    assert (await recover(world, "anna", words, vault="third")).broken
+    kept(world)[series] = [*whole, b"what a thief of the first device adds"]
+    found = await recover(world, "anna", words, vault="fourth")
+    assert not found.broken
+    async with world.device("anna", vault="fourth") as anna:
+        assert await anna.texts() == ["one", "two", "three", "four"]
