@@ -56,7 +56,7 @@ def package_of(
         account.signer,
         credential or account.credential,
         lifetime=lifetime(now),
-        rng=SeededRandom("package"),
+        rng=SeededRandom(f"package {account.device.hex()}"),
         capabilities=capabilities(),
     )
     return MLSMessage(bundle.key_package).serialize()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -13,15 +13,17 @@ from client_sdk import Gap, Protection
 from client_sdk.content.packing import pack, unpack
 from client_sdk.delivery import BundleMismatch, EpochRolledBack
 from client_sdk.engine import admitting, spaces
+from client_sdk.engine.account import Account
 from client_sdk.engine.key_packages import StoredKeyPackage, capabilities, lifetime, parse_claimed
 from client_sdk.engine.membership import Made, replaced
 from client_sdk.engine.records import CommitReason
 from client_sdk.engine.sending import put_commit
-from client_sdk.identity import ConversationInfo
+from client_sdk.identity import ConversationInfo, KeyPair, ManifestDevice, generate_key_pair, next_manifest
 from client_sdk.mls import (
     SUITE_1,
     SUITE_3,
     SUITE_XWING,
+    Add,
     CipherSuite,
     Extension,
     GroupInfo,
@@ -31,6 +33,7 @@ from client_sdk.mls import (
     ReInit,
     VerifiedKeyPackage,
     create_commit,
+    create_group,
     reinit_group,
     verify_key_package,
 )
@@ -42,7 +45,7 @@ from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, Role, device_id
 from tests.support.fake_relay import Peer
 from tests.support.fake_time import SeededRandom
-from tests.support.rogue import Anyone
+from tests.support.rogue import Anyone, package_of
 from tests.support.suites import Versions
 from tests.support.world import Device, World, alarms
 
@@ -603,6 +606,65 @@ async def test_a_move_that_offers_another_suite_than_it_asks_for_is_void(
         await world.pass_time(5)
         assert generation_of(anna) == 1
         assert anna.conversation.is_member
+
+
+def found_freely(world: World, rogue: Device, packages: Sequence[bytes]) -> Made:
+    """A good ReInit, with a group of any members whatever; all that is public of it is signed and whole."""
+    group, now, rng = group_of(rogue), int(world.time.now()), SeededRandom("freely")
+    reinit, account = Forged().reinit(group), rogue.engine.account
+    ended = create_commit(group, [reinit], auth=Anyone(), now=now, rng=rng, force_path=False)
+    alone = create_group(
+        SUITE_XWING,
+        reinit.group_id,
+        account.signer,
+        account.credential,
+        lifetime=lifetime(now),
+        rng=rng,
+        extensions=reinit.extensions,
+        capabilities=capabilities(),
+    )
+    parsed = [MLSMessage.parse(package).body for package in packages]
+    adds = [
+        Add(verify_key_package(package, suite=SUITE_XWING, auth=Anyone(), now=now))
+        for package in parsed
+        if isinstance(package, KeyPackage)
+    ]
+    founded = create_commit(alone, adds, auth=Anyone(), now=now, rng=rng)
+    bundle = Bundle(commit=ended.commit, welcome=founded.welcome, group_info=founded.group_info)
+    return Made(bundle.serialize(), ended.state, ended.current)
+
+
+@pytest.mark.parametrize("who", ["all of them", "one is left out", "a second device", "an older list"])
+async def test_the_new_group_has_the_same_devices_with_lists_no_older(
+    world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
+    async with three(world) as (_, ben, _sue):
+        older = ben.engine.account.credential
+    versions.update(["anna", "ben", "sue"])
+    async with world.device("anna") as anna, world.device("ben") as ben, world.device("sue") as sue:
+        await world.pass_time(30)
+        now = int(world.time.now())
+        accounts = [device.engine.account for device in (anna, ben)]
+        packages = [package_of(account, now) for account in accounts]
+        if who == "one is left out":
+            packages.pop()
+        elif who == "a second device":
+            packages.append(package_of(second_device(accounts[1]), now))
+        elif who == "an older list":
+            packages[1] = package_of(accounts[1], now, credential=older)
+        commit_anyway(sue, found_freely(world, sue, packages))
+        await world.pass_time(5)
+        assert generation_of(anna) == (2 if who == "all of them" else 1)
+
+
+def second_device(account: Account) -> Account:
+    """Another device of the same user, listed by a list that its identity key signed."""
+    key = generate_key_pair(SeededRandom("second"))
+    identity = KeyPair.from_private(account.record.identity)
+    devices = [*account.manifest.devices, ManifestDevice(key.public)]
+    manifest = next_manifest(account.manifest, key=identity, devices=devices)
+    return Account(replace(account.record, device=key.private, manifest=manifest.raw))
 
 
 async def test_nobody_moves_a_conversation_back(world: World) -> None:

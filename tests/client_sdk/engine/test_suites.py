@@ -13,22 +13,33 @@ from client_sdk import Protection
 from client_sdk.content.packing import pack, unpack
 from client_sdk.engine.account import Account, create_account, with_known_suites
 from client_sdk.engine.key_packages import SINGLE_USE, parse_claimed
+from client_sdk.engine.membership import Candidate, make_group
+from client_sdk.engine.renewing import make_renewal, target
 from client_sdk.errors import CoachRelayError
-from client_sdk.identity import ManifestDevice, check_successor, generate_key_pair, next_manifest
-from client_sdk.identity.keys import KeyPair
+from client_sdk.identity import (
+    KeyPair,
+    ManifestDevice,
+    check_successor,
+    generate_key_pair,
+    next_manifest,
+    view_of,
+)
 from client_sdk.mls import (
     SUITE_3,
     SUITE_XWING,
+    CipherSuite,
     KeyPackage,
     MLSError,
     MLSMessage,
+    verify_key_package,
 )
 from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
-from relay.wire.ids import DeviceId, PortalId, UserId
-from relay.wire.limits import MAX_KEY_PACKAGE_BYTES
+from relay.wire.ids import DeviceId, EngagementId, PortalId, Role, UserId
+from relay.wire.limits import MAX_COMMIT_BODY_BYTES, MAX_KEY_PACKAGE_BYTES
+from tests.support.fake_relay import PORTAL
 from tests.support.fake_time import SeededRandom
-from tests.support.rogue import package_of
+from tests.support.rogue import Anyone, package_of
 from tests.support.suites import Versions, old_account
 from tests.support.world import Device, World, alarms
 
@@ -241,16 +252,49 @@ def test_a_device_without_the_identity_key_signs_nothing() -> None:
 
 def test_the_largest_offer_fits_what_the_relay_takes() -> None:
     account = create_account(PortalId("p" * 32), UserId("a" * 64), "", os.urandom)
-    more = (ManifestDevice(generate_key_pair(os.urandom).public) for _ in range(7))
-    devices = [*account.manifest.devices, *more]
+    account = with_long_list(account)
     identity = KeyPair.from_private(account.record.identity)
-    manifest = next_manifest(account.manifest, key=identity, devices=devices, suites=range(0xFF00, 0xFF10))
+    manifest = next_manifest(account.manifest, key=identity, suites=range(0xFF00, 0xFF10))
     account = Account(replace(account.record, manifest=manifest.raw))
     now = 1_790_000_000
     packages = [package_of(account, now, suite=suite) for suite in (SUITE_XWING, SUITE_3)]
     offer = pack(packages)
     assert len(offer) <= MAX_KEY_PACKAGE_BYTES * 3 // 4
     assert set(parse_claimed(offer, account.device)) == {SUITE_XWING.id, SUITE_3.id}
+
+
+def test_the_largest_conversation_fits_what_the_relay_takes() -> None:
+    """32 devices of 32 people, each with the longest list; the move is the largest of all entries."""
+    now, rng = 1_790_000_000, SeededRandom("crowd")
+    crowd = [with_long_list(create_account(PORTAL, UserId(f"user-{n}"), "", rng)) for n in range(32)]
+    roster = tuple(fr.Participant(account.user, Role.CLIENT) for account in crowd)
+    engagement = fr.Engagement(EngagementId("eng_" + "A" * 22), "active", now, 720, roster, (), 0)
+
+    def candidates(suite: CipherSuite) -> list[Candidate]:
+        found = []
+        for account in crowd[1:]:
+            (package,) = parse_claimed(package_of(account, now, suite=suite), account.device).values()
+            verified = verify_key_package(package, suite=suite, auth=Anyone(), now=now)
+            found.append(Candidate(verified, account.manifest, Role.CLIENT))
+        return found
+
+    made = make_group(engagement, crowd[0], candidates(SUITE_3), suite=SUITE_3, now=now, rng=rng)
+    view = view_of(made.state)
+    assert target(made.state, view) is SUITE_XWING
+    strong = candidates(SUITE_XWING)
+    moved = make_renewal(made.state, view, crowd[0], strong, SUITE_XWING, now=now, rng=rng)
+    assert len(moved.state.members) == 32
+    for body in (made.body, moved.body):
+        assert len(body) <= MAX_COMMIT_BODY_BYTES // 2
+        assert Bundle.parse(body).serialize() == body
+
+
+def with_long_list(account: Account) -> Account:
+    """The same user with eight devices."""
+    more = (ManifestDevice(generate_key_pair(os.urandom).public) for _ in range(7))
+    identity = KeyPair.from_private(account.record.identity)
+    manifest = next_manifest(account.manifest, key=identity, devices=[*account.manifest.devices, *more])
+    return Account(replace(account.record, manifest=manifest.raw))
 
 
 @pytest.mark.parametrize(
