@@ -102,7 +102,7 @@ async def test_damage_inside_a_database_is_found(settings: Settings) -> None:
     await make_data(settings)
     path = settings.data_dir / "directory.db"
     with path.open("r+b") as file:
-        file.seek(4096)  # the header of its second page
+        file.seek(8192)  # the header of its second page
         file.write(b"\xff" * 200)
     assert any("directory.db" in what for what in failures(looked(settings)))
 
