@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from client_sdk.calls.errors import RecordingFailed
+from client_sdk.calls.errors import CallNotPossible, RecordingFailed
 from client_sdk.calls.gathering import Connectivity
 from client_sdk.calls.incoming import Incoming
 from client_sdk.calls.media import Media, Muted, media_from_file
@@ -127,6 +127,8 @@ class Session:
             loopback=self._settings.loopback,
             relay_only=self._settings.relay_only,
         )
+        if connectivity.relay_only and not connectivity.turn_addresses:
+            raise CallNotPossible("No TURN server is known, and only one hides this device's address.")
         self._attempt = attempt
         self._peer = Peer(
             connectivity,

@@ -114,6 +114,21 @@ async def test_a_connection_closes_soon_although_its_server_has_gone(
         await peer.close()
 
 
+@pytest.mark.parametrize("who", ["anna", "ben"])
+async def test_without_a_server_who_hides_does_not_connect_and_learns_so_at_once(who: str) -> None:
+    hidden, open_ = CallSettings(relay_only=True), CallSettings(loopback=True)
+    annas, bens = lines()
+    anna = await Call.invite(context(caller=True), annas, settings=hidden if who == "anna" else open_)
+    ben = joined(annas, bens, anna, hidden if who == "ben" else open_)
+    await ben.wait_ringing()
+    await ben.accept()
+    async with asyncio.timeout(15):
+        ends = [await anna.ended(), await ben.ended()]
+    assert {end.outcome for end in ends} == {Outcome.FAILED}
+    assert ("call.offer" in annas.sent, "call.answer" in bens.sent) == (who == "ben", False)
+    await asyncio.gather(anna.close(), ben.close())
+
+
 def test_a_relay_that_names_very_many_is_not_followed() -> None:
     many = IceServer(tuple(f"turn:127.0.0.{n}" for n in range(1, 99)), "name", "credential")
     without = IceServer(("turn:127.0.0.1",), None, None)

@@ -162,6 +162,17 @@ def test_a_call_has_the_same_words_and_is_recorded(joined: Town, tmp_path: Path)
     assert facts.audio_energy >= 0.005
 
 
+def test_who_hides_their_address_needs_a_turn_server_and_is_told(joined: Town) -> None:
+    ben, anna = str(joined.vault("ben")), str(joined.vault("anna"))
+    answering = start("call", "answer", "--vault", ben, "--listen", "--loopback")
+    read_until(answering, "Waiting for a call")
+    ringing = start("call", "ring", "--vault", anna, "--listen", "--relay-only")
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in (answering, ringing)]
+    assert [answering.returncode, ringing.returncode] == [Exit.FAILED, Exit.FAILED], outputs
+    assert "With --relay-only it needs a TURN server" in outputs[1]
+    assert "With --relay-only" not in outputs[0]
+
+
 def test_a_call_without_anything_to_send_says_what_to_do(coach: Terminal, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no film")
     unplayable = coach("anna", ["call", "ring"], "--media", str(tmp_path / "notes.txt"))
