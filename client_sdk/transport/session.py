@@ -22,6 +22,14 @@ REVOKED: Final = (
     "What it has stays readable here. If it is still yours, link it anew with a new vault"
 )
 
+_SAID: Final[dict[str, str]] = {
+    ErrorCode.DEVICE_REVOKED: REVOKED,
+    ErrorCode.TOKEN_REVOKED: "Your portal has ended your access for now. This device tries again by itself; "
+    "if it stays like this, log in to your portal again",
+    ErrorCode.QUOTA_EXCEEDED: "Your portal has as many devices connected as it may. This one tries again in a "
+    "minute; if it stays like this, tell your portal",
+}
+
 # The relay does not let this device in until something changes: the token, its device list, our version.
 _ACCESS_CODES: Final = frozenset(
     {
@@ -58,8 +66,7 @@ class GoodbyeReceived(RelayError):
     def meaning(self) -> RelayError:
         """The error as the SDK's user should see it."""
         if self.code in _ACCESS_CODES:
-            revoked = self.code == ErrorCode.DEVICE_REVOKED
-            said = REVOKED if revoked else "The relay does not let this device in"
+            said = _SAID.get(self.code, "The relay does not let this device in")
             refused = AccessRefused(f"{said} ({self.code}).")
             refused.code = self.code
             return refused

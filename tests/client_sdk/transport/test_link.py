@@ -9,6 +9,7 @@ import pytest
 
 from client_sdk.errors import AccessRefused, RelayUnreachable
 from client_sdk.transport import DeviceProof, Environment, Incoming, Link, LinkStatus
+from client_sdk.transport.session import GoodbyeReceived
 from relay.wire import decode_from_device, encode
 from relay.wire import frames as fr
 from relay.wire.ids import PortalId
@@ -215,3 +216,19 @@ async def test_what_a_handler_raises_ends_the_link() -> None:
 def test_nothing_secret_is_in_a_repr() -> None:
     proof = DeviceProof(origin=ORIGIN, portal=PORTAL, device_key=bytes(32), sign=lambda m: b"secret")
     assert "sign" not in repr(proof)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("device_revoked", "has removed this device"),
+        ("token_revoked", "log in to your portal again"),
+        ("quota_exceeded", "as many devices connected as it may"),
+        ("token_invalid", "does not let this device in"),
+    ],
+)
+def test_a_person_is_told_why_they_are_out_and_what_to_do(code: str, said: str) -> None:
+    error = GoodbyeReceived(fr.Goodbye(code, "", 0)).meaning()
+    assert isinstance(error, AccessRefused)
+    assert error.code == code
+    assert said in str(error)
