@@ -29,6 +29,7 @@ from relay.wire.turn_uri import TurnUri, parse_turn_uri
 T = TypeVar("T")
 
 NAME: Final = "doctor"
+CERTIFICATE_DAYS: Final = 14
 YEAR: Final = 366 * 24 * 3600
 
 GOODBYE_SECONDS: Final = 0.1
@@ -109,7 +110,15 @@ def _address(uri: TurnUri, settings: Settings) -> Generator[Finding, None, bool]
         yield _failure(where, uri, error, settings)
         return False
     yield _relayed(where, relayed)
+    if relayed.certificate_ends is not None:
+        yield from _certificate(where, relayed.certificate_ends - _now())
     return True
+
+
+def _certificate(where: str, left: float) -> Iterator[Finding]:
+    days = int(left // (24 * 3600))
+    if days < CERTIFICATE_DAYS:
+        yield note(f"the certificate of {where} expires in {days} days", "Renew it, and restart coturn.")
 
 
 def _failure(where: str, uri: TurnUri, error: TurnFailed, settings: Settings) -> Finding:

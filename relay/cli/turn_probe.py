@@ -54,10 +54,14 @@ class TurnFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """What works: the address that the server lent, and how long a packet takes by way of it."""
+    """What works: the address that the server lent, and how long a packet takes by way of it.
+
+    `certificate_ends`, over TLS, is when the server's certificate expires (Unix seconds).
+    """
 
     address: str
     milliseconds: float
+    certificate_ends: float | None = None
 
 
 class _Received(asyncio.DatagramProtocol):
@@ -85,6 +89,12 @@ class _Allocation:
         found: tuple[str, int] = self.transport.get_extra_info("sockname")
         return found
 
+    @property
+    def certificate_ends(self) -> float | None:
+        client: Any = self.transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]  # aioice shows it nowhere
+        certificate = client.transport.get_extra_info("peercert")
+        return ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
+
     async def close(self) -> None:
         self.transport.close()
         try:
@@ -106,7 +116,7 @@ async def prove(uri: TurnUri, server: IceServer, *, patience: float = PATIENCE) 
         began = asyncio.get_running_loop().time()
         await _pass(there, here, patience)
         taken = asyncio.get_running_loop().time() - began
-        return Relayed(here.address[0], taken * 1000)
+        return Relayed(here.address[0], taken * 1000, here.certificate_ends)
 
 
 async def refuses(uri: TurnUri, server: IceServer, *, patience: float = PATIENCE) -> bool:

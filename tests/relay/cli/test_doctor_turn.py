@@ -89,6 +89,18 @@ async def test_a_certificate_that_expired(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @requires_coturn
+@pytest.mark.parametrize(("days", "told"), [(3, True), (30, False)])
+async def test_a_certificate_that_expires_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, told: bool
+) -> None:
+    async with coturn_process(tmp_path, *LOOPBACK, days=days) as coturn:
+        monkeypatch.setenv("SSL_CERT_FILE", str(coturn.certificate))
+        findings = await looked(coturn.urls[2], secret=coturn.secret)
+    assert failures(findings) == []
+    assert ("expires in 2 days" in said(findings)) is told
+
+
+@requires_coturn
 async def test_a_certificate_of_another_name_or_of_nobody(
     coturn: Coturn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
