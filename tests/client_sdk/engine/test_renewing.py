@@ -18,7 +18,14 @@ from client_sdk.engine.key_packages import StoredKeyPackage, capabilities, lifet
 from client_sdk.engine.membership import Made, replaced
 from client_sdk.engine.records import CommitReason
 from client_sdk.engine.sending import put_commit
-from client_sdk.identity import ConversationInfo, KeyPair, ManifestDevice, generate_key_pair, next_manifest
+from client_sdk.identity import (
+    EXTENSION_TYPE,
+    ConversationInfo,
+    KeyPair,
+    ManifestDevice,
+    generate_key_pair,
+    next_manifest,
+)
 from client_sdk.mls import (
     SUITE_1,
     SUITE_3,
@@ -31,13 +38,14 @@ from client_sdk.mls import (
     KeyPackage,
     MLSMessage,
     ReInit,
+    RequiredCapabilities,
     VerifiedKeyPackage,
     create_commit,
     create_group,
     reinit_group,
     verify_key_package,
 )
-from client_sdk.mls.extensions import EXTERNAL_PUB
+from client_sdk.mls.extensions import EXTERNAL_PUB, LAST_RESORT
 from client_sdk.transport import Environment
 from client_sdk.vault import Vault
 from relay.wire import Bundle, EntryKind
@@ -513,6 +521,8 @@ def signed_again(change: Callable[[GroupInfo], GroupInfo]) -> Forged:
     return Forged(bundle=with_info(change), signs=True)
 
 
+MORE = RequiredCapabilities(extension_types=(EXTENSION_TYPE, LAST_RESORT)).to_extension()
+
 FORGED = {
     "a GroupInfo of a later epoch": signed_again(later),
     "a GroupInfo that lets nobody back in": signed_again(shut),
@@ -531,6 +541,7 @@ FORGED = {
     "another policy": Forged(info=lambda info: replace(info, policy={"retention_hours": 1})),
     "a feature that nobody has": Forged(info=lambda info: replace(info, features=("rogue",))),
     "no demands on members": Forged(extensions=lambda extensions: extensions[1:]),
+    "more demands on members": Forged(extensions=lambda extensions: (MORE, *extensions[1:])),
     "nothing after it": Forged(with_others=False),
     "no GroupInfo": Forged(bundle=other_group_info),
 }
