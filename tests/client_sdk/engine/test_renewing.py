@@ -53,6 +53,7 @@ from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, Role, device_id
 from tests.support.fake_relay import Peer
 from tests.support.fake_time import SeededRandom
+from tests.support.linking import link_device
 from tests.support.rogue import Anyone, package_of
 from tests.support.suites import Versions
 from tests.support.world import Device, World, alarms
@@ -192,6 +193,28 @@ async def test_the_lists_of_an_existing_vault_are_continued_without_an_alarm(
         assert view is not None
         assert {leaf.manifest.version for leaf in view.leaves} == {2}
         assert alarms(anna, ben) == []
+
+
+async def test_with_several_devices_of_one_person(world: World, versions: Versions) -> None:
+    """Both of Anna's devices continue her list at once, and both go over."""
+    await begin(world, "one")
+    link_device(world.folder, "anna", "anna-2")
+    async with world.device("ben"), world.device("anna"), world.device("anna", vault="anna-2") as two:
+        await world.pass_time(10)
+        assert group_of(two).suite.id == SUITE_3.id
+    versions.update(["anna", "ben"])
+    async with (
+        world.device("anna", vault="anna-2") as two,
+        world.device("anna") as one,
+        world.device("ben") as ben,
+    ):
+        await world.pass_time(30)
+        assert one.engine.account.manifest.raw == two.engine.account.manifest.raw
+        assert_moved(one, two, ben)
+        await say(world, two, "from the second")
+        await say(world, ben, "to both")
+        assert (await one.texts())[-2:] == (await two.texts())[-2:] == ["from the second", "to both"]
+        assert alarms(one, two, ben) == await gaps(one, two, ben) == []
 
 
 async def test_who_was_away_follows_and_what_they_said_meanwhile_arrives_once(
