@@ -25,7 +25,7 @@ from tests.bench.run import MEASUREMENTS, run
 _EXAMPLES: Final = f"""measurements: {", ".join(MEASUREMENTS)}
 
 examples:
-  make bench                                              everything, in about four minutes
+  make bench                                              everything, in about five minutes
   python -m tests.bench --quick                           everything once, briefly: a first impression
   python -m tests.bench --only throughput --only latency  just these
   python -m tests.bench --strict                          fail if a target is missed
