@@ -6,5 +6,5 @@ export default defineConfig({
     lib: { entry: "src/index.ts", formats: ["es"], fileName: "coach-relay" },
     rollupOptions: { output: { inlineDynamicImports: true } },
   },
-  worker: { format: "es" },
+  worker: { format: "es", rollupOptions: { output: { inlineDynamicImports: true } } },
 });

@@ -278,6 +278,8 @@ export class Conversation {
     if (box.nextToEncrypt === null) return false;
     const view = new Work(this.#shared, this.id, this.#state, this.#book).view;
     if (view === null || leavesToRemove(view).length > 0) return false;
+    // Who comes later could not read it: what is said to nobody waits.
+    if (view.leaves.every((leaf) => leaf.user === this.#shared.account.user)) return false;
     try {
       checkFeatures(view.info);
       for (const { user } of view.info.participants) {

@@ -52,6 +52,7 @@ export class Engine implements LinkHandler {
   readonly #conversations = new Map<EngagementId, Promise<Conversation>>();
   readonly #engagements = new Map<EngagementId, Engagement>();
   #publishing: Promise<void> = Promise.resolve();
+  #destroyed = false;
 
   private constructor(options: EngineOptions, events: EngineEvents, vault: Vault, account: Account) {
     this.#options = options;
@@ -204,6 +205,7 @@ export class Engine implements LinkHandler {
   }
 
   async disconnected(error: CoachRelayError | null): Promise<void> {
+    if (this.#destroyed) return;
     this.#events.online(false, error && { code: error.code, message: error.message });
     for (const opening of this.#conversations.values()) {
       const conversation = await opening.catch(() => null); // it could not be opened: nothing is in flight
@@ -213,6 +215,7 @@ export class Engine implements LinkHandler {
 
   /** End: what waits is kept for the next time. */
   destroy(): void {
+    this.#destroyed = true;
     this.#link.close();
     this.#vault.close();
   }

@@ -1,0 +1,59 @@
+// Drives Chromium for the tests: JSON requests, one a line on stdin, and their answers on stdout, in any order.
+import { createInterface } from "node:readline";
+import { chromium } from "playwright";
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+  ],
+});
+const pages = new Map();
+const errors = [];
+
+const commands = {
+  // A page in a profile of its own, or in that of another page.
+  async open({ name, url, beside }) {
+    const context = beside ? pages.get(beside).context() : await browser.newContext();
+    const page = await context.newPage();
+    page.on("pageerror", (error) => errors.push(`${name}: ${error.message}`));
+    page.on("console", (said) => said.type() === "error" && errors.push(`${name}: ${said.text()}`));
+    pages.set(name, page);
+    await page.goto(url, { waitUntil: "load" });
+    return null;
+  },
+  run: ({ name, code }) => pages.get(name).evaluate(`(async () => { ${code} })()`),
+  async reload({ name }) {
+    await pages.get(name).reload({ waitUntil: "load" });
+    return null;
+  },
+  async close({ name }) {
+    await pages.get(name).close();
+    return null;
+  },
+  async offline({ name, offline }) {
+    await pages.get(name).context().setOffline(offline);
+    return null;
+  },
+  errors: async () => errors,
+};
+
+async function answer({ id, ...request }) {
+  let said;
+  try {
+    said = { id, value: (await commands[request.command](request)) ?? null };
+  } catch (error) {
+    said = { id, error: `${error.name}: ${error.message}` };
+  }
+  process.stdout.write(`${JSON.stringify(said)}\n`);
+}
+
+for await (const line of createInterface({ input: process.stdin })) void answer(JSON.parse(line));
+await browser.close();
+process.exit(0);

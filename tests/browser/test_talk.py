@@ -1,0 +1,227 @@
+"""A page in a real Chromium and the Python SDK talk through the real relay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from client_sdk import Client, Text
+from tests.browser.chromium import Chromium, Portal, RelayForPages, missing
+
+PATIENCE = 25
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+
+class Stage:
+    """A relay, a portal with its pages, a browser, and the vaults of people with the Python SDK."""
+
+    def __init__(self, relay: RelayForPages, portal: Portal, chromium: Chromium, vaults: Path) -> None:
+        self.relay, self.portal, self.chromium, self.vaults = relay, portal, chromium, vaults
+
+    async def page(self, user: str, engagement: str, *, name: str = "", beside: str | None = None) -> str:
+        """A page of this person; the constants of its `start` are the user's name."""
+        url = f"{self.portal.origin}/?user={user}&engagement={engagement}&relay={self.relay.url}"
+        page = name or user
+        more = {} if beside is None else {"beside": beside}
+        await self.chromium.ask("open", name=page, url=url, **more)
+        return page
+
+    async def start(self, page: str, user: str) -> None:
+        me = await self.chromium.run(page, "return window.start(called)", called=user.capitalize())
+        assert (me["portal"], me["user"]) == ("growth", user)
+
+    def python(self, user: str) -> AbstractAsyncContextManager[Client]:
+        return Client.open(
+            self.vaults / f"{user}.vault",
+            key=user.encode().ljust(32, b"."),
+            relay=self.relay.url,
+            token=self.relay.token_for(user),
+            name=user.capitalize(),
+        )
+
+    async def say(self, page: str, text: str) -> str:
+        """Say it in the page, and wait until the relay has it."""
+        sent: str = await self.chromium.run(page, "return window.room.send(text)", text=text)
+        return sent
+
+    async def hears(self, page: str, text: str) -> str:
+        """Who said it, once the page has it."""
+        message = await self.chromium.run(page, "return window.hears(text)", text=text)
+        sender: str = message["sender"]
+        return sender
+
+    async def texts(self, page: str) -> list[str]:
+        found: list[str] = await self.chromium.run(
+            page, "return (await window.room.history()).map((message) => message.text)"
+        )
+        return found
+
+    async def calm(self, *pages: str) -> None:
+        """No alarm, and no error in any console."""
+        for page in pages:
+            assert await self.chromium.run(page, "return window.room.alarm()") is None
+        assert await self.chromium.ask("errors") == []
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    folder = tmp_path_factory.mktemp("stage")
+    portal, chromium = Portal(), Chromium()
+    await portal.start()
+    relay = portal.relay = RelayForPages(folder, portal.origin)
+    await relay.start()
+    await chromium.start()
+    yield Stage(relay, portal, chromium, folder)
+    await chromium.stop()
+    await relay.kill()
+    await portal.stop()
+
+
+async def reads(items: AsyncIterator[object]) -> str:
+    """The next text."""
+    item = await anext(items)
+    assert isinstance(item, Text)
+    return item.text
+
+
+async def test_a_page_and_the_python_sdk_talk(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(anna="coach", ben="client")
+    async with asyncio.timeout(PATIENCE), stage.python("anna") as anna:
+        room = await anna.engagement(engagement)
+        items = aiter(room.items())
+        ben = await stage.page("ben", engagement)
+        await stage.start(ben, "ben")
+        await room.wait_joined()
+        await room.send("How was the week?")
+        assert await stage.hears(ben, "How was the week?") == "anna"
+        await stage.say(ben, "Long, but good.")
+        assert await reads(items) == "Long, but good."
+        people = await stage.chromium.run(ben, "return window.room.people()")
+        assert {person["user"]: person["name"] for person in people} == {"anna": "Anna", "ben": "Ben"}
+        assert room.alarm is None
+        await stage.calm(ben)
+
+
+async def test_a_page_founds_the_conversation_and_lets_the_python_sdk_in(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(carl="coach", dora="client")
+    async with asyncio.timeout(PATIENCE):
+        carl = await stage.page("carl", engagement)
+        await stage.start(carl, "carl")
+        waiting = await stage.say(carl, "said before anybody was there")
+        async with stage.python("dora") as dora:
+            room = await dora.engagement(engagement)
+            items = aiter(room.items())
+            await room.wait_joined()
+            assert await reads(items) == "said before anybody was there"
+            await room.send("I am here.")
+            assert await stage.hears(carl, "I am here.") == "dora"
+            await stage.chromium.run(carl, "return window.isIn(id, 'delivered')", id=waiting)
+            sent = await stage.say(carl, "welcome")
+            assert await reads(items) == "welcome"
+            await room.send("thank you")
+            await stage.hears(carl, "thank you")
+            await stage.chromium.run(carl, "return window.isIn(id, 'delivered')", id=sent)
+            assert room.alarm is None
+        await stage.calm(carl)
+
+
+async def test_two_pages_talk_and_a_reload_loses_nothing(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(eva="coach", finn="client")
+    async with asyncio.timeout(PATIENCE):
+        eva, finn = await stage.page("eva", engagement), await stage.page("finn", engagement)
+        await asyncio.gather(stage.start(eva, "eva"), stage.start(finn, "finn"))
+        await stage.say(eva, "one")
+        assert await stage.hears(finn, "one") == "eva"
+        await stage.chromium.ask("reload", name=finn)
+        await stage.say(eva, "two, while you were away")
+        await stage.start(finn, "finn")
+        await stage.hears(finn, "two, while you were away")
+        await stage.say(finn, "three")
+        await stage.hears(eva, "three")
+        assert await stage.texts(eva) == await stage.texts(finn) == said
+        numbers = [
+            await stage.chromium.run(page, "return window.room.safetyNumber('eva')") for page in (eva, finn)
+        ]
+        assert numbers[0] == numbers[1]
+        assert len(numbers[0]) == 30
+        await stage.chromium.run(finn, "return window.room.verify('eva', number)", number=numbers[0])
+        people = await stage.chromium.run(finn, "return window.room.people()")
+        assert {person["user"]: person["trust"] for person in people} == {"eva": "verified", "finn": "me"}
+        await stage.calm(eva, finn)
+
+
+async def test_one_tab_at_a_time_has_the_device(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(gus="coach", hana="client")
+    async with asyncio.timeout(PATIENCE):
+        gus, hana = await stage.page("gus", engagement), await stage.page("hana", engagement)
+        await asyncio.gather(stage.start(gus, "gus"), stage.start(hana, "hana"))
+        second = await stage.page("gus", engagement, name="gus again", beside=gus)
+        await stage.chromium.run(second, "void window.start('Gus'); return null")
+        await stage.chromium.run(second, "return window.until(() => window.happened[0]?.[0] === 'waiting')")
+        await stage.say(hana, "to whichever tab")
+        await stage.hears(gus, "to whichever tab")
+        await stage.chromium.ask("close", name=gus)
+        await stage.chromium.run(second, "return window.until(() => window.room)" + ".then(() => null)")
+        await stage.say(second, "from the other tab")
+        assert await stage.hears(hana, "from the other tab") == "gus"
+        assert await stage.texts(second) == ["to whichever tab", "from the other tab"]
+        await stage.calm(second, hana)
+
+
+async def test_the_relay_is_killed_and_started_again(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(ida="coach", jan="client")
+    async with asyncio.timeout(2 * PATIENCE):
+        ida, jan = await stage.page("ida", engagement), await stage.page("jan", engagement)
+        await asyncio.gather(stage.start(ida, "ida"), stage.start(jan, "jan"))
+        await stage.say(ida, "before")
+        await stage.hears(jan, "before")
+        await stage.relay.kill()
+        await stage.say(ida, "while nobody carried it")
+        await stage.relay.start()
+        await stage.hears(jan, "while nobody carried it")
+        await stage.say(jan, "after")
+        await stage.hears(ida, "after")
+        assert await stage.texts(ida) == await stage.texts(jan)
+        for page in (ida, jan):
+            assert await stage.chromium.run(page, "return window.room.alarm()") is None
+
+
+async def test_a_browser_that_forgot_its_user_says_so(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(kim="coach", leo="client")
+    async with asyncio.timeout(PATIENCE):
+        kim = await stage.page("kim", engagement)
+        await stage.start(kim, "kim")
+        await stage.chromium.run(kim, "return window.until(() => window.happened[0]?.[0] === 'online')")
+        elsewhere = await stage.page("kim", engagement, name="kim elsewhere")
+        await stage.chromium.run(elsewhere, "void window.start('Kim').catch(() => null); return null")
+        failed = await stage.chromium.run(
+            elsewhere, "return window.until(() => window.happened.find(([event]) => event === 'failed'))"
+        )
+        assert failed == ["failed", "vault_missing"]
+
+
+async def test_a_page_of_another_origin_is_not_let_in(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(mia="coach", nils="client")
+    other = Portal()
+    other.relay = stage.relay
+    await other.start()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            url = f"{other.origin}/?user=mia&engagement={engagement}&relay={stage.relay.url}"
+            await stage.chromium.ask("open", name="mia", url=url)
+            await stage.chromium.run("mia", "void window.start('Mia').catch(() => null); return null")
+            refused = await stage.chromium.run(
+                "mia", "return window.until(() => window.happened.find(([event]) => event === 'offline'))"
+            )
+            assert refused == ["offline", "access_refused"]
+    finally:
+        await other.stop()
