@@ -115,8 +115,9 @@ class Situation:
     @property
     def protection(self) -> Protection:
         """Whether what is said here stays secret from somebody with a quantum computer."""
-        record = self.standing.record
-        return suites.protection(record.suite, 1 + record.highest_epoch // GENERATION_EPOCHS)
+        record, group = self.standing.record, self.standing.group
+        suite = record.suite if group is None else group.suite.id
+        return suites.protection(suite, 1 + record.highest_epoch // GENERATION_EPOCHS)
 
     @property
     def somebody_listens(self) -> bool:

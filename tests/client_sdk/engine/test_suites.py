@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any, cast
 
 import pytest
 
 from client_sdk import Protection
 from client_sdk.content.packing import pack, unpack
+from client_sdk.engine import spaces
 from client_sdk.engine.account import Account, create_account, with_known_suites
-from client_sdk.engine.key_packages import SINGLE_USE, parse_claimed
+from client_sdk.engine.key_packages import SINGLE_USE, StoredKeyPackage, parse_claimed
 from client_sdk.engine.membership import Candidate, make_group
+from client_sdk.engine.records import ConversationRecord, Record
 from client_sdk.engine.renewing import make_renewal, target
 from client_sdk.errors import CoachRelayError
 from client_sdk.identity import (
@@ -33,6 +36,7 @@ from client_sdk.mls import (
     MLSMessage,
     verify_key_package,
 )
+from client_sdk.vault import Transaction, Vault
 from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, EngagementId, PortalId, Role, UserId
@@ -248,6 +252,38 @@ def test_a_device_without_the_identity_key_signs_nothing() -> None:
     for private in (b"", os.urandom(32)):
         other = Account(replace(account.record, identity=private))
         assert with_known_suites(other) is other
+
+
+async def test_a_vault_of_before_there_were_suites_in_it(world: World, versions: Versions) -> None:
+    """Its records lack what is new: it is read, and says what it has."""
+    versions.older = {"anna", "ben"}
+    async with world.pair():
+        pass
+    key = spaces.conversation_key(world.stream)
+    with (
+        Vault.open(world.folder / "anna.vault", key=b"anna".ljust(32, b".")) as vault,
+        vault.transaction() as tx,
+    ):
+        shorten(tx, spaces.CONVERSATION, key, ConversationRecord, "suite")
+        for ref, _ in tx.scan("key-package", limit=1000):
+            shorten(tx, "key-package", ref, StoredKeyPackage, "offer")
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        assert anna.conversation.standing.record.suite == 0
+        assert anna.room.protection is Protection.NOT_YET
+        await say(world, anna, "as ever")
+        assert await ben.texts() == ["as ever"]
+    versions.update(["anna", "ben"])
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        await world.pass_time(20)
+        assert anna.room.protection is ben.room.protection is Protection.FROM_NOW_ON
+
+
+def shorten(tx: Transaction, space: str, key: bytes, kind: type[Record], field: str) -> None:
+    """Take this field, and what came after it, from a record."""
+    names = [each.name for each in fields(cast(Any, kind))]
+    values = unpack(tx.get(space, key) or b"")
+    assert isinstance(values, list)
+    tx.put(space, key, pack(values[: 1 + names.index(field)]))
 
 
 def test_the_largest_offer_fits_what_the_relay_takes() -> None:
