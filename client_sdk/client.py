@@ -348,8 +348,8 @@ class Client:
         return self._engine.link.status
 
     async def wait_online(self) -> None:
-        """Wait until there is a connection to the relay."""
-        await self._engine.wait_until(lambda: self._engine.link.online)
+        """Wait until there is a connection to the relay; raises `AccessRefused` when it lets nobody in."""
+        await self._engine.wait_for(lambda: self._engine.link.online)
 
     # What
 
@@ -361,13 +361,22 @@ class Client:
         """
         wanted = _parse(engagement)
         if wanted not in self._engine.conversations:
-            await self._engine.wait_until(
+            await self._engine.wait_for(
                 lambda: self._engine.listed.is_set() or wanted in self._engine.conversations
             )
         conversation = self._engine.conversations.get(wanted)
         if conversation is None:
             raise EngagementUnavailable("There is no such engagement, or this user does not take part in it.")
         return Engagement(self._engine, conversation)
+
+    async def wait_invited(self) -> list[Engagement]:
+        """Wait until this user takes part in an engagement that goes on, and return all such.
+
+        Raises `AccessRefused` when the relay does not let this device in.
+        """
+        known = self._engine.conversations
+        await self._engine.wait_for(lambda: any(not found.is_ended for found in known.values()))
+        return [room for room in await self.engagements() if not room.ended]
 
     async def engagements(self) -> list[Engagement]:
         """All engagements that this device knows, those that have ended included."""

@@ -79,7 +79,7 @@ class Devices:
             seen = [room.standing.view for room in rooms if not room.is_ended]
             return not any(view is not None and device.id in view.devices for view in seen)
 
-        await self._engine.wait_until(is_gone)
+        await self._engine.wait_for(is_gone)
 
     @property
     def history_is_here(self) -> bool:
@@ -88,7 +88,7 @@ class Devices:
 
     async def wait_history(self) -> None:
         """Wait until everything is here that the device had which linked this one."""
-        await self._engine.wait_until(lambda: self._engine.arriving.is_done)
+        await self._engine.wait_for(lambda: self._engine.arriving.is_done)
 
 
 __all__ = ["Devices", "LinkFailed", "LinkSecret", "Newcomer", "OwnDevice"]

@@ -330,9 +330,10 @@ class Engagement:
     async def wait_sent(self) -> None:
         """Wait until the relay durably holds everything that was said here.
 
-        Raises a `SecurityAlarm`, or `EngagementUnavailable` if it has ended before.
+        Raises a `SecurityAlarm`, `EngagementUnavailable` if it has ended before, or `AccessRefused` when the
+        relay does not let this device in; what was said is safe here all the same.
         """
-        await self._engine.wait_until(self._is_sent)
+        await self._engine.wait_for(self._is_sent)
 
     def _is_sent(self) -> bool:
         uploads = self._engine.files.uploads(self._conversation)
@@ -342,17 +343,20 @@ class Engagement:
         return sent
 
     async def wait_caught_up(self) -> None:
-        """Wait until everything is here that the relay has. Raises a `SecurityAlarm`."""
-        await self._engine.wait_until(lambda: self._no_alarm() and self._conversation.caught_up)
+        """Wait until everything is here that the relay has; raises a `SecurityAlarm`, or `AccessRefused`."""
+        await self._engine.wait_for(lambda: self._no_alarm() and self._conversation.caught_up)
 
     async def wait_joined(self) -> People:
-        """Wait until somebody else takes part; returns the people. Raises a `SecurityAlarm`."""
-        await self._engine.wait_until(lambda: self._no_alarm() and self._conversation.somebody_listens)
+        """Wait until somebody else takes part; returns the people. Raises as `wait_caught_up` does."""
+        await self._engine.wait_for(lambda: self._no_alarm() and self._conversation.somebody_listens)
         return self.people
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds; it is asked whenever anything changed, so it should be quick."""
-        await self._engine.wait_until(holds)
+        """Wait until something holds; it is asked whenever anything changed, so it should be quick.
+
+        Raises `AccessRefused` when the relay does not let this device in, unless it holds then.
+        """
+        await self._engine.wait_for(holds)
 
     def _no_alarm(self) -> bool:
         alarm = self._conversation.alarm

@@ -19,10 +19,7 @@ from client_sdk.cli.passphrase import known_passphrase
 from client_sdk.cli.printable import printable
 from client_sdk.cli.settings import Settings, load_settings
 from client_sdk.cli.tokens import token_source
-from client_sdk.errors import AccessRefused, RelayError, RelayUnreachable
-
-LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks at what the SDK does not tell by itself."""
+from client_sdk.errors import RelayError, RelayUnreachable
 
 ARCHIVE_SECONDS: Final = 5.0
 
@@ -143,7 +140,7 @@ async def choose_engagement(me: Client, engagement: str, patience: float) -> Eng
     """Return the engagement that was named, or the only one; raises `CliError` if that is unclear."""
     if engagement:
         return await within(me, me.engagement(engagement), patience)
-    found = await within(me, _listed(me), patience)
+    found = await within(me, me.wait_invited(), patience)
     if len(found) == 1:
         return found[0]
     raise CliError(
@@ -153,39 +150,16 @@ async def choose_engagement(me: Client, engagement: str, patience: float) -> Eng
     )
 
 
-async def _listed(me: Client) -> list[Engagement]:
-    while True:
-        found = [room for room in await me.engagements() if not room.ended]
-        if found:
-            return found
-        await asyncio.sleep(LOOK_AGAIN)
-
-
 async def within(me: Client, work: Awaitable[_T], patience: float) -> _T:
-    """Wait for `work`, at most `patience` seconds, and not at all once the relay or the portal says no.
+    """Wait for `work`, at most `patience` seconds; raises `RelayUnreachable` when the time is over.
 
-    Raises `AccessRefused` or `CliError` (no token), or `RelayUnreachable` when the time is over.
+    What the SDK waits for ends by itself with `AccessRefused` once the relay or the portal says no.
     """
-    task = asyncio.ensure_future(work)
-    refusal = asyncio.create_task(_refusal(me))
     try:
-        await asyncio.wait({task, refusal}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise refusal.result() if refusal.done() else _too_late(me, patience)
-    finally:
-        task.cancel()
-        refusal.cancel()
-        await asyncio.gather(task, refusal, return_exceptions=True)
-
-
-async def _refusal(me: Client) -> Exception:
-    """Why trying again will not help; waits until there is such a reason."""
-    while True:
-        error = me.status.error
-        if isinstance(error, AccessRefused | CliError):
-            return error
-        await asyncio.sleep(LOOK_AGAIN)
+        async with asyncio.timeout(patience):
+            return await work
+    except TimeoutError:
+        raise _too_late(me, patience) from None
 
 
 def _too_late(me: Client, patience: float) -> Exception:

@@ -12,6 +12,7 @@ import aiohttp
 
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.settings import Settings
+from client_sdk.errors import AccessRefused
 
 VARIABLE: Final = "COACH_TOKEN"
 
@@ -88,8 +89,12 @@ def _checked(text: str, where: str) -> str:
     return token
 
 
-def _refused(what: str) -> CliError:
-    return CliError(
+class NoToken(CliError, AccessRefused):
+    """There is no token to show to the relay: trying again will not help by itself."""
+
+
+def _refused(what: str) -> NoToken:
+    return NoToken(
         what,
         do=f'Check --token-url, --token-command or {VARIABLE}: the token alone, or {{"token": ...}}.',
         exit_code=Exit.RELAY,

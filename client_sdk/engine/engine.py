@@ -22,7 +22,7 @@ from client_sdk.engine.linking import Linking
 from client_sdk.engine.linkline import Line
 from client_sdk.engine.ownlist import OwnList
 from client_sdk.engine.requests import Requests
-from client_sdk.errors import RelayError, VaultError
+from client_sdk.errors import AccessRefused, RelayError, VaultError
 from client_sdk.transport import Environment, Incoming, Link
 from client_sdk.vault import Vault
 from relay.wire import decode_from_relay, encode
@@ -51,6 +51,7 @@ class Engine:
         self.vault = vault
         self.environment = environment
         self.link = make_link(self)
+        self.link.failed = self.notify
         self.requests = Requests(self.link)
         self.files = make_files(self)
         self.archives = Archives(self)
@@ -161,6 +162,22 @@ class Engine:
     def close_line(self, line: Line) -> None:
         """Nothing more is heard from there."""
         self._lines.pop(line.channel, None)
+
+    async def wait_for(self, holds: Callable[[], bool]) -> None:
+        """Wait for a person: as `wait_until`, but not past a refusal, which only a person can mend.
+
+        Raises `AccessRefused`.
+        """
+
+        def holds_or_hopeless() -> bool:
+            if holds():
+                return True
+            error = self.link.status.error
+            if isinstance(error, AccessRefused):
+                raise error
+            return False
+
+        await self.wait_until(holds_or_hopeless)
 
     def notify(self) -> None:
         """Something changed: whoever waits looks again."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from client_sdk.attachments import AttachmentError, OnProgress
 from client_sdk.content.packing import Value
-from client_sdk.engine import spaces
+from client_sdk.engine import reading, spaces
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.handover import KEY_BYTES, export_history
 from client_sdk.engine.linkline import HERE, Line
@@ -235,11 +235,11 @@ class Linking:
         names = [[bytes(device), name] for device, name in self._own.names.items()]
         await line.say(session.seal("grant", account.manifest.raw, identity, account.name, names))
         with self._engine.vault.transaction() as tx:
-            people = _people(tx)
+            people, shares = _people(tx), reading.shares(tx)
         for start in range(0, len(people), _PEOPLE_PER_MESSAGE):
             await line.say(session.seal("people", people[start : start + _PEOPLE_PER_MESSAGE]))
         for conversation in self._engine.conversations.values():
-            await line.say(session.seal("floor", conversation.id, *_floor(conversation)))
+            await line.say(session.seal("floor", conversation.id, *_floor(conversation, shares)))
         await line.say(session.seal("floors", len(people), len(self._engine.conversations)))
         await _hear(line, session, "stored")
         told = replace(job, told=True)
@@ -299,12 +299,13 @@ def _people(tx: Transaction) -> list[list[object]]:
     return [[key, record, names.get(key, b"")] for key, record in tx.scan(spaces.TRUST, limit=_SCAN)]
 
 
-def _floor(conversation: Situation) -> list[object]:
+def _floor(conversation: Situation, shares: bool) -> list[object]:
     """Below what the new device is never to go in this conversation."""
     record, engagement = conversation.standing.record, conversation.engagement
     shown = b"" if engagement is None else encode([fr.EngagementChanged(engagement)])
     return [
         shown,
+        shares,
         record.incarnation,
         record.highest_epoch + 1,
         record.transcript,
@@ -313,6 +314,8 @@ def _floor(conversation: Situation) -> list[object]:
         list(record.met),
         list(record.admitted),
         [list(peer) for peer in record.peers],
+        record.read,
+        [list(read) for read in record.reads],
     ]
 
 

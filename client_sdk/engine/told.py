@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from client_sdk.content.packing import Value
-from client_sdk.engine import spaces
+from client_sdk.engine import reading, spaces
 from client_sdk.engine.account import Account, AccountRecord
 from client_sdk.engine.handover import KEY_BYTES
 from client_sdk.engine.records import ConversationRecord, Record
@@ -62,6 +62,8 @@ class Told:
     names: dict[bytes, str]
     people: dict[UserId, tuple[TrustRecord, str]] = field(default_factory=dict)
     floors: dict[EngagementId, tuple[bytes, ConversationRecord]] = field(default_factory=dict)
+    shares_reading: bool = True
+    """Whether the person lets the others know what they have read."""
 
 
 def read_grant(
@@ -105,12 +107,13 @@ def read_more(told: Told, kind: str, values: list[Value]) -> None:
                     raise strange()
                 told.people[user] = known, name.decode()
         elif kind == "floor":
-            engagement, shown, *rest = values
+            engagement, shown, shares, *rest = values
             if len(told.floors) >= MAX_ENGAGEMENTS_PER_USER:
                 raise strange()
             floor = parse_engagement_id(engagement), (cast(bytes, shown), _floor(rest))
             _check_shown(floor[0], floor[1][0])
             told.floors[floor[0]] = floor[1]
+            told.shares_reading = told.shares_reading and shares is True
         else:
             raise strange()
     except (ValueError, TypeError, IndexError, IdentityError, DeliveryError) as error:
@@ -125,10 +128,12 @@ def _check_shown(engagement: EngagementId, shown: bytes) -> None:
 
 
 def _floor(values: list[Value]) -> ConversationRecord:
-    incarnation, epochs, transcript, suite, last_commit, met, admitted, peers = cast(list[Any], values)
+    incarnation, epochs, transcript, suite, last_commit, met, admitted, peers, read, reads = cast(
+        list[Any], values
+    )
     if not (isinstance(incarnation, bytes) and isinstance(transcript, bytes)):
         raise strange()
-    if not all(isinstance(number, int) and number >= 0 for number in (epochs, suite, last_commit)):
+    if not all(isinstance(number, int) and number >= 0 for number in (epochs, suite, last_commit, read)):
         raise strange()
     return ConversationRecord(
         incarnation=incarnation,
@@ -139,12 +144,16 @@ def _floor(values: list[Value]) -> ConversationRecord:
         met=tuple(parse_user_id(user) for user in met),
         admitted=tuple(parse_user_id(user) for user in admitted),
         peers=tuple((bytes(parse_device_id(d)), str(parse_user_id(u)), int(s)) for d, u, s in peers),
+        read=read,
+        read_told=read,
+        reads=tuple((str(parse_user_id(u)), int(s)) for u, s in reads),
     )
 
 
 def keep_told(tx: Transaction, told: Told, account_key: bytes) -> None:
     """Everything at once: this device has its account, its trust and its floors, or nothing of it."""
     tx.put(spaces.ACCOUNT, account_key, told.account.record.serialize())
+    reading.set_shares(tx, told.shares_reading)
     for device, name in told.names.items():
         tx.put(spaces.DEVICE_NAME, device, name.encode())
     for user, (trust, name) in told.people.items():

@@ -73,6 +73,8 @@ class Link:
         self._lifetime = 0.0
         self._relay_ahead = 0.0
         self.status = LinkStatus()
+        self.failed: Callable[[], None] = lambda: None
+        """Told when an attempt to be online has failed; `status` says why."""
 
     @property
     def online(self) -> bool:
@@ -111,6 +113,7 @@ class Link:
     def _failed(self, error: CoachRelayError) -> None:
         _log.info("the connection ended: %s", error.code)
         self.status = LinkStatus(online=False, error=error)
+        self.failed()
 
     async def _fetch_token(self) -> str:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,50 @@ async def test_a_relay_on_another_machine_is_reached_by_https(world: World) -> N
     with pytest.raises(UsageError):
         async with opened(world, key=bytes(32), relay="http://relay.example"):
             pass
+
+
+async def test_no_wait_goes_on_past_a_refusal(world: World) -> None:
+    tokens = [world.relay.token_for("anna")]
+
+    async def fetch() -> str:
+        return await tokens[-1]()
+
+    async def refused() -> str:
+        return "no.such.token"
+
+    async with opened(world, key=bytes(32), name="Anna", token=fetch) as me:
+        await world.settle()
+        room = await me.engagement(world.stream)
+        assert [found.id for found in await me.wait_invited()] == [world.stream]
+        tokens.append(refused)
+        waits = [asyncio.ensure_future(wait) for wait in (room.wait_joined(), room.wait_until(lambda: False))]
+        world.relay.drop_connections()
+        await world.pass_time(5)
+        assert [type(wait.exception()) for wait in waits] == [AccessRefused] * 2
+        await room.send("kept all the same")
+        for wait in (me.wait_online(), room.wait_sent(), room.wait_caught_up(), room.wait_joined()):
+            with pytest.raises(AccessRefused):
+                await wait
+        with pytest.raises(AccessRefused):
+            await me.engagement("eng_AAAAAAAAAAAAAAAAAAAAAA")
+        # What holds already is no wait, and a token that is taken mends it.
+        await room.wait_until(lambda: True)
+        tokens.pop()
+        await world.pass_time(40)
+        await me.wait_online()
+        await room.wait_caught_up()
+
+
+async def test_an_outage_is_waited_out(world: World) -> None:
+    async with opened(world, key=bytes(32), name="Anna") as me:
+        await world.settle()
+        world.relay.lies.offline = True
+        world.relay.drop_connections()
+        await world.pass_time(5)
+        waits = asyncio.ensure_future(me.wait_online())
+        await world.pass_time(60)
+        assert not waits.done()
+        world.relay.lies.offline = False
+        await world.pass_time(60)
+        assert waits.done()
+        assert waits.exception() is None

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from client_sdk import Client
+from client_sdk import Client, Delivery
 from client_sdk.devices import LinkSecret
 from client_sdk.engine import spaces, trusting
 from client_sdk.engine.arriving import SHOWN_SECONDS
@@ -42,6 +42,10 @@ async def test_a_linked_device_has_all_that_the_first_one_had(world: World) -> N
         await anna.room.edit(hello, "before, from Anna, edited")
         await ben.room.react(hello, "👍")
         await world.settle()
+        await ben.room.mark_read(hello)
+        await anna.room.mark_read((await anna.room.history())[0])
+        await world.pass_time(6)
+        await anna.client.set_read_receipts(False)
         async with linked(world, anna, "anna-2") as two:
             await world.pass_time(5)
             assert two.conversation.is_member
@@ -53,7 +57,12 @@ async def test_a_linked_device_has_all_that_the_first_one_had(world: World) -> N
                     "before, from Ben",
                 ]
             )
+            assert not two.client.read_receipts
+            assert two.room.read_to == anna.room.read_to > 0
             brought = (await two.room.history())[-1]
+            assert brought.delivery is Delivery.DELIVERED  # who tells nothing is shown nothing
+            await two.client.set_read_receipts(True)
+            assert (await two.room.history())[-1].delivery is Delivery.READ
             assert brought.edited
             assert [reacted.emoji for reacted in brought.reactions] == ["👍"]
             assert [item.mine for item in reversed(await two.room.history())] == [True, False]
