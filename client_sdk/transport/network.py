@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Sequence
+from typing import Final
+
+_GONE: Final = (errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+"""Others mean that something else is wrong, such as rules that forbid UDP: no sign of another network."""
 
 
 def has_moved(local: Sequence[object], peer: Sequence[object]) -> bool:
@@ -17,6 +22,6 @@ def has_moved(local: Sequence[object], peer: Sequence[object]) -> bool:
         try:
             probe.bind((local[0], 0, *local[2:]))
             probe.connect(tuple(peer))  # of a datagram socket: only looks for the way
-        except OSError:
-            return True
+        except OSError as error:
+            return error.errno in _GONE
     return False

@@ -164,6 +164,34 @@ async def test_doctor_finds_nothing_wrong(hosts: Networks, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("relay_only", [True, False])
 async def test_a_call_goes_around(hosts: Networks, film: Path, tmp_path: Path, relay_only: bool) -> None:
+    await called(hosts, film, tmp_path, relay_only=relay_only)
+
+
+async def test_a_call_connects_where_only_tls_on_443_passes(
+    hosts: Networks, film: Path, tmp_path: Path
+) -> None:
+    with hosts.strict("anna", "ben"):
+        for kind, port in (("DGRAM", 3478), ("STREAM", 3478), ("STREAM", 443)):
+            assert await reached(hosts, kind, port) == ("forbidden" if port == 3478 else "refused")
+        await called(hosts, film, tmp_path, relay_only=False)
+
+
+async def reached(hosts: Networks, kind: str, port: int) -> str:
+    """Whether Anna's network lets her to that port, where nothing listens yet."""
+    script = (
+        "import socket\n"
+        f"try: socket.socket(type=socket.SOCK_{kind}).connect(('{SERVICE}', {port}))\n"
+        "except PermissionError: print('forbidden')\n"
+        "except ConnectionRefusedError: print('refused')\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *hosts.inside("anna"), sys.executable, "-c", script, stdout=PIPE
+    )
+    return (await printed(process)).strip()
+
+
+async def called(hosts: Networks, film: Path, tmp_path: Path, *, relay_only: bool) -> None:
+    """A whole call, in which each sees and hears the other."""
     async with world(hosts, tmp_path) as made:
         anna, ben = await talk(made, film, relay_only=relay_only, seconds=8)
         connected = [await line(anna), await line(ben)]

@@ -39,6 +39,19 @@ class Networks:
         _ip("-n", name, "address", "add", f"{subnet}.{number}/24", "dev", link)
         _ip("-n", name, "route", "add", "default", "via", f"{subnet}.1")
 
+    @contextmanager
+    def strict(self, *hosts: str) -> Iterator[None]:
+        """A hotel's Wi-Fi, for a while: no UDP, and of TCP not TURN's own port."""
+        rules = (("ipproto", "udp"), ("ipproto", "tcp", "dport", "3478"))
+        each = [(self.names[who], rule) for who in hosts for rule in rules]
+        try:
+            for name, rule in each:
+                _ip("-n", name, "rule", "add", "priority", "100", *rule, "prohibit")
+            yield
+        finally:
+            for name, _ in each:
+                subprocess.run(["ip", "-n", name, "rule", "delete", "priority", "100"], check=False)
+
 
 def why_not() -> str | None:
     """Why namespaces cannot be made here, in words; None if they can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 
 import aiohttp
@@ -21,6 +22,14 @@ HERE = ("127.0.0.1", 5000)
 def test_an_address_that_is_still_ours_and_one_that_is_not() -> None:
     assert not has_moved(HERE, HERE)
     assert has_moved(NOT_OURS, HERE)
+
+
+def test_a_network_that_forbids_udp_is_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, "forbidden")
+
+    monkeypatch.setattr(socket.socket, "connect", forbid)
+    assert not has_moved(HERE, HERE)
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
