@@ -364,6 +364,11 @@ class Engagement:
             raise alarm
         return True
 
+    @property
+    def needs_acceptance(self) -> bool:
+        """Whether this person was here before with other keys: the others have to let the new ones in."""
+        return not self._conversation.is_member and waiting.starts_anew(self._conversation)
+
     # A person's decisions
 
     @property

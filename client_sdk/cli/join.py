@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from typing import Any, Final
 
-from client_sdk import Engagement
+from client_sdk import Engagement, WaitReason
 from client_sdk.cli.errors import Exit
 from client_sdk.cli.opened import choose_engagement, connected, given_settings, within
 from client_sdk.cli.options import add_command, add_vault_options
@@ -62,6 +62,10 @@ async def _greet(args: argparse.Namespace, room: Engagement) -> None:
             await room.wait_sent()  # what this user is called
     except TimeoutError:
         print(f"With you: {one_line(str(room.people))}")
+        if room.needs_acceptance:
+            print(WaitReason.NOT_ACCEPTED.value)
+            print("To come back with your kit instead, into another vault: coach recover")
+            return
         print("Nobody else was online: once they are, they let your device in, or join it themselves.")
         print("Until then, what you say waits in your vault. To wait for them:")
         print(f"  coach read --vault {args.vault} --follow")

@@ -31,6 +31,7 @@ MOST_DOUBLINGS: Final = 10  # in the end it is tried about once a day
 MOST_PASSED_OVER: Final = (
     24  # more than a device leaves there before an update, and the relay gives them first
 )
+MOST_EARLIER: Final = 64
 _NO_PACKAGE: Final = "no_key_package"
 _NO_SUITE: Final = "no_key_package_of_the_suite"
 
@@ -70,7 +71,9 @@ class Claims:
     def refused(self) -> set[DeviceId]:
         """The devices that are left out now."""
         now = self._env.monotonic()
-        return {device for device, (until, _) in self._refused.items() if until > now}
+        with self._vault.transaction() as tx:
+            earlier = {DeviceId(key) for key, _ in tx.scan(spaces.EARLIER, limit=MOST_EARLIER)}
+        return earlier | {device for device, (until, _) in self._refused.items() if until > now}
 
     def refuse(self, device: DeviceId, code: str) -> None:
         """Leave the device out for a while, longer each time."""
@@ -190,7 +193,6 @@ class Claims:
         record, view = self._conversation.standing.record, self._conversation.standing.view
         with self._vault.transaction() as tx:
             known = trusting.trust_of(tx, manifest.user)
-            accepted = trusting.accepted_identity(tx, manifest.user)
         check_admission(
             manifest,
             device_key,
@@ -200,7 +202,6 @@ class Claims:
             met=[UserId(user) for user in record.met],
             approved=manifest.user in record.admitted,
             takes_part=view is not None and view.governing(manifest.user) is not None,
-            accepted=accepted,
         )
 
 

@@ -39,7 +39,7 @@ def verify(conversation: Conversation, person: Person) -> None:
     with conversation.work("verify") as work:
         claimed = trusting.claimed_identity(work.tx, person.user)
         if claimed is not None and claimed.identity_key == person.identity_key:
-            trusting.decide_identity(work.tx, person.user, accept=True, compared=True)
+            trusting.decide_identity(work.tx, person.user, accept=True, compared=True, now_ms=work.now_ms)
         else:
             _verify(work, person, person.identity_key)
     settle_identity(conversation, person.user)
@@ -59,7 +59,7 @@ def accept_identity(conversation: Conversation, person: Person) -> None:
         if claimed is None:
             _accept_changed(work, person.user)
         elif claimed.identity_key == person.identity_key:
-            trusting.decide_identity(work.tx, person.user, accept=True)
+            trusting.decide_identity(work.tx, person.user, accept=True, now_ms=work.now_ms)
         else:
             raise UsageError("Another key than the one that was shown has come meanwhile. Look again.")
     settle_identity(conversation, person.user)
@@ -112,7 +112,7 @@ def _rejoin(work: Work, alarm: SecurityAlarm) -> None:
 def _accept_identity(work: Work, user: str) -> None:
     """Go on with whom the conversation has: with a key that came in, and without one that has not."""
     if trusting.claimed_identity(work.tx, user) is not None:
-        trusting.decide_identity(work.tx, user, accept=False)
+        trusting.decide_identity(work.tx, user, accept=False, now_ms=work.now_ms)
         return
     record = trusting.trust_of(work.tx, user)
     if record is not None and record.state is TrustState.CHANGED:

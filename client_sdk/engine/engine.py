@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from client_sdk.calls import CallSettings
-from client_sdk.engine import decisions, key_packages, spaces
+from client_sdk.engine import decisions, key_packages, spaces, waiting
 from client_sdk.engine.account import Account
 from client_sdk.engine.admitting import Admissions
 from client_sdk.engine.archiving import Archives
@@ -21,6 +21,7 @@ from client_sdk.engine.histories import Arriving
 from client_sdk.engine.linking import Linking
 from client_sdk.engine.linkline import Line
 from client_sdk.engine.ownlist import OwnList
+from client_sdk.engine.records import Phase
 from client_sdk.engine.requests import Requests
 from client_sdk.errors import AccessRefused, RelayError, VaultError
 from client_sdk.transport import Environment, Incoming, Link
@@ -297,6 +298,14 @@ class Engine:
         if not conversation.opening and engagement.status == "active" and self.link.online:
             conversation.open()
         conversation.on_engagement(engagement)
+        self._note_earlier(conversation)
+
+    def _note_earlier(self, conversation: Conversation) -> None:
+        """Who starts anew without the kit had other devices: that these turn up again is no news."""
+        if conversation.standing.record.phase is Phase.OUTSIDE and waiting.starts_anew(conversation):
+            with self.vault.transaction() as tx:
+                for device in waiting.earlier_devices(conversation):
+                    tx.put(spaces.EARLIER, device.device, b"")
 
     def _conversation(self, engagement: EngagementId) -> Conversation:
         conversation = self.conversations[engagement] = Conversation(

@@ -75,11 +75,9 @@ def check_offer(work: Work, context: Context, offer: Offer) -> None:
 def _check_identity(
     work: Work, participant: Participant, known: TrustRecord, governing: VerifiedManifest | None
 ) -> None:
-    """The key that is known, or one that the recovery key or a person on this device vouches for."""
-    key, accepted = participant.identity_key, trusting.accepted_identity(work.tx, participant.user)
+    """The key that is known, or one that the recovery key vouches for."""
+    key = participant.identity_key
     if hmac.compare_digest(key, known.newest.identity_key):
-        return
-    if accepted is not None and hmac.compare_digest(key, accepted):
         return
     changed = IdentityChanged(user=participant.user, identity=key)
     if governing is None:

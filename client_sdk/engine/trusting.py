@@ -17,12 +17,10 @@ from client_sdk.identity import (
     same_line,
     verify_manifest,
 )
-from client_sdk.identity.keys import KEY_BYTES
 from client_sdk.vault import Transaction
 
 MOST_FOREIGN: Final = 64
 """Device lists of one user that a person had to decide about: more than a sane account ever has."""
-_COMPARED: Final = b"\x01"
 
 
 def trust_of(tx: Transaction, user: str) -> TrustRecord | None:
@@ -44,16 +42,6 @@ def newest_list(tx: Transaction, manifest: VerifiedManifest) -> VerifiedManifest
     return known.newest if same_line(known.newest, manifest) else manifest
 
 
-def accepted_identity(tx: Transaction, user: str) -> bytes | None:
-    """The new identity key of this person that somebody on this device let in."""
-    data = tx.get(spaces.ACCEPTED, user.encode())
-    return None if data is None else data[:KEY_BYTES]
-
-
-def _compared(tx: Transaction, user: str) -> bool:
-    return (tx.get(spaces.ACCEPTED, user.encode()) or b"").endswith(_COMPARED)
-
-
 def claimed_identity(tx: Transaction, user: str) -> VerifiedManifest | None:
     """The newest device list of somebody who appears as this person with another key, until it is decided."""
     found = [
@@ -63,15 +51,20 @@ def claimed_identity(tx: Transaction, user: str) -> VerifiedManifest | None:
     return max(mine, key=lambda manifest: manifest.version, default=None)
 
 
-def decide_identity(tx: Transaction, user: str, *, accept: bool, compared: bool = False) -> None:
+def decide_identity(tx: Transaction, user: str, *, accept: bool, now_ms: int, compared: bool = False) -> None:
     """A person let in who appears under this name with another key, or leaves them outside for good."""
     claimed, known = claimed_identity(tx, user), trust_of(tx, user)
     for key, _ in tx.scan(spaces.FOREIGN, user.encode(), limit=MOST_FOREIGN):
         tx.put(spaces.FOREIGN, key, b"")
-    if accept and claimed is not None:
-        tx.put(spaces.ACCEPTED, user.encode(), claimed.identity_key + (_COMPARED if compared else b""))
-        if known is not None:  # should a device of theirs come back that they had lost, it is no news
-            tx.put(spaces.FOREIGN, foreign_key(known.newest), b"")
+    if not accept or claimed is None:
+        return
+    if known is not None:  # should a device of theirs come back that they had lost, it is no news
+        tx.put(spaces.FOREIGN, foreign_key(known.newest), b"")
+    seen = observe(known, claimed, now_ms=now_ms)
+    if compared:
+        put_trust(tx, seen.verified(claimed.identity_key, now_ms=now_ms))
+    else:
+        put_trust(tx, seen if known is None else seen.change_accepted(now_ms=now_ms))
 
 
 def foreign_key(manifest: VerifiedManifest) -> bytes:
@@ -116,10 +109,7 @@ def _observe(work: Work, governing: VerifiedManifest) -> None:
     user = governing.user
     before = trust_of(work.tx, user)
     check_not_older(before, governing)
-    accepted = accepted_identity(work.tx, user)
-    after = observe(before, governing, now_ms=work.now_ms, accepted=accepted)
-    if after.identity_key == accepted and after is not before and _compared(work.tx, user):
-        after = after.verified(accepted, now_ms=work.now_ms)
+    after = observe(before, governing, now_ms=work.now_ms)
     if after is not before:
         put_trust(work.tx, after)
     after.check_may_send()

@@ -12,6 +12,7 @@ from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.records import OutboxRecord, Phase
 from client_sdk.vault import Transaction
 from relay.wire import EntryKind
+from relay.wire import frames as fr
 
 
 class WaitReason(StrEnum):
@@ -22,6 +23,10 @@ class WaitReason(StrEnum):
     STOPPED = "The relay does not let this device take part."
     OFFLINE = "There is no connection to the relay."
     CATCHING_UP = "This device is still reading what came meanwhile."
+    NOT_ACCEPTED = (
+        "You were here before with other keys. The others have to let your new ones in: call them, and have "
+        "them compare your safety number. With your recovery kit you need nobody's consent."
+    )
     NOT_JOINED = "This device waits to be let into the conversation."
     REJOINING = "This device is rejoining the conversation."
     NOBODY_THERE = "Nobody else has joined the conversation yet."
@@ -47,12 +52,28 @@ def reason(conversation: Conversation, *, online: bool) -> WaitReason:
         (WaitReason.OFFLINE, not online),
         (WaitReason.STOPPED, bool(conversation.stopped)),
         (WaitReason.CATCHING_UP, not conversation.caught_up),
+        (WaitReason.NOT_ACCEPTED, phase is Phase.OUTSIDE and starts_anew(conversation)),
         (WaitReason.NOT_JOINED, phase is Phase.OUTSIDE),
         (WaitReason.REJOINING, phase is Phase.REJOINING),
         (WaitReason.NOBODY_THERE, not conversation.somebody_listens),
         (WaitReason.UPDATE, not conversation.is_supported),
     )
     return next((why for why, holds in hindrances if holds), WaitReason.ON_ITS_WAY)
+
+
+def starts_anew(conversation: Conversation) -> bool:
+    """Whether devices of this user take part that its list does not know: it was set up without the kit."""
+    return any(device.member for device in earlier_devices(conversation))
+
+
+def earlier_devices(conversation: Conversation) -> list[fr.EngagementDevice]:
+    """The devices at the relay that were this user's before they started anew; none after a recovery."""
+    account, engagement = conversation.context.account, conversation.engagement
+    if engagement is None or account.manifest.era:
+        return []
+    listed = {device.id for device in account.manifest.devices}
+    mine = (device for device in engagement.devices if device.user == account.user)
+    return [device for device in mine if device.device not in listed]
 
 
 def outbox(

@@ -134,15 +134,12 @@ def check_not_older(record: TrustRecord | None, governing: VerifiedManifest) -> 
     _check_not_forked(record.newest, governing)
 
 
-def observe(
-    record: TrustRecord | None, manifest: VerifiedManifest, *, now_ms: int, accepted: bytes | None = None
-) -> TrustRecord:
+def observe(record: TrustRecord | None, manifest: VerifiedManifest, *, now_ms: int) -> TrustRecord:
     """The record after a user's governing manifest was seen in an accepted state of the group.
 
     Without a record the identity is taken on trust (whether it may be is for ``check_admission``).
     Another identity key makes the record CHANGED, also if the recovery key vouches for it: this person
-    should hear of it. ``accepted`` is an identity key that they have decided about already. An older manifest
-    changes nothing (``check_not_older`` raises the alarm for it).
+    should hear of it. An older manifest changes nothing (``check_not_older`` raises the alarm for it).
     """
     if record is None:
         unverified = TrustState.UNVERIFIED
@@ -156,8 +153,6 @@ def observe(
     seen = replace(record, newest=manifest)
     if hmac.compare_digest(manifest.identity_key, record.newest.identity_key):
         return seen
-    if accepted is not None and hmac.compare_digest(accepted, manifest.identity_key):
-        return replace(seen, state=TrustState.CHANGED).change_accepted(now_ms=now_ms)
     return replace(seen, state=TrustState.CHANGED, vouched=continued)
 
 
@@ -171,15 +166,13 @@ def check_admission(
     met: Collection[UserId],
     approved: bool = False,
     takes_part: bool = False,
-    accepted: bytes | None = None,
 ) -> None:
     """Whether this device may add the waiting device with ``device_key``; returns if so.
 
     ``candidate`` is the manifest in its key package, ``own`` this user's newest one, ``record`` what is
     known of the candidate's user, ``roster`` whom the portal invites, ``met`` every other user that ever
     took part in this conversation; ``approved`` says that a person on this device admitted exactly this
-    identity; ``takes_part`` that a device of the candidate's user is a member now; ``accepted`` is a new
-    identity key of a known person that a person on this device let in.
+    identity; ``takes_part`` that a device of the candidate's user is a member now.
 
     - A device has to stand in the newest list seen of its user (its key package may carry an older one).
       A newer list in its own key package counts only for somebody of whom no device takes part: else that
@@ -195,7 +188,7 @@ def check_admission(
         _check_own(own, candidate, device_key)
         return
     if record is not None:
-        _check_known(record.newest, candidate, device_key, accepted, is_vouched_for=not takes_part)
+        _check_known(record.newest, candidate, device_key, is_vouched_for=not takes_part)
     if candidate.user not in roster:
         raise ApprovalRequired(
             "This person is not on the engagement's roster. The portal has to invite them first."
@@ -212,14 +205,13 @@ def _check_known(
     newest: VerifiedManifest,
     candidate: VerifiedManifest,
     device_key: bytes,
-    accepted: bytes | None,
     *,
     is_vouched_for: bool,
 ) -> None:
     """Whether a device of a person that this device knows may come in."""
     if same_line(newest, candidate):
         _check_listed(newest, candidate, device_key, is_vouched_for=is_vouched_for)
-    elif accepted is None or not hmac.compare_digest(accepted, candidate.identity_key):
+    else:
         raise IdentityChanged(user=candidate.user, identity=candidate.identity_key)
 
 

@@ -133,7 +133,6 @@ class Meeting:
         *,
         approved: bool = False,
         takes_part: bool = False,
-        accepted: bytes | None = None,
     ) -> None:
         check_admission(
             person.manifest,
@@ -144,7 +143,6 @@ class Meeting:
             met=self.met,
             approved=approved,
             takes_part=takes_part,
-            accepted=accepted,
         )
 
 
@@ -228,9 +226,10 @@ def test_another_identity_is_an_alarm_also_with_approval() -> None:
         meeting.met = others
         with pytest.raises(IdentityChanged):
             meeting.admit(impostor, approved=True)
-    meeting.admit(impostor, accepted=impostor.manifest.identity_key)
+    meeting.record = observe(meeting.record, impostor.manifest, now_ms=2000)
+    meeting.admit(impostor)
     with pytest.raises(IdentityChanged):
-        meeting.admit(impostor, accepted=meeting.ben.manifest.identity_key)
+        meeting.admit(meeting.ben)
 
 
 def test_a_key_package_with_an_older_list_is_fine_while_the_device_is_listed() -> None:
@@ -296,11 +295,3 @@ def test_who_was_set_up_anew_is_told_from_who_came_back() -> None:
         record.check_may_send()
     assert not isinstance(raised.value, IdentityRecovered)
     assert TrustRecord.parse(record.serialize()) == record
-
-
-def test_an_identity_that_was_accepted_before_it_came_is_no_news() -> None:
-    ben, anew = Person("ben"), Person("ben", seed="anew")
-    record = met(ben).verified(ben.manifest.identity_key, now_ms=1500)
-    seen = observe(record, anew.manifest, now_ms=2000, accepted=anew.manifest.identity_key)
-    assert (seen.state, seen.identity_key) == (TrustState.UNVERIFIED, anew.manifest.identity_key)
-    check_not_older(record, anew.manifest)
