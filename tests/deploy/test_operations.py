@@ -56,5 +56,9 @@ def test_every_file_and_setting_that_it_names_is_there() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
         assert (ROOT / "docs" / target).exists(), target
     config = (ROOT / "deploy" / "coach-relay.toml").read_text(encoding="utf-8")
+    metrics = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "relay").rglob("metrics*.py"))
     for name in re.findall(r"`([a-z]+_[a-z_]+)`", TEXT):
+        if name.startswith("coach_relay_"):
+            assert f'"{name.removesuffix("_total")}"' in metrics, name
+            continue
         assert f"# {name} = " in config or name in ("token_invalid", "signature_invalid", "store_full"), name
