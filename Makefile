@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: rules fuzz interop-long bench-mls
+.PHONY: browser rules fuzz interop-long bench-mls
 .PHONY: help demo test verify fix bench lint types house lock clean setup
 
 help: ## show this list
@@ -59,6 +59,10 @@ interop-long: $(READY) ## thousands of epochs in step with ts-mls (INTEROP_SEED=
 
 bench-mls: $(READY) ## MLS alone: messages, commits, joins by group size and suite, beside ts-mls
 	@$(BIN)/python -m tests.bench --only mls --only mls-groups
+
+browser: $(READY) ## build and check the browser's SDK, also in Chromium with the relay and the Python SDK (needs Node 20)
+	@cd client_sdk/browser && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check
+	@COACH_RELAY_BROWSER=1 $(BIN)/python -m pytest tests/browser tests/vectors -q
 
 lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)

@@ -13,7 +13,7 @@ import pytest_asyncio
 from client_sdk import Client, Text
 from tests.browser.chromium import Chromium, Portal, RelayForPages, missing
 
-PATIENCE = 25
+PATIENCE = 100  # machines that do much else at the same time are slow
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -147,6 +147,7 @@ async def test_two_pages_talk_and_a_reload_loses_nothing(stage: Stage) -> None:
         await stage.hears(finn, "two, while you were away")
         await stage.say(finn, "three")
         await stage.hears(eva, "three")
+        said = ["one", "two, while you were away", "three"]
         assert await stage.texts(eva) == await stage.texts(finn) == said
         numbers = [
             await stage.chromium.run(page, "return window.room.safetyNumber('eva')") for page in (eva, finn)
@@ -179,7 +180,7 @@ async def test_one_tab_at_a_time_has_the_device(stage: Stage) -> None:
 
 async def test_the_relay_is_killed_and_started_again(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(ida="coach", jan="client")
-    async with asyncio.timeout(2 * PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         ida, jan = await stage.page("ida", engagement), await stage.page("jan", engagement)
         await asyncio.gather(stage.start(ida, "ida"), stage.start(jan, "jan"))
         await stage.say(ida, "before")
