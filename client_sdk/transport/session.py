@@ -24,8 +24,8 @@ REVOKED: Final = (
 
 _SAID: Final[dict[str, str]] = {
     ErrorCode.DEVICE_REVOKED: REVOKED,
-    ErrorCode.TOKEN_REVOKED: "Your portal has ended your access for now. This device tries again by itself; "
-    "if it stays like this, log in to your portal again",
+    ErrorCode.TOKEN_REVOKED: "Your portal has ended your access for now. This device tries again by itself; if "
+    "it stays like this, log in to your portal again",
     ErrorCode.QUOTA_EXCEEDED: "Your portal has as many devices connected as it may. This one tries again in a "
     "minute; if it stays like this, tell your portal",
 }
