@@ -11,7 +11,7 @@ READY  := $(VENV)/.ready
 .PHONY: help demo test verify fix bench lint types house lock clean setup
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## make the virtual environment and install everything into it
 
