@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from client_sdk.calls.recording import Recorder
-from client_sdk.calls.webrtc import MediaStreamError, MediaStreamTrack
+
+if TYPE_CHECKING:
+    from aiortc.mediastreams import MediaStreamTrack
 
 RATE_SECONDS: Final = 2.0
 """Frames a second are counted over this time."""
@@ -49,6 +51,8 @@ class Incoming:
 
     async def consume(self, track: MediaStreamTrack) -> None:
         """Take everything of ``track`` until it ends."""
+        from aiortc.mediastreams import MediaStreamError
+
         placed = _Placed()
         while True:
             try:

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from client_sdk.calls.errors import MediaUnavailable
-from client_sdk.calls.webrtc import MediaStreamError, MediaStreamTrack, require_webrtc
+from client_sdk.calls.webrtc import require_webrtc
+
+if TYPE_CHECKING:
+    from aiortc.mediastreams import MediaStreamTrack
 
 _BLACK: Final = (16, 128, 128)
 """Luma and chroma of black in YUV."""
@@ -80,27 +83,6 @@ class Muted:
     def hides(self, kind: str) -> bool:
         """Whether what is sent of ``kind`` is blank."""
         return self.audio if kind == "audio" else self.video
-
-
-class SentTrack(MediaStreamTrack):
-    """A source as one connection sends it: blank while muted; stopping it leaves the source alone."""
-
-    def __init__(self, source: MediaStreamTrack, muted: Muted) -> None:
-        super().__init__()
-        self.kind = source.kind
-        self._source = source
-        self._muted = muted
-
-    async def recv(self) -> Any:
-        """The next frame; the source is read while muted too, so that unmuting shows the present."""
-        while self.readyState == "live":
-            frame = await self._source.recv()
-            if not self._muted.hides(self.kind):
-                return frame
-            blank = blank_frame(frame)
-            if blank is not None:
-                return blank
-        raise MediaStreamError
 
 
 def blank_frame(frame: Any) -> Any:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from client_sdk.calls.errors import DescriptionRefused
 from client_sdk.calls.gathering import Connectivity, Gatherer
 from client_sdk.calls.incoming import Incoming
-from client_sdk.calls.media import Muted, SentTrack
+from client_sdk.calls.media import Muted
 from client_sdk.calls.messages import Candidate
 from client_sdk.calls.sdp import read_description
 from client_sdk.calls.statistics import CallStatistics, MediaStatistics
-from client_sdk.calls.webrtc import MediaStreamTrack, require_webrtc
+from client_sdk.calls.webrtc import require_webrtc
 
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection
+    from aiortc.mediastreams import MediaStreamTrack
+
+    from client_sdk.calls.sent import SentTrack
 
 KINDS: Final = ("audio", "video")
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
@@ -109,6 +112,8 @@ class Peer:
             self._connection.addTransceiver(kind, direction="recvonly")
 
     def _sent(self, kind: str) -> SentTrack:
+        from client_sdk.calls.sent import SentTrack
+
         return SentTrack(self._sources[kind], self._muted)
 
     async def _set_remote(self, sdp: str, kind: str) -> None:

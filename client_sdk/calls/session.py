@@ -71,7 +71,7 @@ class Session:
 
         Raises MediaUnavailable, RecordingFailed or CallsUnavailable; nothing is open then.
         """
-        require_webrtc()
+        await asyncio.to_thread(require_webrtc)  # the first time it reads some hundred modules
         opened = media if isinstance(media, Media) else None
         if isinstance(media, str | Path):
             opened = await media_from_file(media)

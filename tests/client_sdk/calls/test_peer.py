@@ -17,10 +17,11 @@ from client_sdk.calls import Media, MediaUnavailable, media_from_devices, media_
 from client_sdk.calls.errors import DescriptionRefused
 from client_sdk.calls.gathering import Connectivity
 from client_sdk.calls.incoming import Incoming, _Placed
-from client_sdk.calls.media import Muted, SentTrack, blank_frame
+from client_sdk.calls.media import Muted, blank_frame
 from client_sdk.calls.messages import Candidate
 from client_sdk.calls.peer import Peer, _connection
 from client_sdk.calls.sdp import read_description
+from client_sdk.calls.sent import SentTrack
 from relay.wire.frames import IceServer
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[3]
 WITHOUT = """
 import asyncio, importlib.abc, sys
 
@@ -42,13 +43,12 @@ asyncio.run(main())
 
 
 def test_a_call_says_what_is_missing() -> None:
-    root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT],
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=root,
+        cwd=ROOT,
         check=False,
     )
     assert done.stderr == ""
@@ -58,3 +58,14 @@ def test_a_call_says_what_is_missing() -> None:
         'Calls need the extra "calls": pip install "coach-relay[calls]". ringing',
         "declined",
     ]
+
+
+def test_nothing_loads_webrtc_before_the_first_call() -> None:
+    look = (
+        "import sys, client_sdk, client_sdk.calls, client_sdk.cli.main;"
+        "print({'aiortc', 'av', 'numpy'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("set()\n", "")
