@@ -19,7 +19,7 @@ from client_sdk.engine import answers, reading, sending
 from client_sdk.engine.answers import Retry
 from client_sdk.engine.context import Context
 from client_sdk.engine.membership import Made
-from client_sdk.engine.outofstep import missed
+from client_sdk.engine.outofstep import is_away, missed
 from client_sdk.engine.receiving import NewestBundles, take
 from client_sdk.engine.records import CommitReason, Phase
 from client_sdk.engine.rejoining import rejoin
@@ -33,6 +33,7 @@ from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
 from relay.wire.ids import EngagementId
 
+TAIL_SECONDS: Final = 20.0  # an honest relay begins to deliver what it has long before
 NOTE_CURRENT_SECONDS: Final = 3600  # how exactly the time of our last look at the stream is kept
 
 Later = Callable[[float, Callable[[], None]], None]
@@ -59,6 +60,7 @@ class Conversation(Situation):
         self._changed = changed
         self._newest = NewestBundles()
         self._tried = 0
+        self._heard_at = 0.0
         self._retry = Retry()
         self._receipts = Receipts(owed=self.standing.record.owes_receipt)
         self._reads = Receipts()
@@ -125,6 +127,9 @@ class Conversation(Situation):
                 work.halt(alarm)
         if not work.halted:
             self._opened = opened
+            self._heard_at = self._env.monotonic()
+            if not self.caught_up:
+                self._once_later("tail", TAIL_SECONDS)
             if was is Phase.MEMBER and self.standing.record.phase is Phase.REJOINING:
                 self.open()
         self.go_on()
@@ -168,6 +173,7 @@ class Conversation(Situation):
         """Store what these entries do, in one transaction; then acknowledge them."""
         if self._opened is None:
             return
+        self._heard_at = self._env.monotonic()
         was = self.standing.record.phase
         with self.work("receive") as work:
             for entry in entries:
@@ -191,11 +197,25 @@ class Conversation(Situation):
 
     def go_on(self) -> None:
         """Do whatever can be done now."""
+        self._give_up_tail()
         if self.caught_up and not self.standing.record.alarm:
             self._rejoin_if_due()
             self._receipt_if_due()
             self._pump()
         self._changed(self)
+
+    def _give_up_tail(self) -> None:
+        """Rejoin if what came while this device was away is erased: nothing of it will ever come."""
+        record, waited = self.standing.record, self._env.monotonic() - self._heard_at
+        if self._opened is None or record.phase is not Phase.MEMBER or record.alarm or self.caught_up:
+            return
+        if waited < TAIL_SECONDS:
+            self._once_later("tail", TAIL_SECONDS - waited)
+            return
+        if is_away(record, self.standing.view, self._env.now()):
+            with self.work("tail") as work:
+                missed(work, self._opened.head + 1)
+            self.open()
 
     def _rejoin_if_due(self) -> None:
         standing, newest, opened = self.standing, self._newest, self._opened

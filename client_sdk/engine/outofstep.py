@@ -8,9 +8,10 @@ from client_sdk.delivery import SecurityAlarm, StreamForked, StreamSkipped
 from client_sdk.engine import spaces
 from client_sdk.engine.context import Context
 from client_sdk.engine.offers import check_offer, read_offer
-from client_sdk.engine.records import Phase
+from client_sdk.engine.records import ConversationRecord, Phase
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError
+from client_sdk.identity import ConversationView
 from client_sdk.mls import MLSError
 from relay.wire.limits import DEFAULT_RETENTION_HOURS
 
@@ -22,16 +23,20 @@ OUT_OF_STEP: Final = "This device could not follow a change that the others foll
 
 def missed(work: Work, seq: int) -> None:
     """The stream goes on at `seq`, and what is in between is not there any more."""
-    away = work.now - work.record.current_at
-    if away >= _retention_hours(work) * 3600:
+    if is_away(work.record, work.view, work.now):
         begin_rejoin(work, AWAY)
     else:
         # Nothing that this device has not read can be over yet: it was withheld.
         work.halt(StreamSkipped(expected=work.record.cursor + 1, got=seq))
 
 
-def _retention_hours(work: Work) -> int:
-    hours = None if work.view is None else work.view.info.policy.get("retention_hours")
+def is_away(record: ConversationRecord, view: ConversationView | None, now: float) -> bool:
+    """Whether this device was away for so long that what it has not read may be erased."""
+    return now - record.current_at >= _retention_hours(view) * 3600
+
+
+def _retention_hours(view: ConversationView | None) -> int:
+    hours = None if view is None else view.info.policy.get("retention_hours")
     return hours if isinstance(hours, int) and hours > 0 else DEFAULT_RETENTION_HOURS
 
 

@@ -13,10 +13,12 @@ from client_sdk.engine import spaces
 from client_sdk.engine.account import Account
 from client_sdk.engine.conversation import Conversation
 from client_sdk.errors import (
+    AccessRefused,
     DevicesChanged,
     ManifestInvalid,
     MayNotLink,
     RelayRefused,
+    RelayUnreachable,
     TooManyDevices,
     UnknownDevice,
 )
@@ -43,6 +45,7 @@ _log = logging.getLogger(__name__)
 _KEY: Final = b"account"
 _INTENDED: Final = b"intended"
 _REGISTERED: Final = b"registered"
+LOOK_SECONDS: Final = 1.0
 FOLLOW_SECONDS: Final = 10.0
 """For a change that another device made to reach this one by a conversation they share."""
 
@@ -177,7 +180,7 @@ class OwnList:
     async def _put(self, manifest: VerifiedManifest, *, although_refused: bool) -> None:
         """Have the relay take the list before anybody sees it: so no two devices sign one version."""
         try:
-            held = await self._ask(manifest.raw)
+            held = await self._ask_until_answered(manifest.raw)
         except RelayRefused:
             if not although_refused:
                 raise
@@ -202,6 +205,17 @@ class OwnList:
             == (account.portal, account.user, account.manifest.recovery_key)
             and _succeeds(account.manifest, held)
         )
+
+    async def _ask_until_answered(self, raw: bytes) -> VerifiedManifest | None:
+        """Across broken connections, as it may have been taken; raises `AccessRefused`, `RelayRefused`."""
+        link = self._engine.link
+        while True:
+            try:
+                return await self._ask(raw)
+            except RelayUnreachable:
+                while not await self._engine.wait_within(LOOK_SECONDS, lambda: link.online):
+                    if isinstance(link.status.error, AccessRefused):
+                        raise link.status.error from None
 
     async def _ask(self, raw: bytes | None) -> VerifiedManifest | None:
         answer = await self._engine.requests.ask(lambda number: fr.PutManifest(number, raw), fr.HeldManifest)

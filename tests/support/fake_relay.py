@@ -36,6 +36,7 @@ from tests.support.fake_stream import Log, Stored, Stream
 ORIGIN = "https://relay.test"
 PORTAL = PortalId("portal-1")
 TOKEN_SECONDS = 3600
+_RUN_BYTES = 900_000
 
 
 @dataclass(slots=True)
@@ -60,6 +61,20 @@ class Lies:
 
 def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _runs(entries: list[fr.Entry]) -> list[tuple[fr.Entry, ...]]:
+    """As many entries in each as a frame holds."""
+    runs: list[list[fr.Entry]] = []
+    size = 0
+    for entry in entries:
+        length = len(entry.body or b"")
+        if not runs or size + length > _RUN_BYTES:
+            runs.append([])
+            size = 0
+        runs[-1].append(entry)
+        size += length
+    return [tuple(run) for run in runs]
 
 
 class FakeSocket:
@@ -249,7 +264,8 @@ class Peer:
             altered = [stream.tamper(self.device, entry) for entry in entries]
             entries = [entry for entry in altered if entry is not None]
         if entries:
-            self.send([fr.Entries(stream.id, tuple(entries))])
+            for run in _runs(entries):
+                self.send([fr.Entries(stream.id, run)])
 
     def _log(self, stream: EngagementId) -> Log | None:
         known = self.relay.streams.get(stream)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from client_sdk import Delivery, Text
 from relay.wire import Bundle, EntryKind
-from tests.support.linking import link_device, revoke_device
+from tests.support.linking import link_device, read_account, revoke_device, write_account
 from tests.support.world import Device, World, alarms
 
 
@@ -80,3 +86,110 @@ async def test_a_revoked_device_is_removed_before_anything_more_is_said(world: W
             assert view is not None
             assert len(view.leaves) == 2
             assert alarms(ben, one) == []
+
+
+async def test_two_devices_of_one_person_create_at_once(world: World) -> None:
+    """Both are there before any group is; one bundle is the first, and nobody is left outside."""
+    async with world.device("anna"):
+        pass
+    link_device(world.folder, "anna", "anna-2")
+    log = world.relay.streams[world.stream].log
+    log.entries.clear()
+    log.head = log.last_commit = 0
+    log.members.clear()
+    log.counters.clear()
+    for vault in ("anna", "anna-2"):
+        record = read_account(world.folder, vault).record
+        (world.folder / f"{vault}.vault").unlink()
+        write_account(world.folder, vault, record, create=True)
+    async with (
+        world.device("anna", name="Anna") as one,
+        world.device("anna", vault="anna-2", name="Anna") as two,
+        world.device("ben", name="Ben") as ben,
+    ):
+        await world.pass_time(20)
+        await say(world, ben, "to both")
+        await say(world, one, "from one")
+        await say(world, two, "from two")
+        assert (
+            await one.texts() == await two.texts() == await ben.texts() == ["to both", "from one", "from two"]
+        )
+        assert alarms(one, two, ben) == []
+        creations = [entry for entry in log.entries if entry.after_commit == 0]
+        assert len(creations) == 1
+
+
+async def test_away_for_longer_than_anything_is_kept(world: World) -> None:
+    """Nothing comes that would show what is missing: it rejoins all the same, and may speak first."""
+    await meet(world)
+    link_device(world.folder, "anna", "anna-2")
+    async with world.device("ben"), world.device("anna"), world.device("anna", vault="anna-2"):
+        await world.pass_time(10)
+    async with world.device("ben") as ben, world.device("anna"):
+        await say(world, ben, "while the second was away")
+        await world.pass_time(10)
+    await world.pass_time(31 * 86_400)
+    log = world.relay.streams[world.stream].log
+    log.expire(log.head + 1)
+    async with (
+        world.device("ben") as ben,
+        world.device("anna") as one,
+        world.device("anna", vault="anna-2") as two,
+    ):
+        await world.pass_time(60)
+        for device, text in ((two, "back again"), (ben, "welcome")):
+            await device.room.send(text)
+            await world.pass_time(10)
+        assert (await two.texts())[-2:] == ["back again", "welcome"]
+        assert "gap" in await two.kinds()
+        assert "gap" not in await ben.kinds()
+        assert (await ben.texts())[-2:] == (await one.texts())[-2:] == ["back again", "welcome"]
+        assert alarms(ben, one, two) == []
+
+
+@pytest.mark.timeout(300)
+async def test_thirty_two_devices_in_one_conversation(memory: Path) -> None:
+    """Four people with eight devices each: all speak, one device goes, and one view stays."""
+    world = World(memory)
+    people = ("anna", "ben", "cara", "dan")
+    roles = dict(zip(people, ("coach", "client", "team-member", "supervisor"), strict=True))
+    world.relay.set_roster(world.stream, **roles)
+    async with AsyncExitStack() as stack:
+        devices = {}
+        for person in people:
+            devices[person] = await stack.enter_async_context(world.device(person, name=person.capitalize()))
+            await world.pass_time(4)
+            for other in people[: people.index(person)]:
+                await devices[other].room.admit(devices[other].room.people.named(person))
+            await world.pass_time(10)
+    vaults = {person: [person] for person in people}
+    for person in people:
+        for number in range(2, 9):
+            link_device(world.folder, person, f"{person}-{number}")
+            vaults[person].append(f"{person}-{number}")
+        newest = read_account(world.folder, person).record.manifest
+        for vault in vaults[person]:
+            record = read_account(world.folder, vault).record
+            write_account(world.folder, vault, replace(record, manifest=newest))
+    async with AsyncExitStack() as stack:
+        everybody = [
+            await stack.enter_async_context(world.device(person, vault=vault))
+            for person in people
+            for vault in vaults[person]
+        ]
+        for _ in range(6):
+            await world.pass_time(30)
+        speaking = everybody[::4]
+        for number, device in enumerate(speaking):
+            await device.room.send(f"from {number}")
+        for _ in range(4):
+            await world.pass_time(10)
+        views = [device.conversation.standing.view for device in everybody]
+        assert [len(view.leaves) for view in views if view is not None] == [32] * 32
+        expected = await everybody[0].texts()
+        assert sorted(expected) == sorted(f"from {number}" for number in range(8))
+        for device in everybody:
+            assert await device.texts() == expected
+            assert "gap" not in await device.kinds()
+            assert device.room.outbox == ()
+        assert alarms(*everybody) == []
