@@ -51,6 +51,7 @@ from client_sdk.engine import (
 )
 from client_sdk.engine.shelf import Shelf
 from client_sdk.errors import EngagementUnavailable, UsageError
+from client_sdk.identity import Compared
 from client_sdk.vault import Transaction
 from relay.wire.ids import EngagementId, UserId
 
@@ -393,6 +394,25 @@ class Engagement:
         decisions.verify(self._conversation, person)
         self._engine.decided(person.user)
         return self.people.named(person.user)
+
+    def verification_code(self, person: Person) -> str:
+        """What the QR code says that this user shows to `person`, who scans it for `verify_scanned`."""
+        return self._compared(person).code
+
+    async def verify_scanned(self, person: Person, code: str) -> Person:
+        """The code that `person` shows was scanned: if it says the same of both, they are verified.
+
+        Raises `SafetyCodeInvalid`, or `SafetyNumberDiffers`: then nothing that matters should be written.
+        """
+        self._compared(person).check_scanned(code)
+        return await self.verify(person)
+
+    def _compared(self, person: Person) -> Compared:
+        if person.identity_key is None:
+            raise UsageError("This person has not joined yet: there is nothing to compare.")
+        account = self._engine.account
+        own = account.manifest.identity_key
+        return Compared(account.portal, account.user, own, person.user, person.identity_key)
 
     async def accept_identity(self, person: Person) -> None:
         """A person lets somebody's new key in without having compared it; sending to them goes on.

@@ -18,6 +18,8 @@ CoachRelayError
 │   ├── UpdateRequired             the conversation needs a feature that this version lacks
 │   ├── RecoveryWordsInvalid       what was typed are no recovery words
 │   ├── RecoveryRefused            the words are no kit of this account
+│   ├── SafetyCodeInvalid          what was scanned is no safety number of these two
+│   ├── SafetyNumberDiffers        it is, and the keys are not the same
 │   ├── ArchiveDamaged             a part of an archive that its owner's device did not write there
 │   └── CallRevealFailed           the call words' commitment does not open: the call ends
 ├── TrustError                     sending stops until a person decides
@@ -184,6 +186,19 @@ class RecoveryRefused(IdentityError):
 
     code = "recovery_refused"
     fault = Fault.LOCAL
+
+
+class SafetyCodeInvalid(IdentityError):
+    """What was scanned is no safety number of these two people."""
+
+    code = "safety_code_invalid"
+    fault = Fault.LOCAL
+
+
+class SafetyNumberDiffers(IdentityError):
+    """The other one's code names other keys than this device knows."""
+
+    code = "safety_number_differs"
 
 
 class ArchiveDamaged(IdentityError):

@@ -17,6 +17,7 @@ from client_sdk.cli import (
     checkin,
     demo,
     devices,
+    export,
     file,
     join,
     kit,
@@ -44,6 +45,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     recover,
     archive,
     devices,
+    export,
     demo,
 )
 

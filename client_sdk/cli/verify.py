@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import Any, Final
 
+import segno
+
 from client_sdk import Engagement, Person, SecurityAlarm
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import opened
@@ -17,6 +19,7 @@ from client_sdk.identity import TrustState
 EXAMPLES = """\
   coach verify --vault anna.vault                   shows the numbers, and asks whether they are the same
   coach verify --vault anna.vault --yes             you have compared them already
+  coach verify --vault anna.vault --qr              the same as a code that the other one scans
   coach verify --vault anna.vault --go-on           after a security alarm that you have looked into
   coach verify --vault anna.vault --accept          somebody's key changed, and you know that it was they
 """
@@ -40,6 +43,8 @@ def register(commands: Any) -> None:
         run=run,
     )
     parser.add_argument("--person", metavar="USER", help="whom, by user id, if there are several")
+    parser.add_argument("--qr", action="store_true", help="show your code for the other one to scan")
+    parser.add_argument("--scanned", metavar="CODE", help="what you scanned off the other one's screen")
     parser.add_argument("--yes", action="store_true", help="the numbers were compared: do not ask")
     parser.add_argument(
         "--accept", action="store_true", help="let a changed key in without having compared the numbers"
@@ -57,7 +62,11 @@ async def run(args: argparse.Namespace) -> Exit:
         person = _chosen(here.room, args.person)
         if args.accept:
             return await _accept(here.room, person)
+        if args.scanned:
+            return await _scanned(here.room, person, args.scanned)
         _show(here.room.me, person)
+        if args.qr:
+            _draw(here.room, person)
         print(here.room.protection)
         print()
         if person.verified:
@@ -79,6 +88,23 @@ async def _go_on(room: Engagement) -> Exit:
     await room.resolve_alarm(alarm)
     print(_AFTERWARDS.get(type(alarm), "Sending goes on. The conversation shows where something is missing."))
     return Exit.DONE
+
+
+async def _scanned(room: Engagement, person: Person, code: str) -> Exit:
+    await room.verify_scanned(person, code)
+    print(f"The codes agree: {one_line(person.name)} is verified from now on.")
+    return Exit.DONE
+
+
+def _draw(room: Engagement, person: Person) -> None:
+    code = room.verification_code(person)
+    print()
+    print(f"Or let {one_line(person.name)} scan this, and scan theirs:")
+    print()
+    segno.make(code, error="m", micro=False).terminal(out=sys.stdout, compact=True)
+    print(code)
+    print("Whoever scanned it: coach verify --scanned CODE")
+    print()
 
 
 async def _accept(room: Engagement, person: Person) -> Exit:

@@ -69,12 +69,10 @@ def check_offer(work: Work, context: Context, offer: Offer) -> None:
         governing = offer.view.governing(participant.user)
         if governing is not None:
             check_not_older(known, governing)
-        _check_identity(work, participant, known, governing)
+        _check_identity(participant, known, governing)
 
 
-def _check_identity(
-    work: Work, participant: Participant, known: TrustRecord, governing: VerifiedManifest | None
-) -> None:
+def _check_identity(participant: Participant, known: TrustRecord, governing: VerifiedManifest | None) -> None:
     """The key that is known, or one that the recovery key vouches for."""
     key = participant.identity_key
     if hmac.compare_digest(key, known.newest.identity_key):

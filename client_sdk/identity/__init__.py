@@ -40,7 +40,7 @@ from .membership import (
     view_of,
 )
 from .recovery import RecoverySeed, recovery_word, split_words, words_like
-from .safety import safety_number, shown_together
+from .safety import Compared, safety_number, shown_together
 from .trust import TrustRecord, TrustState, check_admission, check_not_older, observe, same_line
 from .words import CallBinding, call_commit, call_words, check_reveal
 
@@ -48,6 +48,7 @@ __all__ = [
     "EXTENSION_TYPE",
     "BundleNamesDiffer",
     "CallBinding",
+    "Compared",
     "ConversationInfo",
     "ConversationView",
     "CredentialPolicy",
