@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 _MODULES = HERE / "node_modules"
 _PATCHES = HERE / "patches.json"
 _INSTALL_SECONDS = 300
+_END_SECONDS = 30
 
 
 def missing() -> str | None:
@@ -79,8 +80,12 @@ class TsMls:
         return answer
 
     def close(self) -> None:
-        """End the process by closing its input."""
-        self._process.communicate(timeout=10)
+        """End the process by closing its input; one that takes too long on a busy machine is killed."""
+        try:
+            self._process.communicate(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
 
 def plain(value: object) -> object:
