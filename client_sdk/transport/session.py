@@ -24,10 +24,10 @@ REVOKED: Final = (
 
 _SAID: Final[dict[str, str]] = {
     ErrorCode.DEVICE_REVOKED: REVOKED,
-    ErrorCode.TOKEN_REVOKED: "Your portal has ended your access for now. This device tries again by itself; if "
-    "it stays like this, log in to your portal again",
-    ErrorCode.QUOTA_EXCEEDED: "Your portal has as many devices connected as it may. This one tries again in a "
-    "minute; if it stays like this, tell your portal",
+    ErrorCode.TOKEN_REVOKED: "Your portal has ended your access for now. This device tries again by itself; "
+    "if it stays like this, log in to your portal again",
+    ErrorCode.QUOTA_EXCEEDED: "Your portal has as many devices connected as it may. This one tries again by "
+    "itself; if it stays like this, tell your portal",
 }
 
 # The relay does not let this device in until something changes: the token, its device list, our version.

@@ -130,6 +130,7 @@ class Access:
             raise NotFound("no such device")
         await self._change(portal, user, lambda before, now: rules.revoke_device(before, device, now))
         if await hub.devices.release(portal, user, [device]):
+            hub.key_packages.forgotten(device)
             hub.spawn(hub.engagements_of_changed(portal, user))
 
     # For what other processes change
