@@ -65,6 +65,14 @@ def register(commands: Any) -> None:
     remove = _action(actions, "remove", remove_portal, "remove a portal", "growth --yes")
     for parser in (rotate, remove):
         add_yes(parser)
+    origins = _action(
+        actions,
+        "set-origins",
+        set_origins,
+        "say from which pages browsers may connect, instead of those said before",
+        "growth https://portal.example https://app.portal.example",
+    )
+    origins.add_argument("origins", nargs="*", metavar="ORIGIN", help="a page's address; none: no page may")
     quota = _action(
         actions,
         "set-quota",
@@ -141,6 +149,14 @@ async def list_portals(portals: Portals, _args: argparse.Namespace) -> int:
     return 0
 
 
+async def set_origins(portals: Portals, args: argparse.Namespace) -> int:
+    """Replace the origins of a portal's pages, and print them."""
+    origins = [_origin(text, "ORIGIN") for text in args.origins]
+    record = await portals.set_origins(check_portal_id(args.portal), origins)
+    print("\n".join(record.origins) or "none")
+    return 0
+
+
 async def rotate_portal(portals: Portals, args: argparse.Namespace) -> int:
     """Replace both keys of a portal, and print the new ones."""
     before = await portals.read(check_portal_id(args.portal))
@@ -172,8 +188,8 @@ def _show(keys: NewKeys) -> None:
     print("These keys are shown only now: keep them where the portal keeps its secrets.", file=sys.stderr)
 
 
-def _origin(text: str) -> str:
+def _origin(text: str, name: str = "--origin") -> str:
     try:
         return parse_origin(text)
     except ValueError as error:
-        raise InvalidRequest(f"--origin is wrong: {error}") from None
+        raise InvalidRequest(f"{name} is wrong: {error}") from None

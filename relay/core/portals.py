@@ -200,6 +200,11 @@ def rotated(
     )
 
 
+def with_origins(record: PortalRecord, origins: Sequence[str]) -> PortalRecord:
+    """The portal with other pages; raises `InvalidRequest`."""
+    return replace(record, origins=_check_origins(origins))
+
+
 def check_overlap(seconds: int) -> int:
     """How long former keys go on; raises `InvalidRequest`."""
     if not 0 <= seconds <= MAX_OVERLAP_SECONDS:

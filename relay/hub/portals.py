@@ -99,6 +99,10 @@ class Portals:
         """Take away a registered key, or the token secret; raises `NotFound` or `InvalidRequest`."""
         return await self._change(portal, lambda record: rules.without_token_key(record, name))
 
+    async def set_origins(self, portal: PortalId, origins: Sequence[str]) -> PortalRecord:
+        """Other pages from which browsers may connect; raises `NotFound` or `InvalidRequest`."""
+        return await self._change(portal, lambda record: rules.with_origins(record, origins))
+
     async def set_quotas(self, portal: PortalId, change: Callable[[Quotas], Quotas]) -> PortalRecord:
         """Other quotas; raises `NotFound` or `InvalidRequest`."""
         return await self._change(

@@ -13,7 +13,7 @@ import pytest
 from relay.cli.main import main
 from relay.http.server import serving
 from relay.wire import frames as fr
-from tests.relay.http.support import OTHER, PORTAL, World, settings_in, world_in
+from tests.relay.http.support import OTHER, PORTAL, Device, World, settings_in, world_in
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
@@ -168,3 +168,26 @@ async def test_a_quota_has_its_form(world: World, run: Run, args: tuple[str, ...
     assert "whole number" in err
     record = await world.running.relay.hub.portals.read(world.keys[PORTAL].record.id)
     assert tuple(record.quotas) == (0, 0, 0)
+
+
+async def test_origins_are_replaced_and_count_at_once(world: World, run: Run) -> None:
+    page, former = "https://app.portal.example", "https://portal.example"
+    assert await run("portal", "set-origins", PORTAL, "https://App.Portal.example/") == (0, f"{page}\n", "")
+    async with world.device("anna", origin=page):
+        pass
+    async with Device.connect(world, origin=former) as device:
+        assert isinstance(await device.prove(world.token("anna")), fr.Goodbye)
+    assert (await run("portal", "set-origins", PORTAL))[1] == "none\n"
+    async with Device.connect(world, origin=page) as device:
+        assert isinstance(await device.prove(world.token("anna")), fr.Goodbye)
+    async with world.device("anna"):
+        pass
+
+
+@pytest.mark.parametrize("origin", ["*", "portal.example", "https://portal.example/page", "null", ""])
+async def test_what_is_no_origin_changes_nothing(world: World, run: Run, origin: str) -> None:
+    code, _, err = await run("portal", "set-origins", PORTAL, "https://fine.example", origin)
+    assert code == 1
+    assert "an origin is" in err
+    record = await world.running.relay.hub.portals.read(world.keys[PORTAL].record.id)
+    assert record.origins == ("https://portal.example",)

@@ -41,6 +41,7 @@ def test_these_are_the_commands() -> None:
         "portal list",
         "portal remove",
         "portal rotate",
+        "portal set-origins",
         "portal set-quota",
         "serve",
     ]
