@@ -13,14 +13,17 @@ export const utf8 = (text: string): Bytes => encoder.encode(text);
 /** The text of these bytes; raises TypeError if they are no UTF-8. */
 export const text = (bytes: Bytes): string => strict.decode(bytes);
 
-export function concat(...parts: readonly Bytes[]): Bytes {
-  const joined = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+export const concat = (...parts: readonly Bytes[]): Bytes => joined(parts);
+
+/** Any number of parts: more than a call takes arguments. */
+export function joined(parts: readonly Bytes[]): Bytes {
+  const result = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
   let at = 0;
   for (const part of parts) {
-    joined.set(part, at);
+    result.set(part, at);
     at += part.length;
   }
-  return joined;
+  return result;
 }
 
 /** Whether both hold the same bytes, in a time that depends on the length alone. */

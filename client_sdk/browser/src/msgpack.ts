@@ -7,7 +7,7 @@
  */
 
 import type { Bytes } from "./bytes.ts";
-import { concat, isWellFormed, text, utf8 } from "./bytes.ts";
+import { isWellFormed, joined, text, utf8 } from "./bytes.ts";
 
 /** A floating-point number, told apart from an integer. */
 export class Float {
@@ -217,7 +217,7 @@ export function unpack(bytes: Bytes, bounds?: Bounds): Value {
 export function pack(value: Packable): Bytes {
   const parts: Bytes[] = [];
   write(value, parts);
-  return concat(...parts);
+  return joined(parts);
 }
 
 function write(value: Packable, parts: Bytes[]): void {

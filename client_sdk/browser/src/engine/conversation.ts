@@ -47,6 +47,8 @@ export interface ConversationEvents {
   changed(): void;
   alarm(alarm: { readonly code: string; readonly message: string }): void;
   keyPackagesSpent(): void;
+  /** Something that nobody waits for failed. */
+  fault(error: unknown): void;
 }
 
 export class Conversation {
@@ -163,7 +165,7 @@ export class Conversation {
   /** Say something; resolves with the message's id when it is safe on this device. */
   async say(content: Content): Promise<string> {
     const id = await this.#step(async (work) => queue(work, content, true));
-    void this.flush();
+    this.#background(this.flush());
     return hex(id);
   }
 
@@ -179,7 +181,7 @@ export class Conversation {
       this.#link = link;
     });
     await this.flush();
-    void this.#admit();
+    this.#background(this.#admit());
   }
 
   #opened(work: Work, opened: RelayFrames["Opened"]): void {
@@ -206,7 +208,7 @@ export class Conversation {
   changed(engagement: Engagement): void {
     this.#engagement = engagement;
     this.#events.changed();
-    void this.#admit();
+    this.#background(this.#admit());
   }
 
   /** A frame of this stream. */
@@ -227,8 +229,8 @@ export class Conversation {
     }
     this.#link?.send({ frame: "Ack", stream: this.id, seq: this.#state.cursor });
     await this.flush();
-    void this.#admit();
-    void this.#planReceipt();
+    this.#background(this.#admit());
+    this.#background(this.#planReceipt());
   }
 
   #appended({ results }: RelayFrames["Appended"]): Promise<void> {
@@ -255,7 +257,7 @@ export class Conversation {
       if (action === "wait" || action === "stop") wait = RETRY_MS;
     });
     if (wait > 0) await this.#environment.sleep(wait);
-    void this.flush();
+    this.#background(this.flush());
   }
 
   // Sending
@@ -335,8 +337,6 @@ export class Conversation {
     this.#admitting = true;
     try {
       await this.#admitOnce();
-    } catch (error) {
-      if (!(error instanceof RelayError)) throw error; // what the next connection, or change, tries again
     } finally {
       this.#admitting = false;
     }
@@ -379,6 +379,13 @@ export class Conversation {
   }
 
   // One after the other
+
+  /** Work that nobody waits for; what the relay did not do, the next connection or change tries again. */
+  #background(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      if (!(error instanceof RelayError)) this.#events.fault(error);
+    });
+  }
 
   get #book(): Book {
     return { byId: this.#byId, nextOrder: this.#nextOrder };

@@ -3,7 +3,14 @@
 import { text as utf8Text } from "../bytes.ts";
 import { ready } from "../crypto.ts";
 import type { Environment } from "../environment.ts";
-import { type CoachRelayError, EngagementUnavailable, RelayRefused, VaultMissing } from "../errors.ts";
+import {
+  CoachRelayError,
+  EngagementUnavailable,
+  RelayError,
+  RelayRefused,
+  VaultMissing,
+  VaultUnavailable,
+} from "../errors.ts";
 import { verifyManifest } from "../identity/manifest.ts";
 import { parseTrust } from "../identity/trust.ts";
 import { relayAddress } from "../transport/address.ts";
@@ -88,7 +95,7 @@ export class Engine implements LinkHandler {
     if (stored === null) await vault.write([{ name: ACCOUNT, value: serializeAccount(account) }]);
     const engine = new Engine(options, events, vault, account);
     await engine.#loadPeople();
-    void engine.#link.run();
+    engine.#link.run().catch((error: unknown) => engine.#fault(error));
     return engine;
   }
 
@@ -124,7 +131,8 @@ export class Engine implements LinkHandler {
       message: (message) => this.#events.message(message),
       changed: () => this.#events.changed(id),
       alarm: (alarm) => this.#events.alarm(id, alarm),
-      keyPackagesSpent: () => void this.#publish(0),
+      keyPackagesSpent: () => void this.#publish(0).catch((error: unknown) => this.#fault(error)),
+      fault: (error) => this.#fault(error),
     };
     const made = await Conversation.load(id, this.#shared, this.#vault, this.#options.environment, events);
     if (this.#link.online) await this.#open(made);
@@ -211,6 +219,13 @@ export class Engine implements LinkHandler {
       const conversation = await opening.catch(() => null); // it could not be opened: nothing is in flight
       await conversation?.disconnected();
     }
+  }
+
+  /** What the relay did not do is tried again on the next connection; all else the page has to know. */
+  #fault(error: unknown): void {
+    if (this.#destroyed || error instanceof RelayError) return;
+    const known = error instanceof CoachRelayError;
+    this.#events.failed(known ? error : new VaultUnavailable("Something went wrong. Reload the page."));
   }
 
   /** End: what waits is kept for the next time. */
