@@ -109,7 +109,7 @@ def changed(event: Changed) -> str:
     about = quoted(event.item)
     what = {
         Change.EDITED: f"changed a message to: {about}",
-        Change.RETRACTED: "took back a message",
+        Change.RETRACTED: f"took back the message of {_when(event.item)}",
         Change.REACTED: f"{event.emoji} for {about}",
         Change.REACTION_TAKEN_BACK: f"took back {event.emoji} for {about}",
     }[event.change]

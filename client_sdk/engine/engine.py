@@ -328,6 +328,7 @@ class Engine:
             self.archives.changed(len(placed) + len(said))
 
         conversation.stored = stored
+        conversation.released = self.files.forget
         conversation.key_packages_spent = self._replace_spent
         return conversation
 

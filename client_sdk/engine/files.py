@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -220,6 +220,11 @@ class Files:
         return saved
 
     # Between one person's own devices
+
+    def forget(self, blobs: Sequence[str]) -> None:
+        """These files were taken back: what was fetched of them, sealed, is deleted."""
+        for blob in blobs:
+            (self._spool / f"in-{blob}").unlink(missing_ok=True)
 
     async def put_blob(self, via: Conversation, sealed: Path, progress: OnProgress | None) -> BlobId:
         """Upload a sealed file that no message names; the relay keeps it for 24 hours.

@@ -247,6 +247,7 @@ def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: Applic
     if item.about is not None:
         if amending.take(work, item):
             journal.announce(work, item.id)
+            work.said.append(item.id)
         return
     # An invitation to a call is shown while it rings, and in the history; nobody deals with it later.
     keep = work.tx.add_item if isinstance(envelope.content, CallInvite) else partial(journal.keep, work)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from client_sdk.delivery import MOST_IN_FLIGHT, SecurityAlarm
@@ -34,6 +34,8 @@ class Situation:
         """The relay's last word about it."""
         self.stopped = ""
         """The code by which the relay stopped us; empty if it did not."""
+        self.released: Callable[[Sequence[str]], None] = lambda _blobs: None
+        """Told which files at the relay nobody can open any more."""
         self._opened: fr.Opened | None = None
         self._open_request = 0
         self._needed_commit = 0
@@ -142,6 +144,8 @@ class Situation:
         self._env.step(f"{name}: durable")
         self.standing = standing
         self.whispers.follow(standing)
+        if work.released:
+            self.released(work.released)
 
     def _keep_alarm(self, work: Work) -> None:
         alarm = Standing(work.record).alarm

@@ -186,8 +186,12 @@ async def test_the_key_of_a_file_is_erased(world: World) -> None:
         assert item.id == (await newest(ben)).id
         with pytest.raises(UsageError):
             await anna.room.edit(item, "no text")
+        half = world.folder / "ben.vault.files" / f"in-{'A' * 22}"  # a download that was interrupted
+        half.parent.mkdir(exist_ok=True)
+        half.write_bytes(b"sealed")
         await anna.room.retract(item)
         await world.settle()
+        assert not half.exists()
         for device in (anna, ben):
             assert isinstance(await newest(device), Retracted)
     for name in ("anna", "ben"):
