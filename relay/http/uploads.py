@@ -100,8 +100,11 @@ class Uploads:
         return web.Response(headers=headers)
 
     async def override(self, request: web.Request) -> web.Response:
-        """X-HTTP-Method-Override, for clients that cannot send PATCH (tus core protocol)."""
-        if request.headers.get("X-HTTP-Method-Override", "").upper() != "PATCH":
+        """X-HTTP-Method-Override, for clients that cannot send PATCH or DELETE (tus core protocol)."""
+        method = request.headers.get("X-HTTP-Method-Override", "").upper()
+        if method == "DELETE":
+            return await self.terminate(request)
+        if method != "PATCH":
             raise web.HTTPMethodNotAllowed("POST", ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH"])
         return await self.patch(request)
 

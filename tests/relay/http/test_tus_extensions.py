@@ -227,6 +227,15 @@ async def test_an_upload_under_way_is_given_up(uploads: Uploads) -> None:
     assert await uploads.size(path) == 0
 
 
+async def test_a_client_that_cannot_send_delete_says_so(uploads: Uploads) -> None:
+    path = await uploads.create(5)
+    for method, status in (("GET", 405), ("delete", 204)):
+        headers = {**TUS, **uploads.access, "X-HTTP-Method-Override": method}
+        async with uploads.world.http.post(path, headers=headers) as answer:
+            assert answer.status == status
+    assert await uploads.offset(path) is None
+
+
 async def test_termination_is_of_this_version_too(uploads: Uploads) -> None:
     path = await uploads.create(5)
     assert (await uploads.delete(path, **{"Tus-Resumable": "0.9"}))[0] == 412
