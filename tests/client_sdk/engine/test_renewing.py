@@ -257,17 +257,21 @@ async def test_who_was_away_for_longer_than_messages_are_kept_comes_back_into_th
         await world.pass_time(20)
         assert_moved(anna, ben)
         await say(world, anna, "long ago")
-        await world.pass_time(40 * DAY)
-        log = world.relay.streams[world.stream].log
-        log.expire(log.head + 1)
-        async with world.device("sue") as sue:
-            await world.pass_time(20)
-            assert sue.conversation.is_member
-            assert_moved(anna, ben, sue)
-            await say(world, sue, "back again")
-            assert (await anna.texts())[-1] == (await ben.texts())[-1] == "back again"
-            assert len(await gaps(sue)) == 1
-            assert alarms(anna, ben, sue) == []
+        await world.pass_time(10)
+    await world.pass_time(31 * DAY)
+    log = world.relay.streams[world.stream].log
+    log.expire(log.head + 1)
+    async with (
+        world.device("anna") as anna,
+        world.device("ben") as ben,
+        world.device("sue") as sue,
+    ):
+        await world.pass_time(20)
+        assert_moved(anna, ben, sue)
+        await say(world, sue, "back again")
+        assert (await anna.texts())[-1] == (await ben.texts())[-1] == "back again"
+        assert len(await gaps(sue)) == 1
+        assert alarms(anna, ben, sue) == await gaps(anna, ben) == []
 
 
 async def test_what_is_written_while_it_moves_is_neither_lost_nor_doubled(
@@ -408,6 +412,30 @@ async def test_a_relay_that_keeps_the_new_key_packages_back_delays_it_and_stops_
         await world.pass_time(2000)
         assert_moved(anna, ben)
         assert alarms(anna, ben) == await gaps(anna, ben) == []
+
+
+async def test_key_packages_with_an_older_list_than_the_leafs_are_passed_over(
+    world: World, versions: Versions
+) -> None:
+    """The new group would be void with them: those with the newer list are asked for at once."""
+    async with world.pair() as (_, ben):
+        older = ben.engine.account.credential
+    versions.update(["anna", "ben"])
+    dealt: list[bytes] = []
+
+    def outdated(given: tuple[fr.ClaimedKeyPackage, ...]) -> tuple[fr.ClaimedKeyPackage, ...]:
+        if len(dealt) == 3:
+            return given
+        dealt.append(package_of(ben.engine.account, int(world.time.now()), credential=older))
+        return tuple(one._replace(package=dealt[-1]) for one in given)
+
+    async with world.device("ben") as ben:
+        await world.pass_time(3)
+    world.relay.lies.key_packages = outdated
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        await world.pass_time(10)
+        assert len(dealt) == 3
+        assert_moved(anna, ben)
 
 
 def _of_suite(suite: CipherSuite, offer: bytes | None) -> bytes | None:

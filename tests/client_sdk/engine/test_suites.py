@@ -214,22 +214,18 @@ async def test_a_relay_that_deals_an_older_list_of_somebody_known_weakens_nothin
         assert anna.room.alarm is None
 
 
-async def test_offers_mixed_by_the_relay_are_refused(world: World) -> None:
+@pytest.mark.parametrize("of", ["one list", "two lists"])
+async def test_offers_mixed_by_the_relay_are_refused(world: World, of: str) -> None:
     """The package of one list with that of another is no offer that Ben made."""
-    ben = create_account(PortalId("portal-1"), UserId("ben"), "", SeededRandom("ben"))
-    old = old_account(ben)
+    ben = create_account(PORTAL, UserId("ben"), "", SeededRandom("ben"))
+    other = ben if of == "one list" else old_account(ben)
     now = int(world.time.now())
-    mixed = pack([package_of(ben, now), package_of(old, now)])
-
-    def mix(given: tuple[fr.ClaimedKeyPackage, ...]) -> tuple[fr.ClaimedKeyPackage, ...]:
-        return tuple(one._replace(device=ben.device, package=mixed) for one in given)
-
-    world.relay.lies.key_packages = mix
+    offer = pack([package_of(ben, now), package_of(other, now, suite=SUITE_3)])
     world.relay.devices[ben.device] = UserId("ben")
-    world.relay.key_packages[ben.device] = [mixed]
+    world.relay.key_packages[ben.device] = [offer]
     async with world.device("anna") as anna:
         await world.pass_time(30)
-        assert first_bundle(world).adds == ()
+        assert first_bundle(world).adds == ((ben.device,) if of == "one list" else ())
         assert anna.room.alarm is None
 
 
