@@ -77,7 +77,7 @@ def register(commands: Any) -> None:
         actions,
         "set-quota",
         set_quotas,
-        "bound what a portal may take of the relay",
+        "bound what a portal may take of the relay; without a bound named, show them",
         "growth --engagements 500 --stored-bytes 50GiB --connections 2000",
     )
     add_quotas(quota)
