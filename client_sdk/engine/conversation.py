@@ -234,8 +234,8 @@ class Conversation(Situation):
             return
         now_ms = int(self._env.now() * 1000)
         record = self.standing.record
-        if record.read > record.read_told:
-            self._reads = self._reads.received(is_receipt=False)
+        untold = record.read > record.read_told
+        self._reads = self._reads.received(is_receipt=False) if untold else self._reads.sent()
         due = {"receipt": self._receipts.due_ms(now_ms=now_ms), "read": self._reads.due_ms(now_ms=now_ms)}
         for name, at in due.items():
             if at is not None and at > now_ms:

@@ -171,3 +171,28 @@ async def test_changes_are_told_as_they_come(world: World) -> None:
         assert {change.person.user for change in seen} == {"ben"}
         assert seen[-1].read == placed.seq <= seen[-1].delivered
         assert seen == sorted(seen, key=lambda change: (change.delivered, change.read))
+
+
+async def test_what_another_device_has_told_meanwhile_is_not_told_again(world: World) -> None:
+    async with world.pair():
+        pass
+    link_device(world.folder, "anna", "anna-2")
+    async with (
+        world.device("ben") as ben,
+        world.device("anna") as one,
+        world.device("anna", vault="anna-2") as two,
+    ):
+        await world.pass_time(10)
+        await ben.room.send("first")
+        await world.pass_time(10)
+        await one.room.mark_read(await newest(one))
+        await world.settle()
+        await ben.room.send("second")
+        await world.settle()
+        await one.room.mark_read(await newest(one))  # due in five seconds
+        await two.room.mark_read(await newest(two))  # at once
+        await world.settle()
+        assert one.conversation.standing.record.read_told == one.room.read_to
+        before = len(world.relay.received)
+        await world.pass_time(60)
+        assert len(world.relay.received) - before < 20
