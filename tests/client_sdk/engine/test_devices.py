@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from client_sdk import Delivery, Text
+from client_sdk.engine import sending
+from client_sdk.mls import GroupState, encrypt
 from relay.wire import Bundle, EntryKind
 from tests.support.linking import link_device, read_account, revoke_device, write_account
 from tests.support.world import Device, World, alarms
@@ -193,3 +196,61 @@ async def test_thirty_two_devices_in_one_conversation(memory: Path) -> None:
             assert "gap" not in await device.kinds()
             assert device.room.outbox == ()
         assert alarms(*everybody) == []
+
+
+async def test_a_ghost_device_in_ones_own_name_is_shown_and_not_let_in(world: World) -> None:
+    """The portal, or whoever has a token, connects a device with an identity of its own."""
+    async with world.pair() as (anna, ben), world.device("anna", vault="ghost") as ghost:
+        await world.pass_time(30)
+        assert alarms(anna) == ["own_identity_changed"]
+        assert anna.room.alarm is not None
+        for _ in range(3):
+            await world.pass_time(120)
+        for device in (anna, ben):
+            view = device.conversation.standing.view
+            assert view is not None
+            assert ghost.engine.account.device not in view.devices
+        await anna.room.resolve_alarm(anna.room.alarm)
+        await say(world, anna, "between us")
+        await world.pass_time(300)
+        assert "between us" in await ben.texts()
+        assert await ghost.texts() == []
+        assert not ghost.conversation.is_member
+        assert alarms(anna) == []
+
+
+async def test_a_message_to_eight_devices_is_encrypted_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await meet(world)
+    vaults = {"ben": "ben", "anna": "anna"} | {f"anna-{number}": "anna" for number in range(2, 8)}
+    for number in range(2, 8):
+        link_device(world.folder, "anna", f"anna-{number}")
+    newest = read_account(world.folder, "anna").record.manifest
+    for vault, user in vaults.items():
+        if user == "anna":
+            record = read_account(world.folder, vault).record
+            write_account(world.folder, vault, replace(record, manifest=newest))
+    async with AsyncExitStack() as stack:
+        devices = {
+            vault: await stack.enter_async_context(world.device(user, vault=vault))
+            for vault, user in vaults.items()
+        }
+        for _ in range(4):
+            await world.pass_time(20)
+        view = devices["ben"].conversation.standing.view
+        assert view is not None
+        assert len(view.leaves) == 8
+        encrypted: list[int] = []
+
+        def counted(group: GroupState, data: bytes, **options: Any) -> Any:
+            encrypted.append(group.own_leaf_index)
+            return encrypt(group, data, **options)
+
+        monkeypatch.setattr(sending, "encrypt", counted)
+        bens = devices["ben"].conversation.standing.group
+        assert bens is not None
+        await say(world, devices["ben"], "to all seven")
+        for device in devices.values():
+            assert "to all seven" in await device.texts()
+        assert encrypted.count(bens.own_leaf_index) == 1
