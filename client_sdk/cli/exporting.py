@@ -20,6 +20,7 @@ DATA: Final = "conversation.json"
 FILES: Final = "files"
 _INTERNAL: Final = frozenset({"origin", "key", "blob", "sealed_size", "sealed_hash"})
 """What only this SDK needs: above all the keys of files."""
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE: Final = (
     "body{font:16px/1.5 sans-serif;max-width:45em;margin:2em auto;padding:0 1em}"
     "pre{font:inherit;white-space:pre-wrap;margin:.4em 0}.mine{background:#eef4fb}"
@@ -70,7 +71,7 @@ def _page(exported: Exported, lines: Sequence[str]) -> str:
     parts = [_entry(exported, item, line) for item, line in zip(exported.items, lines, strict=True)]
     head = (
         '<!doctype html><meta charset="utf-8">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f"<title>{html.escape(exported.engagement)}</title><style>{_STYLE}</style>"
     )
     return "\n".join((head, f"<h1>{html.escape(exported.heading)}</h1>", *parts, ""))

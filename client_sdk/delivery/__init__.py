@@ -11,6 +11,7 @@ from ..identity.alarms import (
 from .alarms import (
     ALARMS,
     ArchiveRolledBack,
+    ArchiveWithheld,
     BundleMismatch,
     ClonedDevice,
     EpochRolledBack,
@@ -34,6 +35,7 @@ __all__ = [
     "MOST_IN_FLIGHT",
     "Action",
     "ArchiveRolledBack",
+    "ArchiveWithheld",
     "AttestLog",
     "BundleMismatch",
     "ClonedDevice",

@@ -100,6 +100,18 @@ class ArchiveRolledBack(SecurityAlarm):
     )
 
 
+class ArchiveWithheld(SecurityAlarm):
+    """When this device came back, the relay gave less of an archive than others know it had."""
+
+    code = "archive_withheld"
+    what = "The relay gave you back less of your archive than it had: the newest of your history is missing."
+    why = "It was restored from an old copy, or somebody does not want you to have it."
+    do = (
+        "Ask whoever runs the relay. If it has the rest after all, come back once more with your recovery "
+        "kit; or ask the others for what is missing."
+    )
+
+
 class EpochRolledBack(SecurityAlarm):
     """The relay offered a state of the group that is not newer than the one this device had."""
 
@@ -122,6 +134,7 @@ ALARMS: Final[Mapping[str, type[SecurityAlarm]]] = MappingProxyType(
             BundleMismatch,
             EpochRolledBack,
             ArchiveRolledBack,
+            ArchiveWithheld,
             IdentityChanged,
             IdentityRecovered,
             OwnIdentityChanged,

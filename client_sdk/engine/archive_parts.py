@@ -17,6 +17,7 @@ import nacl.signing
 
 from client_sdk.content.packing import PackingError, pack, unpack
 from client_sdk.content.padding import padded_length
+from client_sdk.engine.records import Record
 from client_sdk.errors import ArchiveDamaged, UsageError
 from client_sdk.identity import KeyPair, RecoverySeed, SignatureInvalid, verify_signature
 from client_sdk.mls import SUITE_3, MLSError
@@ -29,6 +30,29 @@ NO_HEAD: Final = bytes(HEAD_BYTES)
 _LENGTH_BYTES: Final = 4
 _GONE_FIELDS: Final = 1
 _WRITER: Final = "archive writer"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRecord(Record):
+    """How far the archive of a conversation is: `pending` is a part on its way, up to `pending_upto`."""
+
+    series: bytes
+    parts: int = 0
+    head: bytes = NO_HEAD
+    upto: int = 0
+    pending: bytes = field(default=b"", repr=False)
+    pending_upto: int = 0
+    told: int = 0
+    """The number of parts that the others were last told of, and when, in Unix seconds."""
+    told_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Record):
+    """How far a series has come back: after a cut it goes on there."""
+
+    parts: int = 0
+    head: bytes = NO_HEAD
 
 
 @dataclass(frozen=True, slots=True)

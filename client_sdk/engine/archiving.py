@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from client_sdk.delivery import ArchiveRolledBack
 from client_sdk.engine import spaces, trusting
 from client_sdk.engine.account import Account
-from client_sdk.engine.archive_parts import NO_HEAD, Changed, Content, Place, Writer, head_of, seal_part
+from client_sdk.engine.archive_parts import (
+    ArchiveRecord,
+    Changed,
+    Content,
+    Place,
+    Writer,
+    head_of,
+    seal_part,
+)
 from client_sdk.engine.conversation import Conversation
-from client_sdk.engine.records import Record
+from client_sdk.engine.witnessing import saying
 from client_sdk.errors import RelayError, UsageError, VaultError
 from client_sdk.vault import Transaction
 from relay.wire import frames as fr
@@ -25,24 +33,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 AT_LATEST_SECONDS: Final = 60.0
+TELL_SECONDS: Final = 3600.0
 SOON: Final = 32  # changes after which it does not wait for the minute to be over
 PART_BYTES: Final = 96 * 1024  # of items, before one more that may be as long as a message can be
 PAGE: Final = 200
 MOST_RECORDS: Final = 1000
 _WANTED: Final = b""
 _WRITER: Final = b"archive-writer"
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveRecord(Record):
-    """How far the archive of a conversation is: `pending` is a part on its way, up to `pending_upto`."""
-
-    series: bytes
-    parts: int = 0
-    head: bytes = NO_HEAD
-    upto: int = 0
-    pending: bytes = field(default=b"", repr=False)
-    pending_upto: int = 0
 
 
 def read_record(tx: Transaction, engagement: EngagementId) -> ArchiveRecord | None:
@@ -139,6 +136,21 @@ class Archives:
                 while conversation.is_member and not conversation.is_ended and self._engine.link.online:
                     if not await self._one_part(conversation):
                         break
+                self._tell(conversation)
+
+    def _tell(self, conversation: Conversation) -> None:
+        """Tell the others how far the archive is, so that they know it on the day on which it is needed."""
+        account, environment = self._engine.account, self._engine.environment
+        now = int(environment.now())
+        with self._engine.vault.transaction() as tx:
+            record = read_record(tx, conversation.id)
+            if record is None or record.parts <= record.told or now - record.told_at < TELL_SECONDS:
+                return
+            if conversation.alarm is not None or not conversation.somebody_listens:
+                return
+            put_record(tx, conversation.id, replace(record, told=record.parts, told_at=now))
+        said = saying(account.name or account.user, [(account.user, record.series, record.parts)])
+        conversation.say(said, message_id=conversation.context.new_id(), in_history=False)
 
     async def erase(self) -> None:
         """Keep no archive any more, and have the relay erase what it has. Raises `RelayError`."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from client_sdk.content import Profile
 from client_sdk.delivery import AttestLog, EpochRolledBack, MessageCounters, SecurityAlarm
-from client_sdk.engine import journal, key_packages, resending, sending, spaces, trusting
+from client_sdk.engine import journal, key_packages, resending, sending, spaces, trusting, witnessing
 from client_sdk.engine.answers import without
 from client_sdk.engine.context import Context
 from client_sdk.engine.outofstep import begin_rejoin, settled
@@ -41,8 +40,8 @@ def enter(
         met=tuple(sorted({*work.record.met, *users})),
         peers=tuple(peer for peer in work.record.peers if peer[0] in view.devices),
     )
-    if work.joined and context.account.name:
-        _introduce(work, context)
+    if work.joined:
+        _introduce(work, context, view)
     # With it a released message can be proved: its signature covers the GroupContext of its epoch.
     epoch_key = spaces.numbered_key(work.engagement, log.epoch)
     work.tx.put(spaces.CONTEXT, epoch_key, group.group_context.encoded)
@@ -50,13 +49,16 @@ def enter(
     trusting.observe_people(work, context, view, earlier)
 
 
-def _introduce(work: Work, context: Context) -> None:
-    """Who is new cannot read what was said before: everybody tells them their name."""
+def _introduce(work: Work, context: Context, view: ConversationView) -> None:
+    """Who is new cannot read what was said before: everybody tells them their name, and what they may need."""
+    known = witnessing.known_of(work, view, frozenset(work.joined))
+    if not (context.account.name or known):
+        return
     try:
         sending.queue(
             work,
             context.account,
-            Profile(context.account.name),
+            witnessing.saying(context.account.name or context.account.user, known),
             message_id=context.new_id(),
             in_history=False,
         )

@@ -10,7 +10,7 @@ from typing import Final
 
 from client_sdk.content import CallInvite, Envelope, Profile, Receipt
 from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm, StreamForked
-from client_sdk.engine import amending, journal, reading, trusting
+from client_sdk.engine import amending, journal, reading, trusting, witnessing
 from client_sdk.engine.commits import extend, foreign_commit
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import join, own_commit
@@ -194,6 +194,7 @@ def _said(
     work.change(owes_receipt=True)
     if isinstance(envelope.content, Profile):
         trusting.put_name(work.tx, leaf.user, envelope.content.name)
+        witnessing.heard(work, context, leaf.user, envelope.content.extra)
     else:
         _keep(work, entry.seq, leaf, envelope, received)
 

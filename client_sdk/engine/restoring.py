@@ -9,18 +9,19 @@ from typing import Final
 from client_sdk.engine import journal, spaces, trusting
 from client_sdk.engine.account import Account
 from client_sdk.engine.archive_parts import (
-    NO_HEAD,
+    ArchiveRecord,
     Changed,
     Content,
     Place,
+    Progress,
     Restored,
     Writer,
     head_of,
     open_part,
 )
-from client_sdk.engine.archiving import ArchiveRecord, put_record, put_writer, want
+from client_sdk.engine.archiving import put_record, put_writer, want
 from client_sdk.engine.context import ID_BYTES
-from client_sdk.engine.records import ConversationRecord, Record
+from client_sdk.engine.records import ConversationRecord
 from client_sdk.engine.recovering import Asking
 from client_sdk.errors import ArchiveDamaged, RecordInvalid
 from client_sdk.identity import RecoverySeed, TrustRecord
@@ -42,14 +43,6 @@ BROKEN: Final = (
     "something may be missing above, and what was said from here until your return is not on this device. "
     "Ask whoever runs the relay."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Progress(Record):
-    """How far a series has come back: after a cut it goes on there."""
-
-    parts: int = 0
-    head: bytes = NO_HEAD
 
 
 @dataclass(slots=True)

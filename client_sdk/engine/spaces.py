@@ -27,6 +27,7 @@ EARLIER: Final = "earlier"  # device id -> it was this user's before they starte
 TRUST: Final = "trust"  # user -> TrustRecord
 ARCHIVE: Final = "archive"  # engagement -> ArchiveRecord; under the empty key, that the person wants one
 RESTORED: Final = "restored"  # engagement, series -> how far that series of an archive has come back
+WITNESS: Final = "witness"  # engagement, "/", user -> how far they said that their archive is
 NAME: Final = "name"  # user -> the name that they gave themselves
 EPHEMERAL: Final = "ephemeral"  # engagement -> the counter up to which numbers are reserved
 OWN_LIST: Final = "own-list"  # a change of this user's devices that is not done, and what the relay knows

@@ -61,7 +61,7 @@ class Compared:
         return CODE_START + base64.urlsafe_b64encode(pack(values)).rstrip(b"=").decode("ascii")
 
     def check_scanned(self, code: str) -> None:
-        """Whether the other one's code says the same of both; raises SafetyCodeInvalid or SafetyNumberDiffers."""
+        """Whether the other's code says the same of both; raises SafetyCodeInvalid, SafetyNumberDiffers."""
         portal, user, key, other, other_key = _scanned(code)
         if (portal, user, other) != (self.portal, self.other, self.user):
             raise SafetyCodeInvalid(
@@ -70,8 +70,8 @@ class Compared:
         same = hmac.compare_digest(key, self.other_key), hmac.compare_digest(other_key, self.identity_key)
         if not all(same):
             raise SafetyNumberDiffers(
-                "The keys are not the same. Somebody may stand between you: do not write anything that matters, "
-                "and tell your portal."
+                "The keys are not the same. Somebody may stand between you: do not write anything that "
+                "matters, and tell your portal."
             )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from client_sdk import Gap
-from client_sdk.delivery import ArchiveRolledBack
-from client_sdk.engine.archiving import AT_LATEST_SECONDS, SOON
+from client_sdk.delivery import ArchiveRolledBack, ArchiveWithheld
+from client_sdk.engine import spaces
+from client_sdk.engine.archiving import AT_LATEST_SECONDS, SOON, TELL_SECONDS
 from client_sdk.engine.restoring import BROKEN, NOTHING, UP_TO
 from client_sdk.errors import UsageError
 from client_sdk.identity import TrustState
@@ -258,3 +259,34 @@ async def test_what_was_restored_once_cannot_be_rolled_back_for_the_next_time(wo
     assert not found.broken
     async with world.device("anna", vault="fourth") as anna:
         assert await anna.texts() == ["one", "two", "three", "four"]
+
+
+async def test_what_the_relay_withholds_from_an_empty_device_the_others_know_of(world: World) -> None:
+    words = await archived(world, "one", "two")
+    async with world.device("anna") as anna, world.device("ben"):
+        await say(world, anna, "three")
+        await world.pass_time(TELL_SECONDS + 2 * AT_LATEST_SECONDS)
+    ((_, parts),) = kept(world).items()
+    del parts[-1]
+    assert not (await recover(world, "anna", words, vault="new")).broken
+    async with world.device("ben") as ben, world.device("anna", vault="new") as anna:
+        await world.pass_time(10)
+        await ben.room.verify(ben.room.people.named("anna"))
+        await world.pass_time(10)
+        alarm = anna.room.alarm
+        assert isinstance(alarm, ArchiveWithheld)
+        await anna.room.resolve_alarm(alarm)
+        await say(world, anna, "on we go")
+        assert alarms(anna, ben) == []
+
+
+async def test_what_came_back_whole_is_no_alarm(world: World) -> None:
+    words = await archived(world, "one", "two")
+    await recover(world, "anna", words, vault="new")
+    async with world.device("ben") as ben, world.device("anna", vault="new") as anna:
+        await world.pass_time(10)
+        await ben.room.verify(ben.room.people.named("anna"))
+        await world.pass_time(10)
+        with ben.engine.vault.transaction() as tx:
+            assert len(tx.scan(spaces.WITNESS, limit=10)) == 1
+        assert alarms(anna, ben) == []

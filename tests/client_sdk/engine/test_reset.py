@@ -134,17 +134,20 @@ async def test_everybody_decides_for_themselves(world: World) -> None:
             await world.pass_time(10)
             assert carl.conversation.is_member
             await say(world, anna, "all three")
-    async with world.device("ben") as ben, world.device("carl") as carl:
-        async with world.device("anna", vault="anew", name="Anna") as anew:
-            await world.pass_time(10)
-            assert alarms(ben, carl) == ["identity_changed", "identity_changed"]
-            await ben.room.accept_identity(ben.room.people.named("anna"))
-            await world.pass_time(20)
-            assert anew.conversation.is_member
-            assert alarms(ben, carl) == ["identity_changed"]
-            with pytest.raises(IdentityChanged):
-                await carl.room.send("not yet")
-            await carl.room.accept_identity(carl.room.people.named("anna"))
-            await say(world, carl, "now")
-            assert "now" in await anew.texts()
-            assert not isinstance(carl.room.alarm, IdentityRecovered)
+    async with (
+        world.device("ben") as ben,
+        world.device("carl") as carl,
+        world.device("anna", vault="anew", name="Anna") as anew,
+    ):
+        await world.pass_time(10)
+        assert alarms(ben, carl) == ["identity_changed", "identity_changed"]
+        await ben.room.accept_identity(ben.room.people.named("anna"))
+        await world.pass_time(20)
+        assert anew.conversation.is_member
+        assert alarms(ben, carl) == ["identity_changed"]
+        with pytest.raises(IdentityChanged):
+            await carl.room.send("not yet")
+        await carl.room.accept_identity(carl.room.people.named("anna"))
+        await say(world, carl, "now")
+        assert "now" in await anew.texts()
+        assert not isinstance(carl.room.alarm, IdentityRecovered)

@@ -348,3 +348,27 @@ def test_a_vault_of_before_amendments_opens_with_its_history(tmp_path: Path) -> 
     migrate(connection)
     (row,) = connection.execute("SELECT * FROM items")
     assert HistoryItem.from_row(row[1:]) == item(1)
+
+
+def test_what_changed_is_listed_once_by_its_newest_change(vault: Vault) -> None:
+    def changed(after: int = 0) -> list[tuple[bytes, str | None]]:
+        with vault.transaction() as tx:
+            return [
+                (item_id, None if found is None else found.text)
+                for _, item_id, found in tx.changes(item(1).conversation, after=after)
+            ]
+
+    with vault.transaction() as tx:
+        for number in range(1, 4):
+            tx.add_item(item(number))
+        first = tx.last_change(item(1).conversation)
+        assert tx.last_change("eng_2") == 0
+    before = changed()
+    assert len(before) == 3
+    with vault.transaction() as tx:
+        tx.add_item(item(2))  # there already: no change
+        assert tx.last_change(item(1).conversation) == first
+        tx.update_item(replace(item(1), text="edited"))
+        tx.remove_item(item(1).conversation, item(2).id)
+    assert changed(first) == [(item(1).id, "edited"), (item(2).id, None)]
+    assert changed() == [before[2], (item(1).id, "edited"), (item(2).id, None)]
