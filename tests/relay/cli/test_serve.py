@@ -334,3 +334,19 @@ async def test_sigkill_in_the_middle_of_a_body_loses_no_part_that_was_stored(tmp
         async with http.get(upload.path, headers=upload.headers) as answer:
             assert await answer.read() == content
         assert await again.stop() == 0
+
+
+async def test_a_device_talks_over_tls(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    async with relay_process(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key)) as relay:
+        url = relay.url.replace("127.0.0.1", "localhost")
+        secured = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=cert))
+        async with aiohttp.ClientSession(url, connector=secured) as http:
+            peers = Peers(url, http, {PORTAL: await add_portal(relay.data)})
+            engagement = await peers.engagement("anna")
+            async with peers.device("anna") as anna:
+                await anna.create_group(engagement)
+                large = [fr.Ephemeral(engagement, bytes(32 * 1024)) for _ in range(50)]
+                await anna.send(*large, fr.ListEngagements(1))
+                await anna.wait_for(fr.Engagements)
+        assert await relay.stop() == 0
