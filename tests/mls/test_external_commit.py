@@ -44,6 +44,7 @@ def test_the_members_are_told(group: Group) -> None:
     assert isinstance(received, mls.CommitReceived)
     assert (received.sender, received.external, received.added) == (2, True, ())
     assert [index for index, _ in received.removed] == [2]
+    assert received.updated == (), "a leaf in another's place is no update of it"
     assert received.authenticated_data == b"again"
     assert ben.auth.successors == [(b"cleo", b"cleo")]
     plain = ben.receive(group.states["ben"], group.clients["cleo"].rejoin(info(group), 2).commit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -104,10 +104,30 @@ def test_any_member_may_found_the_new_group_and_the_stored_state_is_enough() -> 
 
 
 def test_the_old_group_is_over() -> None:
-    state = ended().states["anna"]
-    with pytest.raises(mls.StateError) as caught:
-        mls.encrypt(state, b"x", rng=seeded("x"))
-    assert caught.value.rule == "REINIT-DONE"
+    group = ended()
+    anna, state = group.clients["anna"], group.states["anna"]
+    uses: list[Callable[[], object]] = [
+        lambda: mls.encrypt(state, b"x", rng=anna.rng),
+        lambda: anna.commit(state),
+        lambda: anna.receive(state, b""),
+        lambda: mls.create_proposal(state, mls.Remove(1), auth=anna.auth, rng=anna.rng),
+        lambda: mls.create_update(state, auth=anna.auth, rng=anna.rng),
+        lambda: mls.branch_group(
+            state,
+            b"branch",
+            [],
+            anna.signer,
+            anna.credential,
+            lifetime=LIFETIME,
+            auth=anna.auth,
+            now=NOW,
+            rng=anna.rng,
+        ),
+    ]
+    for use in uses:
+        with pytest.raises(mls.StateError) as caught:
+            use()
+        assert caught.value.rule == "REINIT-DONE"
 
 
 def test_only_a_reinitialised_group_is_founded_anew() -> None:
