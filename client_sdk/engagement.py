@@ -38,6 +38,7 @@ from client_sdk.engine import (
     People,
     Person,
     Protection,
+    Retracted,
     Ring,
     Seen,
     Waiting,
@@ -149,10 +150,15 @@ class Engagement:
     async def retract(self, item: Item | bytes) -> AnyItem:
         """Take back something that this user said: only a `Retracted` stays, on every device.
 
-        What others have read, copied or saved before, they have. Raises `UsageError` if it is not this
-        user's, or nothing that can be taken back; else what `send` raises.
+        What others have read, copied or saved before, they have. What has never left this device is gone
+        without a trace. Raises `UsageError` if it is not this user's, or nothing that can be taken back; else
+        what `send` raises.
         """
-        return await self._amend(item, Retract)
+        self._engine.check()
+        known = self._item(item.id if isinstance(item, Item) else item)
+        if known.mine and known.seq is None and self._conversation.take_back(known.id):
+            return Retracted(origin=known.origin)
+        return await self._amend(known, Retract)
 
     async def react(self, item: Item | bytes, emoji: str, *, on: bool = True) -> AnyItem:
         """Give one of `REACTIONS` to an item, or take it back; returns the item as it is now.

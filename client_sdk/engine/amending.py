@@ -130,6 +130,22 @@ def settle(work: Work, target: HistoryItem) -> None:
         work.tx.remove_item(work.engagement, acts[act])
 
 
+def take_back(work: Work, message_id: bytes) -> bool:
+    """Drop a message of ours that has never left this device, as if unsaid; False if it may have."""
+    item = next((item for item in work.box.items if item.id == message_id), None)
+    row = _find(work.tx, work.engagement, message_id)
+    if item is None or row is None or item.in_flight or work.waiting(message_id).body:
+        return False
+    if row.sent_ms <= work.record.rejoined_at * 1000:
+        return False  # it is said again after a rejoin: some may have it
+    gone = {message_id, *(about.id for about in work.tx.amendments(work.engagement, [message_id]))}
+    work.box = replace(work.box, items=tuple(item for item in work.box.items if item.id not in gone))
+    for item_id in gone:
+        work.drop_waiting(item_id)
+        work.tx.remove_item(work.engagement, item_id)
+    return True
+
+
 def withdraw(work: Work, item_id: bytes) -> None:
     """An amendment of ours can never be sent: it did not happen."""
     row = _find(work.tx, work.engagement, item_id)

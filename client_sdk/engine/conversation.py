@@ -15,7 +15,7 @@ from client_sdk.delivery import (
     SecurityAlarm,
     check_opened,
 )
-from client_sdk.engine import answers, reading, sending
+from client_sdk.engine import amending, answers, reading, sending
 from client_sdk.engine.answers import Retry
 from client_sdk.engine.context import Context
 from client_sdk.engine.membership import Made
@@ -260,6 +260,13 @@ class Conversation(Situation):
         if record.read > record.read_told:
             with self.work("read") as work:
                 work.change(read_told=record.read)
+
+    def take_back(self, message_id: bytes) -> bool:
+        """Drop a message of ours that has never left this device; False if it may have."""
+        with self.work("take back") as work:
+            dropped = amending.take_back(work, message_id)
+        self.go_on()
+        return dropped
 
     def mark_read(self, seq: int) -> None:
         """The person has read everything up to this position."""

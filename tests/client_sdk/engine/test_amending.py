@@ -328,3 +328,35 @@ async def test_a_history_that_comes_later_ends_up_the_same(world: World, memory:
             assert await device.room.history(search="first") == []
     assert "taken back" not in "".join(vault_bytes(world, "anna-2"))
     assert "as it was first" not in "".join(vault_bytes(world, "anna-2"))
+
+
+async def test_what_has_never_left_the_device_is_gone_without_a_trace(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        world.relay.lies.offline = True
+        world.relay.drop_connections()
+        await world.settle()
+        item = await anna.room.send("written in anger")
+        await anna.room.edit(item, "written in anger, edited")
+        await anna.room.send("kept")
+        assert isinstance(await anna.room.retract(item), Retracted)
+        assert await anna.texts() == ["kept"]
+        assert len(anna.room.outbox) == 1
+        with pytest.raises(UsageError):
+            await anna.room.retract(item)
+        world.relay.lies.offline = False
+        await world.pass_time(31)
+        assert await ben.kinds() == await anna.kinds() == ["text"]
+        assert await ben.texts() == ["kept"]
+    assert "anger" not in "".join(vault_bytes(world, "anna"))
+
+
+async def test_what_may_have_left_the_device_is_taken_back_for_all(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        world.relay.lies.append = lambda _peer, _frame: []  # nobody knows whether it was stored
+        item = await anna.room.send("perhaps it arrived")
+        await anna.room.retract(item)
+        world.relay.drop_connections()
+        world.relay.lies.append = None
+        await world.pass_time(31)
+        assert await anna.kinds() == await ben.kinds() == ["retracted"]
+        assert alarms(anna, ben) == []
