@@ -171,10 +171,10 @@ class RelayForPages(RealRelay):
             *(sys.executable, "-m", "relay.cli.main", "portal", "add", name),
             *("--data-dir", str(self.data), "--origin", self._origin),
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
-        out, _ = await adding.communicate()
+        out, said = await adding.communicate()
         found = dict(line.split("=", 1) for line in out.decode().splitlines() if "=" in line)
         if "PORTAL_TOKEN_SECRET" not in found:
-            raise RuntimeError("the relay did not register the portal")
+            raise RuntimeError(f"the relay did not register the portal: {said.decode()[-500:]}")
         return found

@@ -168,6 +168,14 @@ FRAMES: Final[list[fr.Frame]] = [
     fr.Met(8, True),
     fr.RendezvousFrom(some(8), some(15, 20)),
     fr.HeldManifest(9, None),
+    fr.PutArchive(10, ENGAGEMENT, some(39), 1, some(40, 700)),
+    fr.ListArchive(11, ENGAGEMENT),
+    fr.ReadArchive(12, ENGAGEMENT, some(39), 65_536),
+    fr.EraseArchive(13, ENGAGEMENT, some(39)),
+    fr.EraseArchive(13, ENGAGEMENT, None),
+    fr.ArchiveStored(10, 0),
+    fr.ArchiveListed(11, (fr.ArchiveSeries(some(39), 7),)),
+    fr.ArchiveParts(12, (some(40, 700), b"")),
 ]
 _pack = msgpack.packb
 NOT_FRAMES: Final[list[tuple[str, bytes, str]]] = [
@@ -243,6 +251,7 @@ CONTENT: Final[list[Any]] = [
     Profile("Ben Ünal"),
     Receipt(),
     Receipt(extra={"x": None}),
+    Receipt(300),
     File(
         name="plan.pdf",
         media_type="application/pdf",
@@ -255,6 +264,7 @@ CONTENT: Final[list[Any]] = [
     CallInvite(some(27), ("video",)),
     CallEnded(some(28), "answered", "ben", 61),
     CallEnded(some(29), "missed"),
+    CallEnded(some(29), "declined", "ben", device=some(41)),
     Edit(some(30), "Anew."),
     Retract(some(31)),
     Reaction(some(32), "❤️", False),

@@ -41,9 +41,13 @@ export interface Profile {
   readonly extra: Extra;
 }
 
-/** Says only what every message says besides: its sender has everything up to the attested position. */
+/**
+ * Says what every message says besides: its sender has everything up to the attested position. `read`: the
+ * position up to which the sender's user has read; null says nothing about that.
+ */
 export interface Receipt {
   readonly kind: "receipt";
+  readonly read: number | null;
   readonly extra: Extra;
 }
 
@@ -68,13 +72,17 @@ export interface CallInvite {
   readonly extra: Extra;
 }
 
-/** How a call went; `answeredBy` is the user who took it, `seconds` how long they spoke. */
+/**
+ * How a call went; `answeredBy` is the user who took it, `seconds` how long they spoke, `device` the id of the
+ * device that took or declined it, if that is known.
+ */
 export interface CallEnded {
   readonly kind: "call.ended";
   readonly call: Bytes;
   readonly outcome: Outcome;
   readonly answeredBy: string | null;
   readonly seconds: number;
+  readonly device: Bytes | null;
   readonly extra: Extra;
 }
 
@@ -118,7 +126,11 @@ export const profile = (name: string, extra?: Extra): Profile => ({
   extra: checkExtra(extra, ["name"]),
 });
 
-export const receipt = (extra?: Extra): Receipt => ({ kind: "receipt", extra: checkExtra(extra, []) });
+export const receipt = (read: number | null = null, extra?: Extra): Receipt => ({
+  kind: "receipt",
+  read: read === null ? null : checkInt("The position read up to", read, 1),
+  extra: checkExtra(extra, ["read"]),
+});
 
 /** A file's description; raises ContentInvalid. */
 export function file(given: Plain<File>): File {
@@ -166,7 +178,8 @@ export function callEnded(
     throw new ContentInvalid(`The outcome of a call is one of ${OUTCOMES.join(", ")}.`);
   if (given.answeredBy !== null) checkName("The user who answered", given.answeredBy);
   checkInt("The call's length", given.seconds);
-  const extra = checkExtra(given.extra, ["call", "outcome", "answered_by", "seconds"]);
+  if (given.device !== null) checkBytes("The id of the device", given.device, ID_BYTES);
+  const extra = checkExtra(given.extra, ["call", "outcome", "answered_by", "seconds", "device"]);
   return { kind: "call.ended", ...given, outcome, extra };
 }
 
@@ -225,7 +238,7 @@ function ownBody(content: Exclude<Known, CheckIn | CheckInAnswer>): Record<strin
     case "profile":
       return { name: content.name };
     case "receipt":
-      return {};
+      return content.read === null ? {} : { read: content.read };
     case "file": {
       const { name, mediaType, size, blob, key, sealedSize, sealedHash } = content;
       return {
@@ -241,8 +254,8 @@ function ownBody(content: Exclude<Known, CheckIn | CheckInAnswer>): Record<strin
     case "call.invite":
       return { call: content.call, media: content.media };
     case "call.ended": {
-      const { call, outcome, answeredBy, seconds } = content;
-      return { call, outcome, answered_by: answeredBy, seconds };
+      const { call, outcome, answeredBy, seconds, device } = content;
+      return { call, outcome, answered_by: answeredBy, seconds, ...(device && { device }) };
     }
     case "edit":
       return { message: content.message, text: content.text };
@@ -268,7 +281,11 @@ export const READERS: Readonly<Record<Known["kind"], (body: Value) => Known>> = 
     const fields = new Fields(body, "A profile");
     return profile(checkName("The name", fields.take("name")), fields.rest());
   },
-  receipt: (body) => receipt(new Fields(body, "A receipt").rest()),
+  receipt: (body) => {
+    const fields = new Fields(body, "A receipt");
+    const read = fields.takeOr("read", null);
+    return receipt(read === null ? null : checkInt("The position read up to", read, 1), fields.rest());
+  },
   file: fileFrom,
   "call.invite": (body) => {
     const fields = new Fields(body, "A call's invitation");
@@ -296,6 +313,9 @@ function fileFrom(body: Value): File {
   });
 }
 
+const deviceOf = (value: Value): Bytes | null =>
+  value === null ? null : checkBytes("The id of the device", value, ID_BYTES);
+
 function callEndedFrom(body: Value): CallEnded {
   const fields = new Fields(body, "A call's end");
   const call = checkBytes("The call's id", fields.take("call"), ID_BYTES);
@@ -306,6 +326,7 @@ function callEndedFrom(body: Value): CallEnded {
     outcome,
     answeredBy: answered === null ? null : checkName("The user who answered", answered),
     seconds: checkInt("The call's length", fields.take("seconds")),
+    device: deviceOf(fields.takeOr("device", null)),
     extra: fields.rest(),
   });
 }

@@ -20,6 +20,7 @@ const HASH_BYTES = 32;
 /** Eight devices and sixteen suites stay below 800; the rest is room for later fields of a format 2. */
 const MANIFEST_BYTES = 2048;
 const MOST_SUITES = 16;
+const ERA_BITS = 32n;
 const NO_PREVIOUS = new Uint8Array(HASH_BYTES);
 const NAME = "manifest";
 
@@ -60,6 +61,12 @@ export interface Manifest extends Body {
 
 /** H(label("manifest") || manifest), which the next version names. */
 export const manifestHash = (manifest: Manifest): Bytes => sha256(label(NAME), manifest.raw);
+
+/**
+ * How the recovery key ranks a list: one of a higher era overrides every one of a lower era. Only the recovery key
+ * begins another, so that nobody who got hold of the identity key can sign a version that it could not surpass.
+ */
+export const eraOf = (manifest: Manifest): bigint => BigInt(manifest.version) >> ERA_BITS;
 
 /** Whether a device with this key is the user's. */
 export const lists = (manifest: Manifest, deviceKey: Bytes): boolean =>
@@ -159,6 +166,9 @@ export function checkSuccessor(old: Manifest, next: Manifest): void {
   }
   if (next.signer === IDENTITY && !equal(next.identityKey, old.identityKey)) {
     throw invalid("it changes the identity key without the recovery key");
+  }
+  if (next.signer === IDENTITY && eraOf(next) !== eraOf(old)) {
+    throw invalid("it begins another era without the recovery key");
   }
   if (next.version === plus(old.version, 1) && !equal(next.previous, manifestHash(old))) {
     throw invalid("it does not continue the one before");

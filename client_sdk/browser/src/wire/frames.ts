@@ -14,6 +14,8 @@ const keyPackage = f.binary(lim.MAX_KEY_PACKAGE_BYTES);
 const iceText = f.text(lim.MAX_ICE_FIELD_CHARS);
 const channel = f.fixed(lim.CHANNEL_BYTES);
 const rendezvousBody = f.binary(lim.MAX_RENDEZVOUS_BODY_BYTES);
+const series = f.fixed(lim.ARCHIVE_SERIES_BYTES);
+const archivePart = f.binary(lim.MAX_ARCHIVE_PART_BYTES);
 const manifest = f.binary(lim.MAX_MANIFEST_BYTES);
 const ephemeralBody = f.binary(lim.MAX_EPHEMERAL_BODY_BYTES);
 
@@ -84,6 +86,13 @@ export const DEVICE_FRAMES = {
   ListEngagements: [32, { request: f.positive }],
   RequestBlobAccess: [33, { request: f.positive, stream: engagementId }],
   RequestIceServers: [34, { request: f.positive, stream: engagementId }],
+  PutArchive: [
+    35,
+    { request: f.positive, stream: engagementId, series, part: f.positive, body: archivePart },
+  ],
+  ListArchive: [36, { request: f.positive, stream: engagementId }],
+  ReadArchive: [37, { request: f.positive, stream: engagementId, series, after: f.uint }],
+  EraseArchive: [38, { request: f.positive, stream: engagementId, series: f.optional(series) }],
   Rendezvous: [40, { request: f.positive, channel, body: rendezvousBody }],
   PutManifest: [41, { request: f.positive, manifest: f.optional(manifest) }],
 } as const;
@@ -149,6 +158,15 @@ export const RELAY_FRAMES = {
   Met: [90, { request: f.positive, present: f.boolean }],
   RendezvousFrom: [91, { channel, body: rendezvousBody }],
   HeldManifest: [92, { request: f.positive, manifest: f.optional(manifest) }],
+  ArchiveStored: [100, { request: f.positive, parts: f.uint }],
+  ArchiveListed: [
+    101,
+    {
+      request: f.positive,
+      series: f.many(f.record({ series, parts: f.positive }), lim.MAX_ARCHIVE_SERIES),
+    },
+  ],
+  ArchiveParts: [102, { request: f.positive, parts: f.many(archivePart, lim.MAX_ARCHIVE_PARTS_READ) }],
 } as const;
 
 type Table = Readonly<Record<string, readonly [number, object]>>;

@@ -56,3 +56,9 @@ export const MAX_ICE_FIELD_CHARS = 1024;
 export const CHANNEL_BYTES = 16;
 export const MAX_RENDEZVOUS_BODY_BYTES = 64 * KIB;
 export const MAX_MANIFEST_BYTES = 2 * KIB;
+
+export const ARCHIVE_SERIES_BYTES = 16;
+/** One a device that keeps an archive, and one more after each recovery. */
+export const MAX_ARCHIVE_SERIES = 32;
+export const MAX_ARCHIVE_PART_BYTES = 512 * KIB;
+export const MAX_ARCHIVE_PARTS_READ = 256;

@@ -159,6 +159,13 @@ const FRAMES: readonly Frame[] = [
   { frame: "Met", request: 1, present: false },
   { frame: "RendezvousFrom", channel: some("n"), body: some("o", 40) },
   { frame: "HeldManifest", request: 2, manifest: some("p", 40) },
+  { frame: "PutArchive", request: 1, stream, series: some("q"), number: 3, part: some("r", 9) },
+  { frame: "ListArchive", request: 1, stream },
+  { frame: "ReadArchive", request: 1, stream, series: some("q"), after: 0 },
+  { frame: "EraseArchive", request: 1, stream, series: null },
+  { frame: "ArchiveStored", request: 1, parts: 3 },
+  { frame: "ArchiveListed", request: 1, series: [{ series: some("q"), parts: 3 }] },
+  { frame: "ArchiveParts", request: 1, parts: [some("r", 9)] },
 ];
 const NOT_FRAMES: readonly (readonly ["relay" | "device", Packable, string])[] = [
   ["relay", [], "malformed"],
@@ -193,6 +200,7 @@ const CONTENT: readonly Content[] = [
   ),
   profile("Clara"),
   receipt(),
+  receipt(70_000),
   file({
     name: "ü.txt",
     mediaType: "text/plain",
@@ -203,7 +211,8 @@ const CONTENT: readonly Content[] = [
     sealedHash: some("hash", 32),
   }),
   callInvite(some("call"), ["audio", "video"]),
-  callEnded({ call: some("call"), outcome: "cancelled", answeredBy: null, seconds: 0 }),
+  callEnded({ call: some("call"), outcome: "cancelled", answeredBy: null, seconds: 0, device: null }),
+  callEnded({ call: some("call"), outcome: "declined", answeredBy: "0", seconds: 0, device: DEVICE }),
   edit(some("message"), "Said better"),
   retract(some("message")),
   reaction(some("message"), "🤔"),
