@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from client_sdk.cli import (
+    admit,
     amend,
     archive,
     call,
@@ -44,6 +45,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     kit,
     recover,
     archive,
+    admit,
     devices,
     export,
     demo,
