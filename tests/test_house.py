@@ -188,7 +188,6 @@ def test_no_registry_address_stands_in_a_lock_file() -> None:
         assert '"resolved"' not in lock.read_text(encoding="utf-8")
 
 
-
 if __name__ == "__main__":
     for name in PACKAGES:
         surface_file(name).parent.mkdir(exist_ok=True)
