@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk import CallEnded, CallInvite, Client, Engagement, Ring
-from client_sdk.calls import Call, CalledAlready, CallSettings, Outcome
+from client_sdk.calls import Call, CalledAlready, CallSettings, Outcome, Phase
 from client_sdk.engine.items import CallEndedItem
 from relay.wire import frames as fr
 from tests.support.linking import link_device
@@ -213,3 +213,16 @@ async def test_who_is_being_called_does_not_call_past_it(relay: RealRelay, tmp_p
         with pytest.raises(CalledAlready):
             await rooms[1].call(video=False)
         await rung.decline()
+
+
+async def test_only_who_called_says_how_it_went(relay: RealRelay, tmp_path: Path) -> None:
+    async with asyncio.timeout(PATIENCE), ben_with_two(relay, tmp_path) as (anna, ben, ben2):
+        call = await anna.call(video=False)
+        rung = await ring(ben)
+        conversation = ben2._conversation
+        conversation.say(CallEnded(call.id, "missed"), message_id=conversation.context.new_id())
+        await last_end(ben)
+        assert rung.call.state is Phase.RINGING
+        taken = await rung.accept()
+        await asyncio.gather(call.wait_connected(), taken.wait_connected())
+        await call.hang_up()
