@@ -62,7 +62,7 @@ bench-mls: $(READY) ## MLS alone: messages, commits, joins by group size and sui
 
 browser: $(READY) ## build and check the browser's SDK, also in Chromium with the relay and the Python SDK (needs Node 20)
 	@cd client_sdk/browser && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check
-	@COACH_RELAY_BROWSER=1 $(BIN)/python -m pytest tests/browser tests/vectors -q
+	@BROWSER_TESTS=1 $(BIN)/python -m pytest tests/browser tests/vectors -q
 
 lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)

@@ -54,7 +54,7 @@ window.isIn = (id, state) => window.until(async () =>
 
 def missing() -> str | None:
     """Why there are no pages here, or None."""
-    if os.environ.get("COACH_RELAY_BROWSER") != "1":
+    if os.environ.get("BROWSER_TESTS") != "1":
         return "pages in Chromium are tested by `make browser`"
     if shutil.which("node") is None:
         return "node is not installed: the browser's SDK cannot be run"

@@ -88,7 +88,7 @@ export const DEVICE_FRAMES = {
   RequestIceServers: [34, { request: f.positive, stream: engagementId }],
   PutArchive: [
     35,
-    { request: f.positive, stream: engagementId, series, part: f.positive, body: archivePart },
+    { request: f.positive, stream: engagementId, series, number: f.positive, part: archivePart },
   ],
   ListArchive: [36, { request: f.positive, stream: engagementId }],
   ReadArchive: [37, { request: f.positive, stream: engagementId, series, after: f.uint }],

@@ -14,7 +14,7 @@ const read = (name: string) => JSON.parse(readFileSync(new URL(name, FOLDER), "u
 await ready();
 
 const OURS = new URL("typescript.json", FOLDER);
-if (process.env.COACH_RELAY_MAKE_VECTORS !== undefined || !existsSync(OURS)) {
+if (process.env.MAKE_VECTORS !== undefined || !existsSync(OURS)) {
   const files = await sealFiles();
   writeFileSync(OURS, `${JSON.stringify({ ...(await make()), files }, null, 0)}\n`);
 }
