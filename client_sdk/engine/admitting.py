@@ -107,7 +107,10 @@ class Admissions:
             admissible=self.admissible,
             refused=self._claims.refused,
         )
-        return plan or plan_renewal(standing.group, standing.view, engagement, self._claims.refused)
+        plan = plan or plan_renewal(standing.group, standing.view, engagement, self._claims.refused)
+        moves = plan is not None and plan.renews is not None
+        # The others may have moved already, by an entry that did not open here: a second move would part us.
+        return None if moves and self._conversation.in_doubt else plan
 
     # Doing it
 

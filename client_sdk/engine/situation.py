@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from client_sdk.delivery import MOST_IN_FLIGHT, SecurityAlarm
-from client_sdk.engine import journal, suites, trusting
+from client_sdk.engine import journal, spaces, suites, trusting
 from client_sdk.engine.context import Context
 from client_sdk.engine.records import Phase
 from client_sdk.engine.standing import Standing, Work, load
@@ -113,6 +113,12 @@ class Situation:
         except UpdateRequired:
             return False
         return True
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the newest commit that was void here may have opened for others: they may have gone on."""
+        with self._vault.transaction() as tx:
+            return tx.get(spaces.DOUBT, spaces.conversation_key(self.id)) is not None
 
     @property
     def protection(self) -> Protection:

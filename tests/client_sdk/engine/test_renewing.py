@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from client_sdk import Protection
 from client_sdk.content.packing import pack, unpack
 from client_sdk.delivery import EpochRolledBack
-from client_sdk.engine import spaces
+from client_sdk.engine import Conversation, commits, spaces
 from client_sdk.engine.key_packages import StoredKeyPackage
+from client_sdk.engine.records import CommitReason
 from client_sdk.mls import (
     SUITE_3,
     SUITE_XWING,
     CipherSuite,
+    CommitReceived,
+    CryptoError,
+    GroupState,
     KeyPackage,
     MLSMessage,
+    Received,
+    process_message,
 )
 from client_sdk.transport import Environment
 from client_sdk.vault import Vault
@@ -24,9 +31,18 @@ from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
-from tests.support.linking import link_device
-from tests.support.moving import assert_moved, begin, gaps, group_of, renewals, say, three
-from tests.support.rogue import package_of
+from tests.support.linking import link_device, read_account
+from tests.support.moving import (
+    assert_moved,
+    begin,
+    gaps,
+    generation_of,
+    group_of,
+    renewals,
+    say,
+    three,
+)
+from tests.support.rogue import package_of, rogue_commit
 from tests.support.suites import Versions
 from tests.support.world import Device, World, alarms
 
@@ -243,6 +259,43 @@ async def test_ephemeral_messages_go_on(world: World, versions: Versions) -> Non
         ben.conversation.whispers.open(sealed_before)
         ben.conversation.whispers.open(anna.conversation.whispers.seal("after", {}))
         assert heard == ["before", "after"], "of the group before for a minute, and of the new one"
+
+
+@pytest.mark.parametrize("kind", ["a message", "a change"])
+async def test_who_alone_cannot_open_the_entry_comes_in_when_the_others_go_on(
+    world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """For Ben it is void, until he hears something from the group that took over."""
+    await begin(world, "one")
+    versions.update(["anna", "ben"])
+    his = read_account(world.folder, "ben").signer.public
+
+    def spoiled(state: GroupState, message: bytes, **how: Any) -> Received:
+        received = process_message(state, message, **how)
+        moves = isinstance(received, CommitReceived) and received.state.reinit is not None
+        if moves and state.own_leaf.signature_key == his:
+            raise CryptoError(None, "as if a secret in it were spoiled for this member alone")
+        return received
+
+    monkeypatch.setattr(commits, "process_message", spoiled)
+    monkeypatch.setattr(Conversation, "_receipt_if_due", lambda _self: None)
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        await world.pass_time(10)
+        assert_moved(anna)
+        assert generation_of(ben) == 1
+        if kind == "a message":
+            await say(world, anna, "unreadable")
+        else:
+            made = rogue_commit(group_of(anna), now=int(world.time.now()))
+            after = anna.conversation.standing.record.last_commit
+            anna.conversation.commit(made, CommitReason.MEMBERSHIP, after_commit=after)
+        await world.pass_time(10)
+        assert generation_of(ben) == 2
+        await say(world, anna, "two")
+        await say(world, ben, "three")
+        assert (await anna.texts())[-2:] == (await ben.texts())[-2:] == ["two", "three"]
+        assert await gaps(ben) != []
+        assert alarms(anna, ben) == await gaps(anna) == []
 
 
 # Races
