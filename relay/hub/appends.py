@@ -70,8 +70,7 @@ class Appends:
 
     async def _append_carefully(self, session: Session, frame: fr.Append) -> None:
         """Rules 1, 2 and what 6 and 7 need from outside the stream; the store decides the rest."""
-        limits = session.limits
-        if limits is None or not limits.appends.take(self._hub.clock(), _cost(frame.body)):
+        if not self._may(session, frame):
             session.refuse(frame.stream, frame.counter, 1, ErrorCode.RATE_LIMITED)
             return
         try:
@@ -84,6 +83,13 @@ class Appends:
             session.refuse(frame.stream, frame.counter, 1, error.code)
             return
         self._hub.commits.append(append, session)
+
+    def _may(self, session: Session, frame: fr.Append) -> bool:
+        """A bundle takes from two buckets: what it does to a group every member has to work on."""
+        limits, now = session.limits, self._hub.clock()
+        if limits is None or not limits.appends.take(now, _cost(frame.body)):
+            return False
+        return frame.kind is _MESSAGE or limits.commits.take(now)
 
     async def _checked(self, room: Room, device: DeviceId, frame: fr.Append) -> AppendEntries:
         """The append as the store takes it; raises `WireError` with the refusal of rule 2."""

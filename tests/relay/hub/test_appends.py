@@ -249,6 +249,19 @@ async def test_appends_are_limited_in_number() -> None:
     await hub.close()
 
 
+async def test_bundles_are_limited_apart_from_messages() -> None:
+    hub = make_hub(rates=RateLimits(commits=Rate(per_second=1, burst=3)))
+    await hub.start()
+    pair = await connected_pair(hub)  # whose first bundle is one of the three
+    assert codes(await pair.anna.say(pair.anna.commit(pair.stream, 1))) == []
+    assert codes(await pair.anna.say(pair.anna.commit(pair.stream, 2))) == []
+    assert codes(await pair.anna.say(pair.anna.commit(pair.stream, 3, counter=4))) == ["rate_limited"]
+    assert codes(await pair.anna.say(pair.anna.message(pair.stream, 3, counter=4))) == []
+    hub.clock.now += 1  # type: ignore[attr-defined]  # the tests' clock
+    assert codes(await pair.anna.say(pair.anna.commit(pair.stream, 3, counter=5))) == []
+    await hub.close()
+
+
 async def test_appends_are_limited_in_size() -> None:
     hub = make_hub(rates=RateLimits(appends=Rate(per_second=1, burst=20)))
     await hub.start()
