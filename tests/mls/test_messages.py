@@ -92,6 +92,18 @@ def test_the_window_reaches_five_back(group: Group) -> None:
     refused(group, "ben", messages[0], "RATCHET-GENERATION", mls.SecretReuse)
 
 
+def test_a_key_that_was_skipped_stays_to_the_end_of_the_window(group: Group) -> None:
+    sent = [group.send("anna", str(number).encode()) for number in range(7)]
+    for newest in (3, 5):
+        group.read("ben", sent[newest])
+    before = group.states["ben"]
+    assert group.read("ben", sent[0]).plaintext == b"0"
+    group.states["ben"] = before
+    group.read("ben", sent[6])
+    refused(group, "ben", sent[0], "RATCHET-GENERATION", mls.SecretReuse)
+    assert group.read("ben", sent[1]).plaintext == b"1"
+
+
 def test_the_window_reaches_a_thousand_forward(group: Group) -> None:
     first = group.states["anna"]
     for _ in range(MAX_FORWARD + 2):
