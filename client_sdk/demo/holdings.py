@@ -75,7 +75,8 @@ def newest_entry(data: Path) -> Entry | None:
     """Return the newest message that waits in the relay's database; None if none waits."""
     with closing(_opened(data / "streams.db")) as database:
         row = database.execute(
-            "SELECT position + entries - 1, body FROM runs JOIN bodies ON bodies.place = runs.place + entries - 1"
+            "SELECT position + entries - 1, body FROM runs"
+            " JOIN bodies ON bodies.place = runs.place + entries - 1"
             " WHERE kind = 0 ORDER BY bodies.place DESC LIMIT 1"
         ).fetchone()
     return None if row is None else Entry(seq=row[0] & (1 << 36) - 1, body=row[1])

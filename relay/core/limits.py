@@ -53,7 +53,7 @@ class RateLimits:
     appends: Rate = Rate(per_second=25_000, burst=50_000)
     """An append of up to `BYTES_EACH` counts once, a larger one once more for each."""
     commits: Rate = Rate(per_second=2, burst=256)
-    """Each makes all members' devices work, a void one too. A device that is revoked leaves 256 conversations at
+    """Each makes all members' devices work, a void one too. A revoked device leaves 256 conversations at
     once."""
     ephemeral: Rate = Rate(per_second=200, burst=1_000)  # a call's negotiation with trickled candidates
     requests: Rate = Rate(per_second=50, burst=1_000)  # opening 256 conversations at once is usual
