@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from client_sdk.engine import suites
@@ -107,6 +108,11 @@ class Admissions:
             admissible=self.admissible,
             refused=self._claims.refused,
         )
+        outdated = self._conversation.outdated_leaves
+        if outdated:
+            own = standing.group.own_leaf_index
+            plan = plan or Plan((), (), False, standing.view.places_before(own))
+            return replace(plan, removes=tuple(sorted({*plan.removes, *outdated} - {own})))
         plan = plan or plan_renewal(standing.group, standing.view, engagement, self._claims.refused)
         moves = plan is not None and plan.renews is not None
         # The others may have moved already, by an entry that did not open here: a second move would part us.

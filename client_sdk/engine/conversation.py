@@ -322,6 +322,7 @@ class Conversation(Situation):
             and standing.record.last_commit >= self._needed_commit
             and not standing.view.leaves_to_remove
             and self.list_is_known
+            and not self.outdated_leaves
             and self.somebody_listens
             and self.is_supported
         )

@@ -24,6 +24,7 @@ from client_sdk.engine.ownlist import OwnList
 from client_sdk.engine.records import Phase
 from client_sdk.engine.requests import Requests
 from client_sdk.errors import AccessRefused, RelayError, VaultError
+from client_sdk.identity import IdentityChanged, TrustRecord
 from client_sdk.transport import Environment, Incoming, Link
 from client_sdk.vault import Vault
 from relay.wire import decode_from_relay, encode
@@ -56,6 +57,7 @@ class Engine:
         self.requests = Requests(self.link)
         self.files = make_files(self)
         self.archives = Archives(self)
+        self.identities: dict[str, bytes] = {}
         self.own = OwnList(self)
         self.linking = Linking(self, self.own)
         self.arriving = Arriving(self)
@@ -79,6 +81,7 @@ class Engine:
         for key, value in stored:
             conversation = self._conversation(EngagementId(key.decode("ascii")))
             conversation.engagement = _read_engagement(value)
+        self._learn_identities()
         self.files.resume()
         for calls in self.calls.values():
             calls.resume()
@@ -188,6 +191,9 @@ class Engine:
     def changed(self, conversation: Conversation) -> None:
         """Something about a conversation is new."""
         self.own.follow(conversation)
+        alarm = conversation.alarm
+        if isinstance(alarm, IdentityChanged) and self._is_new(alarm):
+            self._learn_identities()
         admissions = self._admissions.get(conversation.id)
         if admissions is not None:
             admissions.wake()
@@ -205,9 +211,24 @@ class Engine:
 
     def decided(self, user: UserId) -> None:
         """A person has decided about somebody's new key: that holds in every conversation with them."""
+        self._learn_identities()
         for conversation in self.conversations.values():
             decisions.settle_identity(conversation, user)
             self._admissions[conversation.id].decided()
+
+    def _is_new(self, alarm: IdentityChanged) -> bool:
+        known = self.identities.get(alarm.user)
+        return known is None or known.hex() != alarm.evidence.get("identity")
+
+    def _learn_identities(self) -> None:
+        """Whom this device knows by which key: where somebody still has an earlier one, nothing is sent."""
+        with self.vault.transaction() as tx:
+            stored = tx.scan(spaces.TRUST, limit=LOAD_PAGE)
+        for _, value in stored:
+            record = TrustRecord.parse(value)
+            self.identities[record.user] = record.newest.identity_key
+        for admissions in self._admissions.values():
+            admissions.wake()
 
     # The link
 
@@ -328,6 +349,7 @@ class Engine:
             self.archives.changed(len(placed) + len(said))
 
         conversation.stored = stored
+        conversation.identities = self.identities
         conversation.released = self.files.forget
         conversation.key_packages_spent = self._replace_spent
         return conversation

@@ -50,7 +50,7 @@ def enter(
 
 
 def _introduce(work: Work, context: Context, view: ConversationView) -> None:
-    """Who is new cannot read what was said before: everybody tells them their name, and what they may need."""
+    """Who is new cannot read what was said before: everybody tells them their name, and of archives."""
     known = witnessing.known_of(work, view, frozenset(work.joined))
     if not (context.account.name or known):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from client_sdk.delivery import MOST_IN_FLIGHT, SecurityAlarm
@@ -32,6 +32,8 @@ class Situation:
         self._env = environment
         self.engagement: fr.Engagement | None = None
         """The relay's last word about it."""
+        self.identities: Mapping[str, bytes] = {}
+        """The newest identity key that this device knows of each person, kept by the engine."""
         self.stopped = ""
         """The code by which the relay stopped us; empty if it did not."""
         self.released: Callable[[Sequence[str]], None] = lambda _blobs: None
@@ -102,6 +104,18 @@ class Situation:
         view, own = self.standing.view, self.context.account.manifest
         governing = None if view is None else view.governing(own.user)
         return governing is not None and governing.version >= own.version
+
+    @property
+    def outdated_leaves(self) -> tuple[int, ...]:
+        """Leaves of people of whom this device knows another identity by now, from another conversation."""
+        view, known = self.standing.view, self.identities
+        if view is None:
+            return ()
+        return tuple(
+            leaf.index
+            for leaf in view.leaves
+            if known.get(leaf.user, leaf.manifest.identity_key) != leaf.manifest.identity_key
+        )
 
     @property
     def is_supported(self) -> bool:

@@ -29,6 +29,7 @@ class WaitReason(StrEnum):
     )
     NOT_JOINED = "This device waits to be let into the conversation."
     REJOINING = "This device is rejoining the conversation."
+    OUTDATED = "Somebody here has new keys, and their earlier devices have to leave the conversation first."
     NOBODY_THERE = "Nobody else has joined the conversation yet."
     UPDATE = "The conversation needs a newer version of the app."
     UPLOADING = "The file is being uploaded."
@@ -55,6 +56,7 @@ def reason(conversation: Conversation, *, online: bool) -> WaitReason:
         (WaitReason.NOT_ACCEPTED, phase is Phase.OUTSIDE and starts_anew(conversation)),
         (WaitReason.NOT_JOINED, phase is Phase.OUTSIDE),
         (WaitReason.REJOINING, phase is Phase.REJOINING),
+        (WaitReason.OUTDATED, bool(conversation.outdated_leaves)),
         (WaitReason.NOBODY_THERE, not conversation.somebody_listens),
         (WaitReason.UPDATE, not conversation.is_supported),
     )

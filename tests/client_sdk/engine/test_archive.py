@@ -1,4 +1,4 @@
-"""The archive: everything back with the words, nothing for anybody else, and a relay that cheats is caught."""
+"""The archive: all back with the words, nothing for anybody else, and a relay that cheats is caught."""
 
 from __future__ import annotations
 

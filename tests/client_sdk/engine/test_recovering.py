@@ -225,3 +225,38 @@ async def test_only_removing_and_adding_in_one_change_brings_back(world: World) 
             bundle = Bundle.parse(last.body)
             assert bundle.adds == (anna.engine.account.device,)
             assert bundle.removes == (read_account(world.folder, "anna").device,)
+
+
+async def test_nothing_more_is_sent_to_the_lost_device_in_any_conversation(world: World) -> None:
+    """The relay keeps the new device out of the second one: there the old one is removed all the same."""
+    words = await words_of(world)
+    first, second = world.stream, world.relay.create_engagement(anna="coach", ben="client")
+    world.stream = second
+    async with world.pair():
+        pass
+    world.stream = first
+    async with world.device("ben") as ben, world.device("anna") as lost:
+        await world.settle()
+        await recover(world, "anna", words, vault="new")
+        new = read_account(world.folder, "new").device
+        hidden = {second}
+        world.relay.lies.engagement = lambda viewer, told: (
+            told._replace(devices=tuple(d for d in told.devices if d.device != new))
+            if told.id in hidden and viewer != new
+            else told
+        )
+        async with world.device("anna", vault="new"):
+            await world.pass_time(10)
+            alarm = ben.room.alarm
+            assert isinstance(alarm, IdentityRecovered)
+            other = await ben.client.engagement(second)
+            await ben.room.resolve_alarm(alarm)
+            await other.send("not for the lost device")
+            await world.pass_time(10)
+            assert [waiting.reason.name for waiting in other.outbox] == ["NOBODY_THERE"]
+            lost_room = await lost.client.engagement(second)
+            assert not [i for i in await lost_room.history() if getattr(i, "text", "").startswith("not for")]
+            hidden.clear()
+            world.relay.announce(second)
+            await world.pass_time(20)
+            assert other.outbox == ()

@@ -1,4 +1,4 @@
-"""Everything lost, the kit too: a new identity that the others have to let in, and nothing sent until then."""
+"""Everything lost, the kit too: a new identity that the others let in, and nothing sent until then."""
 
 from __future__ import annotations
 
