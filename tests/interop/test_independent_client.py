@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from client_sdk import CheckIn, Client, Text
+from client_sdk import Changed, CheckIn, Client, Text
 from client_sdk.content import Unknown
 from client_sdk.engagement import Engagement
 from client_sdk.engine import AnyItem, CheckInAnswerItem, Ring
@@ -34,7 +34,7 @@ class Meeting:
     async def connect_ben(self) -> None:
         await self.ben.connect(self.http, await self.relay.token_for(self.ben.user)())
 
-    async def anna_hears(self) -> AnyItem | Ring:
+    async def anna_hears(self) -> AnyItem | Changed | Ring:
         return await asyncio.wait_for(anext(self._items), 20)
 
     async def anna_reads(self) -> str:
