@@ -210,7 +210,7 @@ class Conversation(Situation):
         if self._opened is None or record.phase is not Phase.MEMBER or record.alarm or self.caught_up:
             return
         if waited < TAIL_SECONDS:
-            self._once_later("tail", TAIL_SECONDS - waited)
+            self._once_later("tail", max(1.0, TAIL_SECONDS - waited))  # never for a rounding error's time
             return
         if is_away(record, self.standing.view, self._env.now()):
             with self.work("tail") as work:
