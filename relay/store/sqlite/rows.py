@@ -63,10 +63,11 @@ SELECT_STREAM: Final = (
 )
 SELECT_SENDERS: Final = "SELECT device, last_counter, window FROM senders WHERE stream = ?"
 # The entries after :after and before :end; the run that :after is in the middle of is found by its beginning.
+# CROSS JOIN: first the runs, then their bodies, whatever SQLite believes to know about the tables.
 SELECT_NEWER: Final = (
     "SELECT position + bodies.place - runs.place, kind, after_commit, time_ms, device,"
     " counter + bodies.place - runs.place, body"
-    " FROM runs JOIN bodies ON bodies.place >= runs.place AND bodies.place < runs.place + runs.entries"
+    " FROM runs CROSS JOIN bodies ON bodies.place >= runs.place AND bodies.place < runs.place + runs.entries"
     " WHERE position >="
     " coalesce((SELECT max(position) FROM runs WHERE position > :base AND position <= :after), :base)"
     " AND position < :end AND position + bodies.place - runs.place > :after"

@@ -34,6 +34,9 @@ from relay.wire.errors import ErrorCode
 from relay.wire.frames import EntryKind
 from relay.wire.ids import DeviceId, EngagementId
 
+# After so many entries a stream's own rows are brought up to date though nothing is erased: what is read
+# again when it is loaded stays little, also where a member is away for a month.
+SAVE_AFTER_ENTRIES: Final = 4_096
 # About 6 KB each: 50 MB at most. A stream that is used again after it fell out costs one load.
 CACHED_STREAMS: Final = 8192
 
@@ -42,7 +45,7 @@ _INSERT_BODY: Final = "INSERT INTO bodies VALUES (?, ?)"
 _LAST_PLACE: Final = "SELECT coalesce(max(place), 0) FROM bodies"
 _RUNS: Final = "SELECT position, place, entries FROM runs WHERE position > ? AND position <= ?"
 _ERASE_BODIES: Final = "DELETE FROM bodies WHERE place >= ? AND place < ?"
-_ERASE_RUN: Final = "DELETE FROM runs WHERE position = ?"
+_ERASE_RUNS: Final = "DELETE FROM runs WHERE position > ? AND position <= ? AND position <> ?"
 _CUT_RUN: Final = (
     "UPDATE runs SET position = position + :gone, place = place + :gone, entries = entries - :gone,"
     " counter = counter + :gone WHERE position = :position"
@@ -64,11 +67,13 @@ _NOTHING: Final = Outcome(0, 0, False, None, 0)
 
 @dataclass(slots=True, eq=False)
 class _Cached:
-    """A stream's state; `base` is its position 0; `unsaved` senders are newer than their rows."""
+    """A stream's state; `base` is its position 0; `unsaved` senders and what is after `saved` are newer than
+    their rows."""
 
     no: int
     base: int
     state: StreamState
+    saved: int
     unsaved: set[DeviceId] = field(default_factory=set)
 
 
@@ -143,6 +148,8 @@ class Writer:
             bodies = bodies[entries:]
         if kind is EntryKind.COMMIT and outcomes[0].fresh:
             state.floor = streams.acknowledged_floor(state)
+            self._to_flush[cached] = None
+        elif state.head - cached.saved >= SAVE_AFTER_ENTRIES:
             self._to_flush[cached] = None
         return outcomes
 
@@ -230,6 +237,7 @@ class Writer:
             sender = state.senders[device]
             execute(_SAVE_SENDER, (cached.no, device, sender.last_counter, rows.pack_window(sender)))
         cached.unsaved.clear()
+        cached.saved = state.head
         members = rows.pack_members(state.members)
         execute(
             _SAVE_STREAM,
@@ -240,17 +248,27 @@ class Writer:
     def _erase(self, cached: _Cached, upto: int, *, but: int) -> None:
         """Erase the entries up to a seq, but for one; a run that reaches further is cut."""
         execute = self._connection.execute
-        last = cached.base + upto
-        runs: Any = execute(_RUNS, (cached.base, last)).fetchall()
-        for position, place, entries in runs:
-            if position == cached.base + but:
-                continue  # a commit: it is alone in its run
+        base, last = cached.base, cached.base + upto
+        kept = base + but  # a commit: it is alone in its run
+        places: list[tuple[int, int]] = []
+        cut: tuple[int, int] | None = None
+        for position, place, entries in execute(_RUNS, (base, last)):
+            if position == kept:
+                continue
             gone = min(entries, last - position + 1)
-            execute(_ERASE_BODIES, (place, place + gone))
-            if gone == entries:
-                execute(_ERASE_RUN, (position,))
+            if gone < entries:
+                cut = position, gone
+            # In a stream that is alone all of them stand together.
+            if places and places[-1][1] == place:
+                places[-1] = places[-1][0], place + gone
             else:
-                execute(_CUT_RUN, {"position": position, "gone": gone})
+                places.append((place, place + gone))
+        if not places:
+            return
+        self._connection.executemany(_ERASE_BODIES, places)
+        if cut is not None:
+            execute(_CUT_RUN, {"position": cut[0], "gone": cut[1]})
+        execute(_ERASE_RUNS, (base, last, kept))
 
     def _load(self, stream: EngagementId) -> _Cached | None:
         cached = self._cache.get(stream)
@@ -268,7 +286,7 @@ class Writer:
         state = StreamState(incarnation, head, last_commit, floor, last_time_ms, rows.unpack_members(members))
         for device, last_counter, window in self._connection.execute(rows.SELECT_SENDERS, (no,)):
             state.senders[device] = Sender(last_counter, rows.unpack_window(window))
-        cached = _Cached(no, rows.base_of(no), state)
+        cached = _Cached(no, rows.base_of(no), state, head)
         self._replay(cached)
         return cached
 

@@ -24,6 +24,7 @@ from relay.wire.errors import ErrorCode
 from tests.conformance.support import (
     ANNA,
     BEN,
+    OTHER,
     STREAM,
     ack,
     bundle,
@@ -359,6 +360,46 @@ async def test_a_run_is_erased_as_far_as_it_is_acknowledged(store: SqliteStreamS
     await commit(store, end())
     for table in ("bodies", "runs", "senders", "streams"):
         assert connection_of(store).execute(f"SELECT count(*) FROM {table}").get == 0
+
+
+async def test_only_the_streams_own_bodies_are_erased(store: SqliteStreamStore) -> None:
+    await group_of_two(store)
+    await group_of_two(store, OTHER)
+    for counter in range(2, 12, 2):
+        await commit(
+            store,
+            messages(ANNA, counter, b"one", b"two"),
+            message(ANNA, counter, stream=OTHER),
+            message(ANNA, counter + 1, stream=OTHER),
+        )
+    await commit(store, ack(ANNA, 10), ack(BEN, 8))
+    assert await held_seqs(store) == [1, 9, 10, 11]
+    assert [entry.body for entry in await held(store, 1)] == [b"two", b"one", b"two"]
+    assert await held_seqs(store, stream=OTHER) == list(range(1, 12))
+    count = "SELECT (SELECT count(*) FROM bodies), (SELECT sum(entries) FROM runs)"
+    assert connection_of(store).execute(count).fetchall() == [(15, 15)]
+
+
+async def test_what_is_read_again_stays_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.store.sqlite.writer.SAVE_AFTER_ENTRIES", 10)
+    store = SqliteStreamStore.open(tmp_path)
+    await group_of_two(store)
+    for counter in range(2, 35, 3):
+        await commit(store, messages(ANNA, counter, b"one", b"two", b"three"))
+    head = connection_of(store).execute("SELECT head FROM streams").get
+    view = await store.view(STREAM)
+    await store.close()
+    assert 34 - 10 < head < 34
+    store = SqliteStreamStore.open(tmp_path)
+    assert await store.view(STREAM) == view
+    outcomes = await commit(store, messages(ANNA, 32, b"one", b"two", b"three", b"four"))
+    assert [(outcome.seq, outcome.fresh) for outcome in outcomes] == [
+        (32, False),
+        (33, False),
+        (34, False),
+        (35, True),
+    ]
+    await store.close()
 
 
 async def test_places_go_on_after_the_store_was_opened_again(tmp_path: Path) -> None:
