@@ -152,12 +152,12 @@ class Appends:
         hub = self._hub
         stream, counter = append.stream, append.counter
         for outcome in outcomes:
-            seq, _, fresh, code, last_commit, entries = outcome
+            seq, _, _, code, last_commit, entries = outcome
             if code is not None:
                 session.refuse(stream, counter, entries, code, last_commit)
             else:
                 session.appended(stream, counter, seq, entries)
-            if fresh:
+                # Fresh or not: the store may have failed after it had stored them, and then nobody knows.
                 hub.rooms.committed(append, counter, outcome)
             counter += entries
         if append.kind is not _MESSAGE and outcomes[0].fresh:

@@ -79,6 +79,8 @@ class CommitQueue:
 
     async def settle(self) -> None:
         """Wait until everything accepted so far has been committed and answered."""
+        if self._task is not None and self._task.done():
+            return
         self._hurry()
         await self._idle.wait()
 
@@ -123,7 +125,9 @@ class CommitQueue:
         self._wake.set()
 
     def _hurry(self) -> None:
-        self._due |= self._acknowledged
+        due = self._due
+        for key, seq in self._acknowledged.items():
+            due[key] = max(seq, due.get(key, 0))
         self._acknowledged = {}
         self._idle.clear()
         self._wake.set()
@@ -147,9 +151,9 @@ class CommitQueue:
             if batch and running is not None:
                 done = batch, await _outcomes(running)
             elif not len(self):
+                self._idle.set()
                 if self._closing:
                     return
-                self._idle.set()
                 await self._wake.wait()
                 self._wake.clear()
 

@@ -75,6 +75,11 @@ class Subscription:
         )
 
     @property
+    def waits_for_nothing(self) -> bool:
+        """`wants_reading`, and no acknowledgement is due that would begin it."""
+        return not self._in_flight and self.wants_reading
+
+    @property
     def room_left(self) -> tuple[int, int]:
         """How many entries and bytes may still be on their way; one entry always may."""
         entries = self._max_entries - self._in_flight_entries
@@ -118,10 +123,15 @@ class Subscription:
     def push_read(self, entries: list[StoredEntry]) -> None:
         """Let entries from the store go out, as far as the window reaches."""
         device = self.session.device
+        head = self.room.head
         for entry in entries:
+            if not self.is_member:
+                return  # a bundle that came while the store was being read removed it
             if entry.seq <= self.sent:
                 continue  # memory gave it while the store was being read
-            self.sent = entry.seq - 1  # what was before it is erased
+            self.sent = min(entry.seq - 1, head)  # what was before it is erased
+            if entry.seq > head:
+                return  # its transaction is about to be handed out, and brings it in its turn
             if not self.push(entry.seq, 1, pack_entry(entry, own=entry.device == device)):
                 return
 

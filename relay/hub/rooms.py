@@ -75,8 +75,8 @@ class Room:
 
     def committed(self, fresh: Fresh, append: AppendEntries) -> None:
         """Follow a fresh append. What came in one transaction goes out together, with `deliver`."""
-        if fresh.seq <= self.head:
-            return  # it was there when the room was loaded
+        if fresh.seq <= (self._fresh[-1].last if self._fresh else self.head):
+            return  # it was there when the room was loaded, or this is an answer given again
         if append.kind is _COMMIT:
             self.deliver()
             self._follow_bundle(append, fresh.seq)
@@ -89,11 +89,12 @@ class Room:
             return
         start = all_fresh[0].seq - 1
         self.head = all_fresh[-1].last
-        keeping_up = [
-            subscription
-            for session, subscription in self.subscriptions.items()
-            if subscription.sent == start and not session.congested and subscription.is_member
-        ]
+        keeping_up: list[Subscription] = []
+        for session, subscription in self.subscriptions.items():
+            if subscription.sent == start and not session.congested and subscription.is_member:
+                keeping_up.append(subscription)
+            elif subscription.waits_for_nothing:
+                session.hub.read_for(subscription)
         for fresh in all_fresh:
             theirs: bytes | None = None
             for subscription in keeping_up:
@@ -130,6 +131,15 @@ def _pack_own(fresh: Fresh) -> bytes:
     )
 
 
+class _Load:
+    """A look at the store for a new room; late if a commit passed meanwhile: then it looks again."""
+
+    __slots__ = ("is_late",)
+
+    def __init__(self) -> None:
+        self.is_late = False
+
+
 class Rooms:
     """The rooms in use. A room that nobody has open may be dropped at any time: the store has it."""
 
@@ -137,8 +147,8 @@ class Rooms:
         self._hub = hub
         self._rooms: dict[EngagementId, Room] = {}
         self._to_deliver: dict[Room, None] = {}
-        # Streams whose room is being loaded, and whether a commit passed meanwhile.
-        self._loading: dict[EngagementId, bool] = {}
+        # Rooms that are being loaded: several tasks may want the same one.
+        self._loading: dict[EngagementId, list[_Load]] = {}
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -177,8 +187,9 @@ class Rooms:
                 append,
             )
             self._to_deliver[room] = None
-        elif stream in self._loading:
-            self._loading[stream] = True  # the room that is being loaded looks again
+        else:
+            for load in self._loading.get(stream, ()):
+                load.is_late = True
 
     def deliver(self) -> None:
         """Let the entries of a transaction go out."""
@@ -192,19 +203,26 @@ class Rooms:
 
     async def _load(self, record: EngagementRecord) -> Room:
         stream = record.id
-        while True:
-            self._loading[stream] = False
-            view = await self._view(stream)
-            if not self._loading.pop(stream, True):
-                break
-            # A commit passed, or another task has loaded the room: look again.
-            if stream in self._rooms:
-                return self._rooms[stream]
-        self._trim()
-        newest = await self._hub.engagements.load(stream)
+        load = _Load()
+        self._loading.setdefault(stream, []).append(load)
+        try:
+            while True:
+                load.is_late = False
+                view = await self._view(stream)
+                newest = await self._hub.engagements.load(stream)
+                if stream in self._rooms:
+                    return self._rooms[stream]
+                if not load.is_late:
+                    break
+        finally:
+            self._loading[stream].remove(load)
+            if not self._loading[stream]:
+                del self._loading[stream]
         if newest is None or newest.ended:
             raise Ended("the engagement has ended")
-        return self._rooms.setdefault(stream, Room(newest, view))
+        self._trim()
+        room = self._rooms[stream] = Room(newest, view)
+        return room
 
     async def _view(self, stream: EngagementId) -> StreamView:
         view = await self._hub.streams.view(stream)

@@ -180,6 +180,30 @@ async def test_acknowledgements_alone_are_written_soon(held: Queue) -> None:
     assert held.store.batches == [[AcknowledgeEntries(STREAM, ANNA, 3)]]
 
 
+async def test_an_acknowledgement_that_waits_is_not_taken_back_by_a_lower_one(held: Queue) -> None:
+    held.store.failures.append(StoreFull("full"))
+    held.append(1)
+    await held.started()
+    devices = [type(ANNA)(bytes([number]) * 16) for number in range(MAX_BATCH_ACKNOWLEDGEMENTS + 1)]
+    for device in devices:
+        held.queue.acknowledge(STREAM, device, 7)
+    held.queue._hurry()
+    held.queue.acknowledge(STREAM, devices[-1], 5)  # a connection that began again from before
+    held.store.go.set()
+    await held.queue.settle()
+    written = [op for batch in held.store.batches for op in batch if isinstance(op, AcknowledgeEntries)]
+    assert written == [AcknowledgeEntries(STREAM, device, 7) for device in devices]
+
+
+async def test_nobody_waits_for_a_queue_that_is_closed(held: Queue) -> None:
+    settled = asyncio.ensure_future(held.queue.settle())
+    held.store.go.set()
+    await held.queue.close()
+    async with asyncio.timeout(5):
+        await settled
+        await held.queue.settle()
+
+
 async def test_other_operations_have_their_answer(held: Queue) -> None:
     held.store.go.set()
     assert (await held.queue.submit(create())).code is None
