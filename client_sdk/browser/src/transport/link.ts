@@ -223,8 +223,12 @@ class Session {
     const { environment, address } = options;
     const token = await asked(options.token);
     const late = new AbortController();
-    const tooLate = environment.sleep(HANDSHAKE_SECONDS * 1000, stop).then(() => {
-      late.abort();
+    const done = new AbortController();
+    const stopped = () => done.abort();
+    stop.addEventListener("abort", stopped);
+    let settled = false;
+    const tooLate = environment.sleep(HANDSHAKE_SECONDS * 1000, done.signal).then(() => {
+      if (!settled) late.abort(); // a connection that is there stays
       throw new RelayUnreachable("The relay does not answer.");
     });
     tooLate.catch(() => undefined); // the race below has its verdict; later ones are for nobody
@@ -234,7 +238,16 @@ class Session {
         throw new RelayUnreachable("The relay cannot be reached.");
       })
       .then((socket) => new Session(socket).#greet(options, token));
-    return await Promise.race([opening, tooLate]);
+    try {
+      return await Promise.race([opening, tooLate]);
+    } catch (error) {
+      late.abort();
+      throw error;
+    } finally {
+      settled = true;
+      done.abort();
+      stop.removeEventListener("abort", stopped);
+    }
   }
 
   async #greet({ environment, device, portal, address }: LinkOptions, token: string): Promise<Session> {
