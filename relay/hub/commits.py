@@ -80,6 +80,7 @@ class CommitQueue:
     async def settle(self) -> None:
         """Wait until everything accepted so far has been committed and answered."""
         if self._task is not None and self._task.done():
+            self._task.result()  # a fault of ours ended it: nothing more is committed
             return
         self._hurry()
         await self._idle.wait()
