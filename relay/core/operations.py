@@ -105,5 +105,6 @@ class StreamView(NamedTuple):
 
     @property
     def first(self) -> int:
-        """The oldest seq still held; head + 1 if none is."""
-        return self.last_commit if 0 < self.last_commit <= self.floor else self.floor + 1
+        """The seq from which on nothing is missing: the newest commit, kept beyond its time, may stand alone
+        before it."""
+        return self.floor if 0 < self.last_commit == self.floor else self.floor + 1

@@ -90,9 +90,9 @@ def test_a_commit_comes_alone() -> None:
 
 @pytest.mark.parametrize(
     ("head", "last_commit", "floor", "first"),
-    [(0, 0, 0, 1), (5, 1, 0, 1), (5, 2, 3, 2), (5, 4, 3, 4), (5, 5, 5, 5)],
+    [(0, 0, 0, 1), (5, 1, 0, 1), (5, 2, 3, 4), (5, 4, 3, 4), (5, 3, 3, 3), (5, 5, 5, 5), (5, 2, 5, 6)],
 )
-def test_the_first_that_is_held(head: int, last_commit: int, floor: int, first: int) -> None:
+def test_the_first_from_which_nothing_is_missing(head: int, last_commit: int, floor: int, first: int) -> None:
     assert StreamView(b"", head, last_commit, floor, {}, {}, {}).first == first
 
 
