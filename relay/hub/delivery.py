@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.core.operations import StoredEntry
+from relay.errors import Ended, NotFound
 from relay.hub.settings import CONGESTED_BYTES
 from relay.wire.codec import encode_entries, encode_entry
 from relay.wire.limits import MIB
@@ -28,7 +29,10 @@ class _Run(NamedTuple):
 
 
 class Subscription:
-    """A stream that a connection has open. `sent`: everything up to it is out, or erased."""
+    """A stream that a connection has open. `sent`: everything up to it is out, or erased.
+
+    Raises `NotFound` or `Ended` if the roster changed since the room was entered: what is open passes rule 1.
+    """
 
     __slots__ = (
         "_in_flight",
@@ -48,6 +52,10 @@ class Subscription:
     )
 
     def __init__(self, session: Session, room: Room, after: int) -> None:
+        if session.user not in room.users:
+            raise NotFound("no such engagement")
+        if room.record.ended:
+            raise Ended("the engagement has ended")
         settings = session.hub.settings
         self.session = session
         self.device = session.device

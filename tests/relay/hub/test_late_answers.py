@@ -14,7 +14,17 @@ from relay.store import MemoryStreamStore
 from relay.wire import encode
 from relay.wire import frames as fr
 from relay.wire.ids import EngagementId
-from tests.relay.hub.support import ANNA, BEN, Device, Pair, connected_pair, make_hub
+from tests.relay.hub.support import (
+    ANNA,
+    BEN,
+    PORTAL,
+    Device,
+    Pair,
+    connected_pair,
+    make_hub,
+    only,
+    participants,
+)
 
 
 class LateStore(MemoryStreamStore):
@@ -169,6 +179,31 @@ async def test_a_bundle_without_an_answer_counts_once_it_is_repeated(
     await anna.say(removal)
     await anna.say(anna.message(stream, 2))
     assert seqs(ben) == []
+
+
+@pytest.mark.parametrize(("change", "code"), [("removed", "not_found"), ("ended", "ended")])
+async def test_who_is_taken_from_the_roster_while_a_stream_opens_has_it_not_open(
+    late: LateStore, late_hub: Hub, late_pair: Pair, change: str, code: str
+) -> None:
+    anna, ben, stream = late_pair.anna, late_pair.ben, late_pair.stream
+    ben.session.lost()
+    await ben.connect()
+    late.views.clear()
+    opening = asyncio.ensure_future(ben.session.receive(encode([fr.Open(1, stream, 1)])))
+    await turns()
+    engagements = late_hub.engagements
+    if change == "ended":
+        changing = asyncio.ensure_future(engagements.end(PORTAL, stream))
+    else:
+        changing = asyncio.ensure_future(engagements.set_participants(PORTAL, stream, participants(ANNA)))
+    await turns()
+    late.views.set()
+    await asyncio.gather(opening, changing)
+    await late_hub.settle()
+    assert [frame.code for frame in only(ben.take(), fr.Error)] == [code]
+    await anna.say(anna.message(stream))
+    assert seqs(ben) == []
+    assert [frame.code for frame in only(await ben.say(ben.message(stream)), fr.Refused)] == [code]
 
 
 async def test_a_room_that_two_load_misses_no_commit(late: LateStore, late_hub: Hub, late_pair: Pair) -> None:
