@@ -29,9 +29,10 @@ TRIES: Final = 3
 MOST_READ: Final = 4096
 
 EXAMPLES = """\
-  coach recover --vault new.vault --relay https://relay.example --token-url https://portal.example/token
-                                                    asks for the twelve words on your page
-  coach recover --vault new.vault --words-from kit.txt ...
+  coach recover --vault new.vault --relay https://relay.example \\
+        --token-url https://portal.example/token    asks for the twelve words on your page
+  coach recover --vault new.vault --relay https://relay.example \\
+        --token-url https://portal.example/token --words-from kit.txt
 """
 
 
