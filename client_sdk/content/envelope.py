@@ -156,7 +156,7 @@ class Envelope:
         version, message_id, counter, attest, closings, sent_ms, kind, kind_version, critical, fallback = (
             header
         )
-        if version != VERSION or isinstance(version, bool):
+        if type(version) is not int or version != VERSION:
             raise ContentMalformed("A message has another content version than 1.")
         if not isinstance(closings, list):
             raise ContentMalformed("A message's closings are not a list.")

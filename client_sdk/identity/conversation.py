@@ -134,7 +134,7 @@ class ConversationInfo:
             value = unpack(data)
         except PackingError as error:
             raise ConversationInfoInvalid(_said("it is not well-formed")) from error
-        if not isinstance(value, list) or len(value) != 7 or value[0] != FORMAT or isinstance(value[0], bool):
+        if not isinstance(value, list) or len(value) != 7 or type(value[0]) is not int or value[0] != FORMAT:
             _refuse("its format is not 1")
         _, portal, engagement, generation, features, policy, participants = value
         if not (isinstance(features, list) and isinstance(policy, dict) and isinstance(participants, list)):

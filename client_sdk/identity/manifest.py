@@ -94,7 +94,7 @@ class _Body:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         fields = _list(_unpack(data), 9, "body")
-        if fields[0] != FORMAT or isinstance(fields[0], bool):
+        if type(fields[0]) is not int or fields[0] != FORMAT:
             raise _invalid("its format is not 1")
         _, portal, user, version, identity_key, recovery_key, devices, suites, previous = fields
         try:
@@ -129,7 +129,7 @@ class Manifest:
         if len(data) > MANIFEST_BYTES:
             raise _invalid(f"it is longer than {MANIFEST_BYTES} bytes")
         body, signer, signature = _list(_unpack(data), 3, "envelope")
-        if not isinstance(body, bytes) or isinstance(signer, bool) or signer not in (0, 1):
+        if not isinstance(body, bytes) or type(signer) is not int or signer not in (0, 1):
             raise _invalid("its fields have the wrong types")
         parsed = _Body.parse(body)
         if (parsed.version == FIRST_VERSION) != (parsed.previous == NO_PREVIOUS):

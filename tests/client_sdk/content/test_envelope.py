@@ -202,6 +202,7 @@ def test_a_known_kind_with_an_invalid_body_is_refused_but_kept(kind: str, body: 
     [
         (0, 2),
         (0, True),
+        (0, 1.0),
         (1, b"short"),
         (1, "x" * 16),
         (2, 0),

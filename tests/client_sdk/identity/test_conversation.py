@@ -75,6 +75,7 @@ def test_what_is_encoded_is_decoded(info: ConversationInfo) -> None:
     [
         (0, 2),
         (0, True),
+        (0, 1.0),
         (1, "Harbor"),
         (2, "eng_short"),
         (3, 0),

@@ -107,11 +107,19 @@ def test_a_signature_of_another_length_is_refused(length: int) -> None:
         verify_manifest(msgpack.packb([body, signer, (signature * 2)[:length]]))
 
 
+@pytest.mark.parametrize("signer", [2, -1, True, False, 0.0, "0", None])
+def test_another_signer_is_refused(signer: object) -> None:
+    body, _, signature = msgpack.unpackb(ANNA.manifest.raw)
+    with pytest.raises(ManifestInvalid):
+        verify_manifest(msgpack.packb([body, signer, signature]))
+
+
 @pytest.mark.parametrize(
     ("position", "value"),
     [
         (0, 2),
         (0, True),
+        (0, 1.0),
         (1, "Harbor"),
         (1, b"harbor"),
         (2, ""),
