@@ -27,7 +27,8 @@ from client_sdk.content.packing import MAX_INT, Value, pack
 
 uints = st.integers(0, MAX_INT)
 words = st.text(min_size=1, max_size=50)
-names = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
+# Ids of questions are the shortest of these: 64 bytes. A character has at most 4.
+names = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=16)
 bytes16 = st.binary(min_size=16, max_size=16)
 bytes32 = st.binary(min_size=32, max_size=32)
 
