@@ -35,18 +35,6 @@ if ! [ -x "$VENV/bin/python" ] || ! "$VENV/bin/python" -m pip --version >/dev/nu
     "$PYTHON" -m venv --clear "$VENV"
 fi
 
-# Tests talk to the real servers; without one of them its tests say that they were skipped, and why.
-for need in turnserver:coturn ip:iproute2 redis-server:redis-server; do
-    program=${need%%:*} package=${need##*:}
-    command -v "$program" >/dev/null 2>&1 && continue
-    if command -v apt-get >/dev/null 2>&1 && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
-        # Debian starts it as a service: a machine for development shall not serve the world.
-        (need_packages "$package"; $as_root systemctl disable --now "$package" >/dev/null 2>&1) || true
-    fi
-    command -v "$program" >/dev/null 2>&1 ||
-        say "$program is not installed (apt-get install $package): the tests that need it are skipped"
-done
-
 say "installing the locked dependencies (a minute or two the first time)"
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .

@@ -31,7 +31,7 @@ from tests.support.wire_client import NONCE, OPAQUE, Gone, WireClient, WirePorta
 
 CODES = {code.value for code in ErrorCode}
 WORKERS = 6  # devices that attack at once
-CONNECTIONS_EACH = {"greeting": 25, "authenticating": 25, "ready": 50}
+CONNECTIONS_EACH = {"greeting": 25, "authenticating": 75, "ready": 50}
 MESSAGES = 12  # spoiled ones on one connection, if it lasts so long
 MEMORY_BYTES = 48 * 2**20  # what all this may add to the relay
 LAST_REQUEST = 999_999
