@@ -15,6 +15,7 @@ from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayErro
 from client_sdk.identity import KeyPair
 from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession, Side, is_hello
 from client_sdk.transport import Environment, Incoming, Link
+from client_sdk.transport.together import until_first
 from relay.wire import frames as fr
 from relay.wire.ids import PortalId, UserId
 
@@ -118,16 +119,7 @@ class FirstContact:
 
     async def run(self, keep: Callable[[Told], None]) -> None:
         """Wait to be told everything, `keep` it durably, say so. Raises `LinkFailed` or `AccessRefused`."""
-        work = (self._link.run(), self._until_told(keep), self._until_late())
-        tasks = [asyncio.ensure_future(part) for part in work]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_first(self._link.run(), self._until_told(keep), self._until_late())
 
     async def _until_late(self) -> None:
         await self._env.sleep(SHOWN_SECONDS)

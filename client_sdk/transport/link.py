@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from client_sdk.errors import CoachRelayError, RelayUnreachable
 from client_sdk.transport.backoff import Backoff
@@ -15,6 +15,7 @@ from client_sdk.transport.environment import Environment
 from client_sdk.transport.outgoing import Outgoing
 from client_sdk.transport.session import DeviceProof, GoodbyeReceived, Incoming, Session, open_session
 from client_sdk.transport.socket import Dial
+from client_sdk.transport.together import until_first
 from relay.wire import frames as fr
 from relay.wire.limits import HANDSHAKE_SECONDS
 
@@ -146,7 +147,7 @@ class Link:
         try:
             self._dropped.clear()
             self._handler.connected(session.ready)
-            await _until_first(
+            await until_first(
                 self._read(session), self._write(session, outgoing), self._keep_token(), self._until_dropped()
             )
         finally:
@@ -192,16 +193,3 @@ class Link:
             self._lifetime = RENEW_RETRY_SECONDS / RENEW_AT
         self._renewed.set()
         return True
-
-
-async def _until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run these until one ends; the others are cancelled, and what it raised is raised."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
