@@ -10,7 +10,7 @@ TOOLS  := $(VENV)/.test-programs
 # Node may live in the virtual environment.
 WITH_NODE := PATH="$(abspath $(BIN)):$$PATH"
 
-.PHONY: browser rules fuzz interop-long bench-mls
+.PHONY: browser browser-pages rules fuzz interop-long bench-mls
 .PHONY: help demo test verify fix bench lint types house lock clean setup
 
 help: ## show this list
@@ -32,7 +32,6 @@ $(TOOLS): $(READY) deploy/test-programs.sh
 test: $(READY) $(TOOLS) ## every test (unit, conformance, end to end, faults, abuse)
 	@$(WITH_NODE) $(BIN)/python -m pytest
 
-verify: export BROWSER_TESTS := 1
 verify: $(READY) lint types house browser test ## everything that must hold before a change lands
 
 lint: $(READY)
@@ -68,11 +67,14 @@ interop-long: $(READY) ## thousands of epochs in step with ts-mls (INTEROP_SEED=
 bench-mls: $(READY) ## MLS alone: messages, commits, joins by group size and suite, beside ts-mls
 	@$(BIN)/python -m tests.bench --only mls --only mls-groups
 
-browser: $(READY) $(TOOLS) ## build and check the browser's package (`make verify` then runs its pages in Chromium)
+browser: $(READY) $(TOOLS) ## build and check the browser's package
 	@echo "== the browser's package"
 	@export $(WITH_NODE); if command -v npm >/dev/null; \
 	then cd client_sdk/browser && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check; \
 	else echo "npm is not here: the browser's package is not checked"; fi
+
+browser-pages: browser ## pages in Chromium and the Python SDK talk through the real relay
+	@BROWSER_TESTS=1 $(WITH_NODE) $(BIN)/python -m pytest tests/browser
 
 lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)

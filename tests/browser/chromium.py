@@ -55,7 +55,7 @@ window.isIn = (id, state) => window.until(async () =>
 def missing() -> str | None:
     """Why there are no pages here, or None."""
     if os.environ.get("BROWSER_TESTS") != "1":
-        return "pages in Chromium are tested by `make verify`, which builds what they load"
+        return "pages in Chromium are tested by `make browser-pages`, which builds what they load"
     if shutil.which("node") is None:
         return "node is not installed: the browser's SDK cannot be run"
     if not Path(CHROMIUM).exists():

@@ -102,7 +102,7 @@ def test_the_key_is_never_shown() -> None:
 
 
 MEASURED = """
-import asyncio, resource, sys
+import asyncio, os, resource, sys
 from relay.blobs import PART_BYTES, S3Blobs, S3Location
 from relay.wire.ids import BlobId
 async def main(endpoint, bucket, parts):
@@ -115,7 +115,8 @@ async def main(endpoint, bucket, parts):
         read += len(piece)
     assert read == offset == parts * PART_BYTES
     await blobs.delete(blob)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+    os._exit(0)  # the storage library's threads may abort an interpreter that is taken down
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
