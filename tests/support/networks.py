@@ -60,10 +60,13 @@ def why_not() -> str | None:
     if shutil.which("ip") is None:
         return "iproute2 is not installed: apt-get install iproute2"
     name = f"probe{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-    if made.returncode != 0:
-        return "this machine does not let root make network namespaces"
-    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+    tries = (("netns", "add", name), ("-n", name, "link", "set", "lo", "up"), ("netns", "exec", name, "true"))
+    try:
+        for arguments in tries:
+            if subprocess.run(["ip", *arguments], capture_output=True, check=False).returncode != 0:
+                return "this machine does not let root make and use network namespaces"
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
     return None
 
 
