@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
+from relay.cli.options import add_command, add_settings, add_yes, confirm
+from relay.cli.records import directory_of
 from relay.core.engagement_pages import STATUSES, Query
 from relay.core.engagements import EngagementRecord
 from relay.core.portals import check_portal_id
 from relay.errors import InvalidRequest
 from relay.hub import EngagementAdmin, Portals
-from relay.store.sqlite import SqliteDirectory, prepare_folder
+from relay.store.sqlite import SqliteDirectory
 from relay.wire.errors import WireError
 from relay.wire.ids import EngagementId, PortalId, UserId, parse_engagement_id, parse_user_id
 
@@ -57,13 +58,8 @@ def _action(actions: Any, name: str, action: Action, help_text: str, example: st
 
 
 async def _with_directory(action: Action, args: argparse.Namespace) -> int:
-    folder = settings_of(args).data_dir
-    prepare_folder(folder)
-    directory = SqliteDirectory.open(folder)
-    try:
+    async with directory_of(args) as directory:
         return await action(directory, args)
-    finally:
-        await directory.close()
 
 
 async def list_engagements(directory: SqliteDirectory, args: argparse.Namespace) -> int:

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
+from relay.cli.options import add_command, add_settings, add_yes, confirm
 from relay.cli.portal_keys import add_key, list_keys, read_key, remove_key
 from relay.cli.portal_quotas import add_quotas, set_quotas
+from relay.cli.records import directory_of
 from relay.config import parse_origin
 from relay.core.portals import check_overlap, check_portal_id, secret_text
 from relay.errors import InvalidRequest
 from relay.hub import NewKeys, Portals
-from relay.store.sqlite import SqliteDirectory, prepare_folder
 
 Action = Callable[[Portals, argparse.Namespace], Awaitable[int]]
 
@@ -124,13 +124,8 @@ def _action(
 
 
 async def _with_portals(action: Action, args: argparse.Namespace) -> int:
-    folder = settings_of(args).data_dir
-    prepare_folder(folder)
-    directory = SqliteDirectory.open(folder)
-    try:
+    async with directory_of(args) as directory:
         return await action(Portals(directory, clock=time.time, rng=secrets.token_bytes), args)
-    finally:
-        await directory.close()
 
 
 async def add_portal(portals: Portals, args: argparse.Namespace) -> int:
