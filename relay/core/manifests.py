@@ -35,6 +35,7 @@ from relay.wire.limits import (
 _VERSION: Final = 1
 _FORMAT: Final = 1
 _HASH_BYTES: Final = 32
+_LIST_ID_BYTES: Final = 16
 _MOST_SUITES: Final = 16
 # The lower bits of a version; only the recovery key changes the others.
 ERA_BITS: Final = 32
@@ -83,10 +84,21 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class HeldManifest:
-    """What the relay keeps of a user: the newest list, and the devices that left it, the latest last."""
+    """What the relay keeps of a user: the newest list, and the devices that left it, the latest last.
+
+    `manifest` is empty after the portal has ended the list.
+    """
 
     manifest: bytes
     revoked: tuple[DeviceId, ...] = ()
+
+    @property
+    def list_id(self) -> bytes | None:
+        """16 bytes that name the list, whatever its version; None if it was ended."""
+        if not self.manifest:
+            return None
+        recovery_key = read_manifest(self.manifest).recovery_key
+        return hashlib.sha256(label("device list") + recovery_key).digest()[:_LIST_ID_BYTES]
 
     def serialize(self) -> bytes:
         """The record as bytes."""
@@ -121,21 +133,31 @@ def read_manifest(raw: bytes) -> Manifest:
 def take_manifest(held: HeldManifest | None, put: Manifest, by: DeviceId) -> HeldManifest | None:
     """What to keep when this device puts this list; None if what is held stands against it.
 
-    A first list comes from a device that it names. After that a list has to succeed the one that is held
-    (PROTOCOL 6), and if the identity key signed it, to come from a device that the one held names: whoever
-    took that key with a device that was revoked cannot shut the others out. The recovery key may do so from
-    any device that its list names.
+    A first list, or the next one after the portal has ended one, comes from a device that it names. Otherwise
+    a list has to succeed the one that is held (PROTOCOL 6), and if the identity key signed it, to come from a
+    device that the one held names: whoever took that key with a device that was revoked cannot shut the
+    others out. The recovery key may do so from any device that its list names.
     """
-    if held is None:
-        return HeldManifest(put.raw) if by in put.devices else None
+    if held is None or not held.manifest:
+        revoked = () if held is None else held.revoked
+        return _holding(put, revoked) if by in put.devices else None
     before = read_manifest(held.manifest)
     if put.raw == before.raw:
         return held
     if not _succeeds(before, put) or by not in (put.devices if put.by_recovery else before.devices):
         return None
-    gone = sorted(before.devices - put.devices)
-    revoked = [device for device in held.revoked if device not in put.devices]
-    return HeldManifest(put.raw, tuple([*revoked, *gone][-MOST_REVOKED:]))
+    return _holding(put, [*held.revoked, *sorted(before.devices - put.devices)])
+
+
+def end_list(held: HeldManifest) -> HeldManifest:
+    """What to keep when the portal ends a list: its devices are out, and the next list is a first one."""
+    gone = sorted(read_manifest(held.manifest).devices) if held.manifest else []
+    return HeldManifest(b"", (*held.revoked, *gone)[-MOST_REVOKED:])
+
+
+def _holding(put: Manifest, revoked: Iterable[DeviceId]) -> HeldManifest:
+    out = tuple(device for device in revoked if device not in put.devices)
+    return HeldManifest(put.raw, out[-MOST_REVOKED:])
 
 
 def _succeeds(before: Manifest, put: Manifest) -> bool:

@@ -60,7 +60,12 @@ _SCHEMAS: Final[dict[str, Schema]] = {
             "type": "array",
             "maxItems": MAX_DEVICES_PER_USER,
             "items": part.record(device=_DEVICE_ID, last_seen={"type": "string", "format": "date"}),
-        }
+        },
+        device_list={
+            "type": ["string", "null"],
+            "pattern": _DEVICE_ID["pattern"],
+            "description": "The signed list that counts for this user; the same until the user begins anew.",
+        },
     ),
     "Revocation": {
         **part.record(
@@ -158,7 +163,7 @@ _PATHS: Final[dict[str, dict[str, Schema]]] = {
     "/v1/users/{user}/devices": {
         "get": operation(
             "listDevices",
-            "The devices of a user that the relay knows, and the day on which each was last connected.",
+            "The devices of a user that the relay knows, the day each was last connected, and their list.",
             parameters=[_OF_USER],
             answers={200: "Devices"},
             refusals=problems(404),
@@ -171,6 +176,16 @@ _PATHS: Final[dict[str, dict[str, Schema]]] = {
             parameters=[_OF_USER, parameter("path", "device", _DEVICE_ID)],
             answers={204: None},
             refusals=problems(400, 404, 507),
+        ),
+    },
+    "/v1/users/{user}/device-lists/{list}": {
+        "delete": operation(
+            "endDeviceList",
+            "For a user who has lost every device and the recovery kit: shut out the devices of this list "
+            "for good, revoke the user's access tokens, and take the next list as a first one.",
+            parameters=[_OF_USER, parameter("path", "list", _DEVICE_ID)],
+            answers={204: None},
+            refusals=problems(404, 507),
         ),
     },
     "/v1/users/{user}/revoke-tokens": {

@@ -12,6 +12,7 @@ from relay.http.json_body import read_object
 from relay.http.portal_access import PortalAccess
 from relay.http.problems import malformed, not_found
 from relay.hub import Hub
+from relay.hub.manifests import Manifests
 from relay.wire.errors import WireError
 from relay.wire.ids import DeviceId, UserId, parse_device_id, parse_user_id
 
@@ -24,25 +25,36 @@ class UserApi:
     def __init__(self, hub: Hub, access: PortalAccess) -> None:
         self._hub = hub
         self._access = access
+        self._manifests = Manifests(hub)
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/v1/users/{user}/devices", self.devices, allow_head=False),
             web.delete("/v1/users/{user}/devices/{device}", self.revoke_device),
+            web.delete("/v1/users/{user}/device-lists/{list}", self.end_list),
             web.post("/v1/users/{user}/revoke-tokens", self.revoke_tokens),
         ]
 
     async def devices(self, request: web.Request) -> web.Response:
-        """The devices of a user, and the day on which each was last connected."""
+        """The devices of a user, the day on which each was last connected, and which list is held."""
         portal = await self._access.authenticate(request)
-        seen = await self._hub.devices.seen(portal, _user(request))
+        user = _user(request)
+        seen = await self._hub.devices.seen(portal, user)
         shown = [{"device": device.hex(), "last_seen": _date(day)} for device, day in sorted(seen.items())]
-        return web.json_response({"devices": shown})
+        held, _ = await self._hub.devices.manifest(portal, user)
+        name = held.list_id if held is not None else None
+        return web.json_response({"devices": shown, "device_list": None if name is None else name.hex()})
 
     async def revoke_device(self, request: web.Request) -> web.Response:
         """Shut a device out for good; its connection ends."""
         portal = await self._access.authenticate(request)
         await self._hub.access.revoke_device(portal, _user(request), _device(request))
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def end_list(self, request: web.Request) -> web.Response:
+        """End the list of a user who has lost all devices and the kit: the next one is a first one."""
+        portal = await self._access.authenticate(request)
+        await self._manifests.end_list(portal, _user(request), _list(request))
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def revoke_tokens(self, request: web.Request) -> web.Response:
@@ -67,10 +79,20 @@ def _user(request: web.Request) -> UserId:
 
 
 def _device(request: web.Request) -> DeviceId:
-    text = request.match_info["device"]
     try:
-        return parse_device_id(bytes.fromhex(text) if text == text.strip().lower() else b"")
-    except (WireError, ValueError):
+        return parse_device_id(_hex(request.match_info["device"]))
+    except WireError:
+        raise not_found() from None
+
+
+def _list(request: web.Request) -> bytes:
+    return _hex(request.match_info["list"])
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text) if text == text.strip().lower() else b""
+    except ValueError:
         raise not_found() from None
 
 

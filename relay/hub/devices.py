@@ -161,7 +161,9 @@ class Devices:
         if len(before.seen) < MAX_DEVICES_PER_USER:
             return None
         held, _ = await self.manifest(portal, user)
-        return None if held is None else read_manifest(held.manifest).devices
+        if held is None:
+            return None
+        return read_manifest(held.manifest).devices if held.manifest else ()
 
     async def _forget(self, device: DeviceId) -> None:
         """The binding stays: a device never becomes another user's."""

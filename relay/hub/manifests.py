@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.core.manifests import HeldManifest, Manifest, read_manifest, take_manifest
-from relay.errors import InvalidRequest, StoreUnavailable
+from relay.core.manifests import HeldManifest, Manifest, end_list, read_manifest, take_manifest
+from relay.errors import InvalidRequest, NotFound, StoreUnavailable
 from relay.hub.session import Session
 from relay.store.interface import ABSENT
 from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode, WireError
+from relay.wire.ids import PortalId, UserId
 
 if TYPE_CHECKING:
     from relay.hub.hub import Hub
@@ -18,7 +19,7 @@ _ATTEMPTS: Final = 16  # more devices than a user may have cannot be in each oth
 
 
 class Manifests:
-    """Answers `PutManifest`."""
+    """Answers `PutManifest`, and ends a list for a portal."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -31,8 +32,26 @@ class Manifests:
         else:
             held = await self._put(session, _read(session, frame.manifest))
             if held is not None and held.manifest == frame.manifest:
-                await self._shut_out(session, held)
-        session.send(fr.HeldManifest(frame.request, None if held is None else held.manifest))
+                await self._shut_out(session.portal, session.user, held)
+        session.send(fr.HeldManifest(frame.request, (held.manifest or None) if held else None))
+
+    async def end_list(self, portal: PortalId, user: UserId, named: bytes) -> None:
+        """The user has lost all devices and the recovery kit: the next list is a first one.
+
+        Who was on the list is shut out for good, and the user's tokens count no more: a device that connects
+        again does so with one that the portal gave it afterwards. Raises `NotFound` if this list is not held.
+        """
+        devices = self._hub.devices
+        for _ in range(_ATTEMPTS):
+            held, version = await devices.manifest(portal, user, cached=False)
+            if held is None or held.list_id != named:
+                raise NotFound("no such device list")
+            ended = end_list(held)
+            if await devices.keep_manifest(portal, user, ended, version):
+                await self._shut_out(portal, user, ended)
+                await self._hub.access.revoke_tokens(portal, user)
+                return
+        raise StoreUnavailable("too many device lists of one user at once")
 
     async def _put(self, session: Session, manifest: Manifest) -> HeldManifest | None:
         devices = self._hub.devices
@@ -45,15 +64,15 @@ class Manifests:
                 return taken
         raise StoreUnavailable("too many device lists of one user at once")
 
-    async def _shut_out(self, session: Session, held: HeldManifest) -> None:
+    async def _shut_out(self, portal: PortalId, user: UserId, held: HeldManifest) -> None:
         """Done again when the same list is put again: a crash may have come in between."""
         hub = self._hub
         for device in held.revoked:
             hub.end_device(device, ErrorCode.DEVICE_REVOKED)
-        if await hub.devices.release(session.portal, session.user, held.revoked):
+        if await hub.devices.release(portal, user, held.revoked):
             for device in held.revoked:
                 hub.key_packages.forgotten(device)
-            hub.spawn(hub.engagements_of_changed(session.portal, session.user))
+            hub.spawn(hub.engagements_of_changed(portal, user))
 
 
 def _read(session: Session, raw: bytes) -> Manifest:

@@ -52,6 +52,7 @@ ROWS = [
     Row("POST", "/v1/engagements/{id}/end", API),
     Row("GET", "/v1/users/{user}/devices", API, named=False),
     Row("DELETE", "/v1/users/{user}/devices/{device}", API),
+    Row("DELETE", "/v1/users/{user}/device-lists/{list}", API),
     Row("POST", "/v1/users/{user}/revoke-tokens", API, named=False),
     Row("POST", "/v1/blobs", BLOB, named=False),
     Row("HEAD", "/v1/blobs/{id}", BLOB),
@@ -70,6 +71,7 @@ class Scene:
     engagement: EngagementId
     blob: str
     anna: Device
+    list: str
     hers: dict[str, str]
     strangers: dict[str, dict[str, str]]
 
@@ -77,7 +79,7 @@ class Scene:
         is_blob = row.path.startswith("/v1/blobs")
         named = (self.blob if is_blob else self.engagement) if real else (NO_BLOB if is_blob else NOWHERE)
         device = self.anna.id.hex() if real else NO_DEVICE
-        return row.path.format(id=named, user="anna", device=device)
+        return row.path.format(id=named, user="anna", device=device, list=self.list if real else NO_DEVICE)
 
     async def ask(self, row: Row, credentials: dict[str, str], *, real: bool) -> tuple[int, str]:
         """What a route answers; every request is otherwise in order."""
@@ -103,7 +105,9 @@ class Scene:
         async with self.world.http.get(f"/v1/blobs/{self.blob}", headers=self.hers) as answer:
             assert await answer.read() == b"sealed"
         async with self.world.http.get("/v1/users/anna/devices", headers=self.world.bearer()) as answer:
-            assert self.anna.id.hex() in {one["device"] for one in (await answer.json())["devices"]}
+            told = await answer.json()
+        assert self.anna.id.hex() in {one["device"] for one in told["devices"]}
+        assert told["device_list"] == self.list
 
 
 @pytest.fixture
@@ -127,7 +131,10 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
             "the other portal's user": await world.blob_access(elsewhere, "anna", portal=OTHER),
             "another engagement": await world.blob_access(own, "mallory"),
         }
-        yield Scene(world, engagement, path.rpartition("/")[2], anna, hers, strangers)
+        await anna.put_list("anna")
+        async with world.http.get("/v1/users/anna/devices", headers=world.bearer()) as answer:
+            listed = (await answer.json())["device_list"]
+        yield Scene(world, engagement, path.rpartition("/")[2], anna, listed, hers, strangers)
 
 
 async def test_every_route_is_in_the_table(scene: Scene) -> None:
@@ -154,7 +161,7 @@ async def test_nobody_does_or_learns_anything_about_what_is_not_theirs(scene: Sc
             assert about_theirs[0] == 401, name
         elif row.named:
             assert about_theirs[0] == 404, name
-        for secret in (scene.engagement, scene.blob, scene.anna.id.hex(), PORTAL):
+        for secret in (scene.engagement, scene.blob, scene.anna.id.hex(), scene.list, PORTAL):
             assert secret not in about_theirs[1], name
     await scene.check_untouched()
 

@@ -13,7 +13,7 @@ from client_sdk.identity import (
     generate_key_pair,
     next_manifest,
 )
-from relay.core.manifests import MOST_REVOKED, HeldManifest, read_manifest, take_manifest
+from relay.core.manifests import MOST_REVOKED, HeldManifest, end_list, read_manifest, take_manifest
 from relay.errors import InvalidRequest, StoreCorrupt
 from relay.wire.ids import DeviceId, PortalId, UserId, device_id
 from tests.support.fake_time import SeededRandom
@@ -147,3 +147,40 @@ def test_the_list_of_the_revoked_is_bounded() -> None:
     assert HeldManifest.parse(kept.serialize()) == kept
     with pytest.raises(StoreCorrupt):
         HeldManifest.parse(kept.serialize()[:-1])
+
+
+def test_after_a_list_was_ended_the_next_one_is_a_first_one() -> None:
+    held = take(first(ONE, TWO), after(first(ONE, TWO), ONE), ONE)
+    assert held is not None
+    anew = first(THREE, identity=THIEF)
+    assert take(held, anew, THREE) is None, "as long as a list is held, another identity has no say"
+    ended = end_list(held)
+    assert HeldManifest.parse(ended.serialize()) == ended
+    assert ended.manifest == b""
+    assert frozenset(ended.revoked) == ids(ONE, TWO)
+    assert take(ended, anew, TWO) is None, "from a device that it names"
+    taken = take(ended, anew, THREE)
+    assert taken == HeldManifest(anew.raw, ended.revoked), "who was on the ended list stays out"
+    assert end_list(ended) == ended
+
+
+def test_the_name_of_a_list_is_that_of_all_its_versions() -> None:
+    one, other = (
+        first(ONE),
+        first_manifest(
+            portal=PortalId("portal"),
+            user=UserId("anna"),
+            identity=IDENTITY,
+            recovery_key=THIEF.public,
+            devices=[ManifestDevice(ONE)],
+            suites=[3],
+        ),
+    )
+    name = HeldManifest(one.raw).list_id
+    assert name is not None
+    assert len(name) == 16
+    assert HeldManifest(after(one, ONE, TWO).raw).list_id == name
+    recovered = next_manifest(one, key=RECOVERY, identity_key=THIEF.public, devices=[ManifestDevice(TWO)])
+    assert HeldManifest(recovered.raw).list_id == name
+    assert HeldManifest(other.raw).list_id != name
+    assert end_list(HeldManifest(one.raw)).list_id is None

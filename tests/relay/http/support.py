@@ -14,6 +14,7 @@ import aiohttp
 import jwt
 from nacl.signing import SigningKey
 
+from client_sdk.identity import KeyPair, ManifestDevice, first_manifest
 from relay.config import Settings, load_settings
 from relay.core.portals import secret_text
 from relay.http.server import Serving, serving
@@ -22,7 +23,7 @@ from relay.wire import frames as fr
 from relay.wire.bundle import Bundle
 from relay.wire.codec import decode_from_relay, encode
 from relay.wire.frames import EntryKind
-from relay.wire.ids import BlobId, EngagementId, device_id, parse_engagement_id
+from relay.wire.ids import BlobId, EngagementId, PortalId, UserId, device_id, parse_engagement_id
 from relay.wire.proof import connect_proof_bytes
 
 PORTAL, OTHER = "growth", "other"
@@ -160,6 +161,20 @@ class Device:
         await self.send(fr.RequestBlobAccess(1, engagement))
         access = await self.wait_for(fr.BlobAccess)
         return {"Authorization": f"Bearer {access.token}"}
+
+    async def put_list(self, user: str, *, portal: str = PORTAL) -> bytes | None:
+        """Put a first list of this device alone, under keys of its own; what the relay holds then."""
+        keys = KeyPair.from_private(bytes(self.key))
+        listed = first_manifest(
+            portal=PortalId(portal),
+            user=UserId(user),
+            identity=keys,
+            recovery_key=keys.public,
+            devices=[ManifestDevice(keys.public)],
+            suites=[3],
+        )
+        await self.send(fr.PutManifest(1, listed.raw))
+        return (await self.wait_for(fr.HeldManifest)).manifest
 
     async def create_group(self, engagement: EngagementId) -> None:
         body = Bundle(adds=(), removes=(), commit=b"", welcome=None, group_info=b"g").serialize()

@@ -114,7 +114,7 @@ async def test_every_route_of_the_portal_api_is_told_and_no_other(world: World) 
 async def test_every_operation_refuses_as_it_says(
     world: World, method: str, path: str, operation: dict[str, Any]
 ) -> None:
-    named = {"id": "eng_" + "A" * 22, "user": "anna", "device": "0" * 32}
+    named = {"id": "eng_" + "A" * 22, "user": "anna", "device": "0" * 32, "list": "0" * 32}
     async with world.http.request(method, path.format(**named), json={}) as answer:
         assert answer.status == 401
         check(method, path, 401, answer.content_type, await answer.json(content_type=None))
@@ -158,6 +158,12 @@ async def test_every_good_answer_is_as_it_says(world: World) -> None:
         assert (await call(world, "DELETE", "/v1/users/{user}/devices/{device}", anna))[0] == 204
         for body in ({}, {"jti": "x"}, {"issued_before": 1}):
             assert (await call(world, "POST", "/v1/users/{user}/revoke-tokens", anna, json=body))[0] == 204
+    async with world.device("carl") as device:
+        await device.put_list("carl")
+        status, told = await call(world, "GET", "/v1/users/{user}/devices", {"user": "carl"})
+        carl = {"user": "carl", "list": told["device_list"]}
+        assert (await call(world, "DELETE", "/v1/users/{user}/device-lists/{list}", carl))[0] == 204
+        assert (await call(world, "DELETE", "/v1/users/{user}/device-lists/{list}", carl))[0] == 404
     await world.running.relay.hub.directory.close()
     assert (await call(world, "GET", engagements + "/{id}", named))[0] == 503
 

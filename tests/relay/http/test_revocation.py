@@ -130,6 +130,36 @@ async def test_a_device_is_shut_out_for_good_and_makes_room(world: World) -> Non
     assert [one["device"] for one in json.loads(told)["devices"]] == [kept.id.hex()]
 
 
+async def list_of(world: World, user: str, *, portal: str = PORTAL) -> str | None:
+    told = (await ask(world, "GET", f"/v1/users/{user}/devices", portal=portal))[1]
+    found: str | None = json.loads(told)["device_list"]
+    return found
+
+
+async def test_a_list_is_ended_and_the_next_one_is_a_first_one(world: World) -> None:
+    """The user has lost everything, and comes with another identity."""
+    assert await list_of(world, "anna") is None
+    async with world.device("anna") as lost, world.device("anna") as anew:
+        assert await lost.put_list("anna") is not None
+        name = await list_of(world, "anna")
+        before = await anew.put_list("anna")
+        assert await list_of(world, "anna") == name, "another identity changes nothing"
+        assert await ask(world, "DELETE", f"/v1/users/anna/device-lists/{name}") == (204, "")
+        assert [await farewell(lost), await farewell(anew)] == ["device_revoked", "token_revoked"]
+        assert await list_of(world, "anna") is None
+        assert await answer_to(world, world.token("anna", **later()), lost.key) == "device_revoked"
+        async with Device.connect(world) as again:
+            again.key = anew.key
+            await again.prove(world.token("anna", **later()))
+            held = await again.put_list("anna")
+            assert held != before
+            assert await list_of(world, "anna") not in (None, name)
+            # The portal asks again, as it does when an answer was lost: it ends nothing more.
+            assert (await ask(world, "DELETE", f"/v1/users/anna/device-lists/{name}"))[0] == 404
+            await again.send(fr.ListEngagements(1))
+            await again.wait_for(fr.Engagements)
+
+
 async def test_another_portals_users_and_devices_are_out_of_reach(world: World) -> None:
     async with world.device("anna") as anna, world.device("anna", portal=OTHER) as namesake:
         nobody = "00" * 16
@@ -179,6 +209,10 @@ async def test_a_body_of_another_form_revokes_nothing(world: World, body: Any) -
         ("DELETE", "/v1/users/anna/devices/" + "0" * 31),
         ("DELETE", "/v1/users/anna/devices/" + "AB" * 16),
         ("DELETE", "/v1/users/anna/devices/%20" + "0" * 31),
+        ("DELETE", "/v1/users/anna/device-lists/x"),
+        ("DELETE", "/v1/users/anna/device-lists/" + "AB" * 16),
+        ("DELETE", "/v1/users/anna/device-lists/%20" + "0" * 31),
+        ("DELETE", "/v1/users/-/device-lists/" + "0" * 32),
         ("POST", "/v1/users/-/revoke-tokens"),
     ],
 )
@@ -191,6 +225,7 @@ async def test_what_is_no_name_is_not_found(world: World, method: str, path: str
     [
         ("GET", "/v1/users/anna/devices"),
         ("DELETE", f"/v1/users/anna/devices/{'0' * 32}"),
+        ("DELETE", f"/v1/users/anna/device-lists/{'0' * 32}"),
         ("POST", "/v1/users/anna/revoke-tokens"),
     ],
 )

@@ -76,7 +76,7 @@ def verify_token(token: str, now: int) -> AccessToken:
         raise AccessRefused(ErrorCode.TOKEN_INVALID)
     if int(expires) <= now:
         raise AccessRefused(ErrorCode.TOKEN_EXPIRED)
-    return AccessToken(PortalId(portal), UserId(user), int(expires), "id")
+    return AccessToken(PortalId(portal), UserId(user), int(expires), "id", issued=int(expires) - TOKEN_LIFE)
 
 
 def token(user: str, *, portal: str = PORTAL, expires: int = NOW + TOKEN_LIFE) -> str:
@@ -111,6 +111,7 @@ class Device:
         self.sink = Sink()
         self.session: Session = None  # type: ignore[assignment]  # until it attaches
         self.counter = 0
+        self.access = token(self.user, portal=self.portal)
 
     def attach(self) -> None:
         self.sink = Sink()
@@ -140,7 +141,7 @@ class Device:
             challenge.relay_nonce,
             b"c" * 32,
         )
-        access = access if access is not None else token(self.user, portal=self.portal)
+        access = access if access is not None else self.access
         return fr.Authenticate(access, self.public_key, self.key.sign(signed).signature)
 
     async def say(self, *frames: fr.Frame) -> list[Any]:

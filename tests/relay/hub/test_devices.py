@@ -12,8 +12,9 @@ from client_sdk.identity import (
     generate_key_pair,
     next_manifest,
 )
-from relay.errors import AccessRefused
+from relay.errors import AccessRefused, NotFound
 from relay.hub import Hub
+from relay.hub.manifests import Manifests
 from relay.wire import frames as fr
 from relay.wire.ids import PortalId, UserId
 from relay.wire.limits import (
@@ -22,7 +23,7 @@ from relay.wire.limits import (
     MAX_RENDEZVOUS_CHANNELS_PER_USER,
     RENDEZVOUS_SECONDS,
 )
-from tests.relay.hub.support import PORTAL, Clock, Device, Pair, make_hub, only
+from tests.relay.hub.support import PORTAL, TOKEN_LIFE, Clock, Device, Pair, make_hub, only, token
 from tests.support.fake_time import SeededRandom
 
 IDENTITY, RECOVERY, OTHER = (generate_key_pair(SeededRandom("hub devices " + name)) for name in "abc")
@@ -145,6 +146,67 @@ async def test_attempts_to_link_that_came_to_nothing_make_room(hub: Hub, clock: 
     known = set(await hub.devices.of_user(one.portal, one.user))
     assert one.id in known
     assert len(known) == MAX_DEVICES_PER_USER
+
+
+# A portal ends the list of somebody who has lost everything
+
+
+async def held_name(hub: Hub, device: Device) -> bytes:
+    held, _ = await hub.devices.manifest(device.portal, device.user)
+    assert held is not None
+    assert held.list_id is not None
+    return held.list_id
+
+
+def later(hub: Hub, device: Device, clock: Clock) -> Device:
+    """The same device, with an access token that the portal gives it now."""
+    again = Device(hub, device.user)
+    again.key, again.public_key, again.id = device.key, device.public_key, device.id
+    again.access = token(device.user, expires=int(clock.now) + TOKEN_LIFE)
+    return again
+
+
+async def test_after_the_portal_ended_the_list_a_new_identity_is_taken(hub: Hub, pair: Pair) -> None:
+    lost = await Device(hub, "anna", seed="2").connect()
+    await put(pair.anna, signed(pair.anna, lost))
+    await lost.say(fr.PublishKeyPackages(1, (b"package",), b"last"))
+    anew = await Device(hub, "anna", seed="anew").connect()
+    first = signed(anew, identity=OTHER)
+    assert await put(anew, first) == signed(pair.anna, lost).raw, "not before"
+    await Manifests(hub).end_list(anew.portal, anew.user, await held_name(hub, anew))
+    for shut_out in (pair.anna, lost):
+        assert [f.code for f in shut_out.take() if isinstance(f, fr.Goodbye)] == ["device_revoked"]
+    assert [f.code for f in anew.take() if isinstance(f, fr.Goodbye)] == ["token_revoked"]
+    assert not (await hub.key_packages.stock(lost.id)).single_use
+
+
+async def test_who_was_on_an_ended_list_has_no_say_in_the_next(hub: Hub, clock: Clock) -> None:
+    lost, anew = await two_of_anna(hub)
+    await put(lost, signed(lost))
+    await Manifests(hub).end_list(anew.portal, anew.user, await held_name(hub, anew))
+    clock.now += 10
+    assert await refused(hub, anew) == "token_revoked"
+    assert await refused(hub, later(hub, lost, clock)) == "device_revoked"
+    anew = await later(hub, anew, clock).connect()
+    assert await put(anew, None) is None
+    first = signed(anew, identity=OTHER)
+    assert await put(anew, first) == first.raw
+    with pytest.raises(NotFound):
+        await Manifests(hub).end_list(anew.portal, anew.user, b"x" * 16)
+    restarted = make_hub(hub.streams, hub.directory, clock)
+    await restarted.start()
+    assert await refused(restarted, later(restarted, lost, clock)) == "device_revoked"
+    await restarted.close()
+
+
+async def test_attempts_after_an_ended_list_make_room(hub: Hub, clock: Clock) -> None:
+    one = await Device(hub, "anna").connect()
+    await put(one, signed(one))
+    await Manifests(hub).end_list(one.portal, one.user, await held_name(hub, one))
+    clock.now += 10
+    for number in range(2 * MAX_DEVICES_PER_USER):
+        await later(hub, Device(hub, "anna", seed=f"try {number}"), clock).connect()
+    assert len(set(await hub.devices.of_user(one.portal, one.user))) == MAX_DEVICES_PER_USER
 
 
 # Where devices meet
