@@ -76,11 +76,16 @@ browser: $(READY) $(TOOLS) ## build and check the browser's package
 browser-pages: browser ## pages in Chromium and the Python SDK talk through the real relay
 	@BROWSER_TESTS=1 $(WITH_NODE) $(BIN)/python -m pytest tests/browser
 
+# What an image is built from: the same versions and hashes, less what only development needs.
+PART_OF_LOCK := --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 -c requirements.lock
+
 lock: ## bring requirements.lock up to the newest versions that pyproject.toml admits
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--all-extras --group dev --python-version 3.11 pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile $(PART_OF_LOCK) --extra relay --extra redis pyproject.toml -o deploy/relay.lock
+	@echo hatchling | $(BIN)/uv pip compile $(PART_OF_LOCK) - -o deploy/build.lock
 
 clean: ## remove the virtual environment and caches (asks first)
 	@printf 'Remove %s and all caches? [y/N] ' "$(VENV)"; read a; [ "$$a" = y ] || exit 1

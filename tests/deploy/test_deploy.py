@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import shlex
 import shutil
@@ -31,25 +29,11 @@ def unit() -> dict[str, list[str]]:
     return found
 
 
-def dockerfile() -> list[tuple[str, str]]:
-    """The instructions of the last stage, continued lines joined."""
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    last = max(index for index, line in enumerate(lines) if line.startswith("FROM "))
-    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in lines[last:]]
-
-
 async def answers(url: str) -> None:
     async with aiohttp.ClientSession(url) as http:
         for path in ("/livez", "/readyz"):
             async with http.get(path) as answer:
                 assert answer.status == 200
-
-
-async def exit_code(command: list[str]) -> int:
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
-    async with asyncio.timeout(20):
-        return await process.wait()
 
 
 async def test_what_the_service_starts_answers(tmp_path: Path) -> None:
@@ -102,54 +86,6 @@ def test_systemd_finds_no_fault_with_the_service(tmp_path: Path) -> None:
         check=False,
     )
     assert rated.returncode == 0, rated.stdout[-200:]  # an exposure of at most 2.0 of 10
-
-
-async def test_what_the_container_starts_answers(tmp_path: Path) -> None:
-    instructions = dict(dockerfile())
-    program, *arguments = json.loads(instructions["CMD"])
-    assert program == "coach-relay"
-    port = instructions["EXPOSE"]
-    assert f"127.0.0.1:{port}/livez" in instructions["HEALTHCHECK"]
-    assert load_settings(environ={"XDG_DATA_HOME": "/x"}).port == int(port)
-    async with relay_process(
-        tmp_path,
-        *arguments,
-        command=PROGRAM,
-        COACH_RELAY_DATA_DIR=str(tmp_path / "data"),
-        COACH_RELAY_PUBLIC_ORIGINS="https://relay.example",
-        COACH_RELAY_PORT="0",
-    ) as relay:
-        await answers(relay.url.replace("0.0.0.0", "127.0.0.1"))
-        check = json.loads(instructions["HEALTHCHECK"].partition("CMD")[2])
-        port_here = relay.url.rpartition(":")[2]
-        command = [sys.executable, *(one.replace(f":{port}/", f":{port_here}/") for one in check[1:])]
-        assert await exit_code(command) == 0
-        assert await relay.stop() == 0
-        assert await exit_code(command) != 0
-
-
-def test_the_container_is_not_root_and_keeps_its_data_in_its_volume() -> None:
-    instructions = dict(dockerfile())
-    assert instructions["USER"] == "coach-relay"
-    assert instructions["VOLUME"] == "/data"
-    assert "COACH_RELAY_DATA_DIR=/data" in instructions["ENV"]
-    assert instructions["STOPSIGNAL"] == "SIGTERM"
-
-
-def test_the_container_takes_the_versions_of_the_lock() -> None:
-    """The build's sed makes constraints of the lock: each line one exact version, nothing else."""
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    expressions = re.findall(r"-e '([^']+)'", text)
-    done = subprocess.run(
-        ["sed", *(part for one in expressions for part in ("-e", one)), str(ROOT / "requirements.lock")],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    assert len(lines) > 20
-    assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[^ ]+( ; .+)?", line)]
 
 
 def test_every_file_that_deploy_speaks_of_is_there() -> None:
