@@ -5,7 +5,7 @@ from __future__ import annotations
 from client_sdk.attachments import OnProgress
 from client_sdk.engine import Engine
 from client_sdk.engine.linking import Newcomer
-from client_sdk.engine.ownlist import OwnDevice
+from client_sdk.engine.ownlist import OTHER_LIST_HELD, OwnDevice
 from client_sdk.errors import LinkFailed, UsageError
 from client_sdk.identity.linking import LinkSecret
 
@@ -36,7 +36,8 @@ class Devices:
         """Wait for the new device that shows these twelve words (or whose code was scanned).
 
         Show its name and ask the person before `link`. Raises `LinkCodeInvalid`, `MayNotLink`,
-        `TooManyDevices`, `LinkTampered` or a `RelayError`; cancel it when the person has waited enough.
+        `TooManyDevices`, `OtherListHeld`, `LinkTampered` or a `RelayError`; cancel it when the person has
+        waited enough.
         """
         self._engine.check()
         self._engine.own.check_room(b"")
@@ -49,7 +50,7 @@ class Devices:
 
         `may_link` gives it the key by which it links and removes devices itself. Returns when it has
         everything but what it fetches from the relay by itself; cut off, it goes on when both are connected.
-        Raises `TooManyDevices`, `DevicesChanged`, `LinkFailed` or a `RelayError`.
+        Raises `TooManyDevices`, `DevicesChanged`, `OtherListHeld`, `LinkFailed` or a `RelayError`.
         """
         self._engine.check()
         self._engine.linking.progress = progress
@@ -62,8 +63,9 @@ class Devices:
     async def remove(self, device: OwnDevice) -> None:
         """Take a device off the list, because it was lost or is not used any more.
 
-        The relay ends its access at once, and every conversation removes it before this device says anything
-        more there; `wait_removed` waits for that. Raises `MayNotLink`, `DevicesChanged` or a `RelayError`.
+        The relay ends its access at once (`relay_follows` tells whether it has taken the new list), and every
+        conversation removes it before this device says anything more there; `wait_removed` waits for that.
+        Raises `MayNotLink`, `DevicesChanged` or a `RelayError`.
         """
         self._engine.check()
         if device.is_this:
@@ -82,6 +84,18 @@ class Devices:
         await self._engine.wait_for(is_gone)
 
     @property
+    def relay_follows(self) -> bool:
+        """Whether the relay has taken the list as this device knows it."""
+        return self._engine.own.relay_follows
+
+    async def other_list_held(self) -> bool:
+        """Whether the relay keeps to another identity's list: that from before this person began anew.
+
+        Then it takes no change of the list until the portal ends that one. Raises a `RelayError`.
+        """
+        return await self._engine.own.other_list_held()
+
+    @property
     def history_is_here(self) -> bool:
         """Whether a device that was linked has everything that was said before."""
         return self._engine.arriving.is_done
@@ -91,4 +105,4 @@ class Devices:
         await self._engine.wait_for(lambda: self._engine.arriving.is_done)
 
 
-__all__ = ["Devices", "LinkFailed", "LinkSecret", "Newcomer", "OwnDevice"]
+__all__ = ["OTHER_LIST_HELD", "Devices", "LinkFailed", "LinkSecret", "Newcomer", "OwnDevice"]

@@ -35,6 +35,7 @@ CoachRelayError
 │   ├── LinkFailed                 the other device is not there, gave up, or was refused by the person
 │   ├── TooManyDevices             there are 8 already
 │   ├── MayNotLink                 this device does not hold the key that changes the list
+│   ├── OtherListHeld              the relay keeps the list of earlier devices until the portal ends it
 │   ├── DevicesChanged             the list was changed on another device at the same time
 │   └── UnknownDevice              no such device in the list
 ├── VaultError                     the encrypted local store
@@ -323,6 +324,12 @@ class DevicesChanged(DeviceError):
     """The list of devices was changed on another device at the same time: nothing was done."""
 
     code = "devices_changed"
+
+
+class OtherListHeld(DeviceError):
+    """The relay keeps a device list of another identity for this user, until the portal ends it."""
+
+    code = "other_list_held"
 
 
 class UnknownDevice(DeviceError):

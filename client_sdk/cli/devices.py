@@ -20,7 +20,7 @@ from client_sdk.cli.printable import one_line
 from client_sdk.cli.progress import plain_bar
 from client_sdk.cli.settings import load_settings, save_settings
 from client_sdk.cli.tokens import token_source
-from client_sdk.devices import LinkSecret, Newcomer, OwnDevice
+from client_sdk.devices import OTHER_LIST_HELD, LinkSecret, Newcomer, OwnDevice
 from client_sdk.errors import RelayError
 
 WORDS_IN_A_ROW: Final = 4
@@ -87,6 +87,8 @@ async def show_list(args: argparse.Namespace) -> Exit:
         await _settled(me, args.patience)
         for device in me.devices.all:
             print(f"  {device.short_id}  {one_line(str(device))}")
+        if me.status.online and await within(me, me.devices.other_list_held(), args.patience):
+            print(OTHER_LIST_HELD)
     return Exit.DONE
 
 
@@ -194,7 +196,7 @@ async def revoke(args: argparse.Namespace) -> Exit:
             print(f"{name} was not removed.")
             return Exit.DONE
         await within(me, me.devices.remove(device), args.patience)
-        print(f"{name} is no longer a device of yours. The relay does not let it in any more.")
+        await _told_of_removal(me, name, args.patience)
         await _gone(me, device, name, args.patience)
         if device.may_link:
             print(
@@ -202,6 +204,16 @@ async def revoke(args: argparse.Namespace) -> Exit:
                 "If it is in other hands, use your recovery kit now: coach recover"
             )
     return Exit.DONE
+
+
+async def _told_of_removal(me: Client, name: str, patience: float) -> None:
+    if me.devices.relay_follows:
+        print(f"{name} is no longer a device of yours. The relay does not let it in any more.")
+        return
+    print(f"{name} is no longer a device of yours, but the relay has not taken your new list yet: it may")
+    print(f"still let {name} connect. What is said from now on, {name} cannot read all the same.")
+    if await within(me, me.devices.other_list_held(), patience):
+        print(OTHER_LIST_HELD)
 
 
 async def _gone(me: Client, device: OwnDevice, name: str, patience: float) -> None:

@@ -92,6 +92,8 @@ class Linking:
     async def find(self, secret: LinkSecret) -> Newcomer:
         """Wait for the device that shows this secret."""
         self._own.check_may_change()
+        await self._online()
+        await self._own.check_held()
         line = self._engine.open_line(secret.channel)
         hello, session = await self._meet(secret, line)
         newcomer = Newcomer(hello.device_key, hello.name)

@@ -17,6 +17,7 @@ from client_sdk.errors import (
     DevicesChanged,
     ManifestInvalid,
     MayNotLink,
+    OtherListHeld,
     RelayRefused,
     RelayUnreachable,
     TooManyDevices,
@@ -46,6 +47,12 @@ _KEY: Final = b"account"
 _INTENDED: Final = b"intended"
 _REGISTERED: Final = b"registered"
 LOOK_SECONDS: Final = 1.0
+OTHER_LIST_HELD: Final = (
+    "The relay still keeps another list of devices for you: that of the devices which you had before you "
+    "began anew, or of somebody who connects in your name. Until it is ended, you can link no other device, "
+    "and one that you remove may still connect. Ask whoever runs your coaching portal to end your earlier "
+    "list of devices; those on it are shut out then."
+)
 FOLLOW_SECONDS: Final = 10.0
 """For a change that another device made to reach this one by a conversation they share."""
 
@@ -140,6 +147,25 @@ class OwnList:
                 "Remove one that you do not use any more, then link the new one."
             )
 
+    @property
+    def relay_follows(self) -> bool:
+        """Whether the relay has taken the list as it is here."""
+        with self._engine.vault.transaction() as tx:
+            return tx.get(spaces.OWN_LIST, _REGISTERED) == self._engine.account.manifest.hash
+
+    async def other_list_held(self) -> bool:
+        """Whether the relay keeps another identity's list for this user; raises `RelayError`."""
+        held = await self._ask(None)
+        return held is not None and self._is_of_another(held)
+
+    async def check_held(self) -> None:
+        """Whether the relay keeps a list of this identity, or none; raises `OtherListHeld`, `RelayError`."""
+        if await self.other_list_held():
+            raise OtherListHeld(OTHER_LIST_HELD)
+
+    def _is_of_another(self, held: VerifiedManifest) -> bool:
+        return held.recovery_key != self._engine.account.manifest.recovery_key
+
     # Changing
 
     async def add(self, device_key: bytes, name: str, *, may_link: bool) -> None:
@@ -192,10 +218,15 @@ class OwnList:
                 "Your devices were changed on another one of them at the same time. Nothing was done here. "
                 "Look at the list again, then repeat what you wanted."
             )
-        if (held is None or held.raw != manifest.raw) and not although_refused:
+        taken = held is not None and held.raw == manifest.raw
+        if not taken and not although_refused:
             self._drop_intended()
+            if held is not None and self._is_of_another(held):
+                raise OtherListHeld(OTHER_LIST_HELD)
             raise RelayRefused("The relay did not take the new list of your devices. Try again later.")
         self._adopt(manifest)
+        if taken:
+            self._note_registered(manifest)
 
     def _stands_against(self, held: VerifiedManifest, mine: VerifiedManifest) -> bool:
         account = self._engine.account
@@ -250,7 +281,7 @@ class OwnList:
             return
         try:
             await self._put(intended, although_refused=False)
-        except (DevicesChanged, RelayRefused) as error:
+        except (DevicesChanged, OtherListHeld, RelayRefused) as error:
             _log.info("an interrupted change of the devices is given up: %s", error.code)
 
     def _note_registered(self, manifest: VerifiedManifest) -> None:

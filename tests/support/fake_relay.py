@@ -16,7 +16,7 @@ import nacl.exceptions
 import nacl.signing
 
 from client_sdk.errors import RelayUnreachable
-from relay.core.manifests import HeldManifest, read_manifest, take_manifest
+from relay.core.manifests import HeldManifest, end_list, read_manifest, take_manifest
 from relay.wire import (
     Connection,
     EntryKind,
@@ -426,13 +426,24 @@ class FakeRelay:
             taken = take_manifest(held, read_manifest(raw), peer.device)
             if taken is not None:
                 held = self.manifests[peer.user] = taken
-        for device in held.revoked if held is not None else ():
+        if held is not None:
+            self._shut_out(held)
+        return None if held is None else held.manifest or None
+
+    def end_list(self, user: str) -> None:
+        """The portal ends a user's list; their devices come again with fresh tokens."""
+        held = self.manifests[UserId(user)] = end_list(self.manifests[UserId(user)])
+        self._shut_out(held)
+        for peer in [peer for peer in self.peers.values() if peer.user == user]:
+            peer.goodbye(ErrorCode.TOKEN_REVOKED)
+
+    def _shut_out(self, held: HeldManifest) -> None:
+        for device in held.revoked:
             self.devices.pop(device, None)
             self.key_packages.pop(device, None)
             self.last_resorts.pop(device, None)
             if device in self.peers:
                 self.peers[device].goodbye(ErrorCode.DEVICE_REVOKED)
-        return None if held is None else held.manifest
 
     def device_of(self, user: str) -> DeviceId:
         """The one device of this user."""

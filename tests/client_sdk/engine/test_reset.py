@@ -9,9 +9,12 @@ import pytest
 
 from client_sdk import WaitReason
 from client_sdk.delivery import IdentityChanged, IdentityRecovered
-from client_sdk.errors import UsageError
-from client_sdk.identity import TrustState
+from client_sdk.devices import LinkSecret
+from client_sdk.errors import AccessRefused, OtherListHeld, UsageError
+from client_sdk.identity import TrustState, generate_key_pair
 from relay.wire import Bundle, EntryKind
+from tests.support.fake_time import SeededRandom
+from tests.support.own_devices import Depot, linked, until_done
 from tests.support.world import Device, World, alarms
 
 
@@ -151,3 +154,54 @@ async def test_everybody_decides_for_themselves(world: World) -> None:
         await say(world, carl, "now")
         assert "now" in await anew.texts()
         assert not isinstance(carl.room.alarm, IdentityRecovered)
+
+
+async def test_the_earlier_list_at_the_relay_is_told_of_until_the_portal_ends_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Depot().install(monkeypatch)
+    async with reset(world) as (anna, ben):
+        await ben.room.accept_identity(ben.room.people.named("anna"))
+        await world.pass_time(10)
+        devices = anna.client.devices
+        assert await until_done(world, devices.other_list_held())
+        with pytest.raises(OtherListHeld, match="Ask whoever runs your coaching portal to end your earlier"):
+            await until_done(world, devices.find(" ".join(LinkSecret(bytes(16)).words)))
+        key = generate_key_pair(SeededRandom("two")).public
+        with pytest.raises(OtherListHeld):
+            await until_done(world, anna.engine.own.add(key, "two", may_link=False))
+        assert len(devices.all) == 1
+        world.relay.end_list("anna")
+        await world.pass_time(10)
+        assert devices.relay_follows
+        assert not await until_done(world, devices.other_list_held())
+        async with linked(world, anna, "laptop") as laptop:
+            await world.pass_time(10)
+            assert laptop.conversation.is_member
+            await until_done(world, devices.remove(devices.named("laptop")))
+            assert devices.relay_follows
+            await world.pass_time(10)
+            refused = laptop.client.status.error
+            assert isinstance(refused, AccessRefused)
+            assert refused.code == "device_revoked"
+        assert alarms(anna, ben) == []
+
+
+async def test_whether_the_relay_has_taken_a_removal_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Depot().install(monkeypatch)
+    async with world.pair() as (anna, ben), linked(world, anna, "laptop") as laptop:
+        devices = anna.client.devices
+        followed = [devices.relay_follows]
+        world.relay.lies.takes_no_lists = True
+        await until_done(world, devices.remove(devices.named("laptop")))
+        await until_done(world, devices.wait_removed(laptop.client.devices.all[1]))
+        followed.append(devices.relay_follows)
+        assert not await until_done(world, devices.other_list_held())
+        world.relay.lies.takes_no_lists = False
+        world.relay.drop_connections()
+        await world.pass_time(10)
+        followed.append(devices.relay_follows)
+        assert followed == [True, False, True]
+        assert alarms(anna, ben) == []
