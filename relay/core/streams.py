@@ -16,9 +16,10 @@ from relay.core.operations import AppendEntries, Outcome, StreamView
 from relay.wire.bundle import Bundle
 from relay.wire.errors import ErrorCode, WireError
 from relay.wire.frames import EntryKind
-from relay.wire.ids import DeviceId
+from relay.wire.ids import DeviceId, label
 from relay.wire.limits import (
     COUNTER_WINDOW,
+    INCARNATION_BYTES,
     MAX_COMMIT_BODY_BYTES,
     MAX_MEMBER_DEVICES,
     MAX_MESSAGE_BODY_BYTES,
@@ -53,10 +54,10 @@ class StreamState:
     members: dict[DeviceId, Member] = field(default_factory=dict)
     senders: dict[DeviceId, Sender] = field(default_factory=dict)
 
-    def view(self) -> StreamView:
-        """A copy for readers."""
+    def view(self, history: bytes = b"") -> StreamView:
+        """A copy for readers; `history` is the store's (`incarnation_in`)."""
         return StreamView(
-            incarnation=self.incarnation,
+            incarnation=incarnation_in(history, self.incarnation),
             head=self.head,
             last_commit=self.last_commit,
             floor=self.floor,
@@ -64,6 +65,16 @@ class StreamState:
             joined={device: member.joined for device, member in self.members.items()},
             last_counters={device: sender.last_counter for device, sender in self.senders.items()},
         )
+
+
+def incarnation_in(history: bytes, incarnation: bytes) -> bytes:
+    """A stream's incarnation as devices see it: another one as soon as the store's history is another.
+
+    `history` names what the store went through: empty until it was restored or lost what it had acknowledged.
+    """
+    if not history:
+        return incarnation
+    return _sha256(label("incarnation") + incarnation + history).digest()[:INCARNATION_BYTES]
 
 
 def entry_digest(kind: EntryKind, after_commit: int, body: bytes) -> bytes:

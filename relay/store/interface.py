@@ -38,6 +38,14 @@ class StreamStore(Protocol):
         """The state of a stream with all that is committed; None if there is no such stream."""
         ...
 
+    async def begin_history(self, history: bytes) -> None:
+        """From now on `view` gives every stream's incarnation in this history (`streams.incarnation_in`),
+        durably: what had been acknowledged may be missing, and devices have to compare and to repair.
+
+        `history` has not been used before; 1 to 64 bytes.
+        """
+        ...
+
     async def check(self) -> None:
         """Raise `StoreError` if the store could not serve now."""
         ...

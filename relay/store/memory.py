@@ -32,6 +32,7 @@ class MemoryStreamStore:
     def __init__(self) -> None:
         self._states: dict[EngagementId, StreamState] = {}
         self._entries: dict[EngagementId, dict[int, StoredEntry]] = {}
+        self._history = b""
         self._open = True
 
     async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
@@ -58,7 +59,11 @@ class MemoryStreamStore:
     async def view(self, stream: EngagementId) -> StreamView | None:
         await self.check()
         state = self._states.get(stream)
-        return state.view() if state else None
+        return state.view(self._history) if state else None
+
+    async def begin_history(self, history: bytes) -> None:
+        await self.check()
+        self._history = history
 
     async def check(self) -> None:
         if not self._open:

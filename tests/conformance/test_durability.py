@@ -36,6 +36,17 @@ async def test_entries_and_state_survive(durable: Reopen) -> None:
     assert before.members == {ANNA: 2, BEN: 0, CARA: 2}
 
 
+async def test_the_history_survives(durable: Reopen) -> None:
+    store = await durable()
+    await group_of_two(store)
+    await store.begin_history(b"after a restore")
+    before = await store.view(STREAM)
+    store = await durable()
+    assert await store.view(STREAM) == before
+    assert before is not None
+    assert before.incarnation != INCARNATION
+
+
 async def test_retries_are_recognised_after_a_restart(durable: Reopen) -> None:
     store = await durable()
     await group_of_two(store)

@@ -8,6 +8,7 @@ import asyncio
 import pytest
 
 from relay.core.operations import Outcome, StoredEntry
+from relay.core.streams import incarnation_in
 from relay.errors import StoreUnavailable
 from relay.store import StreamStore
 from relay.wire.errors import ErrorCode
@@ -380,6 +381,22 @@ async def test_a_stream_made_anew_has_nothing_of_the_old(store: StreamStore) -> 
     assert view is not None
     assert (view.incarnation, view.head, view.members, view.last_counters) == (b"n" * 16, 0, {}, {})
     assert await held(store) == []
+
+
+async def test_another_history_gives_every_stream_another_incarnation(store: StreamStore) -> None:
+    await group_of_two(store)
+    await commit(store, create(OTHER, b"o" * 16), message(BEN, 1))
+    seen = []
+    for history in (b"first", b"second"):
+        await store.begin_history(history)
+        view, other = await store.view(STREAM), await store.view(OTHER)
+        assert view is not None
+        assert other is not None
+        assert view.incarnation == incarnation_in(history, INCARNATION)
+        assert (len(view.incarnation), view.head) == (16, 2), "nothing else is different"
+        assert await held_seqs(store) == [1, 2]
+        seen += [view.incarnation, other.incarnation]
+    assert len({INCARNATION, b"o" * 16, *seen}) == 6
 
 
 async def test_an_empty_batch_is_no_fault(store: StreamStore) -> None:

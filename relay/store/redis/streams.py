@@ -21,7 +21,7 @@ from relay.core.operations import (
     StoredEntry,
     StreamView,
 )
-from relay.core.streams import MAX_HELD_ENTRIES, entry_digests
+from relay.core.streams import MAX_HELD_ENTRIES, entry_digests, incarnation_in
 from relay.errors import StoreCorrupt, StoreError, StoreUnavailable
 from relay.store.redis.connection import Script, answer
 from relay.wire.errors import ErrorCode
@@ -35,6 +35,7 @@ _STATE: Final = "coach:{%s}:state"
 _WINDOW: Final = "coach:{%s}:window"
 _ENTRIES: Final = "coach:{%s}:entries"
 _COMMIT: Final = "coach:{%s}:commit"
+_HISTORY: Final = "coach:history"
 
 
 @dataclass(slots=True)
@@ -115,8 +116,13 @@ class RedisStreamStore:
 
     async def view(self, stream: EngagementId) -> StreamView | None:
         self._check_open()
+        history: Any = await answer(self._client.get(_HISTORY))
         held: Any = await answer(self._client.hgetall(_STATE % stream))
-        return _view(held) if held else None
+        return _view(held, history or b"") if held else None
+
+    async def begin_history(self, history: bytes) -> None:
+        self._check_open()
+        await answer(self._client.set(_HISTORY, history))
 
     async def check(self) -> None:
         self._check_open()
@@ -169,7 +175,7 @@ def _outcome(row: list[Any]) -> Outcome:
     )
 
 
-def _view(held: dict[bytes, bytes]) -> StreamView:
+def _view(held: dict[bytes, bytes], history: bytes) -> StreamView:
     members = {
         DeviceId(name[2:]): msgpack.unpackb(value) for name, value in held.items() if name[:2] == b"m:"
     }
@@ -177,7 +183,7 @@ def _view(held: dict[bytes, bytes]) -> StreamView:
     if incarnation is None:
         raise StoreCorrupt("a stream in Redis has no incarnation")
     return StreamView(
-        incarnation=incarnation,
+        incarnation=incarnation_in(history, incarnation),
         head=int(held.get(b"head", 0)),
         last_commit=int(held.get(b"last_commit", 0)),
         floor=int(held.get(b"floor", 0)),

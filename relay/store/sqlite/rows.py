@@ -56,8 +56,13 @@ SCHEMA: Final = Schema(
             body BLOB NOT NULL
         ) STRICT;
         """,
+        """
+        CREATE TABLE history (id BLOB NOT NULL) STRICT;
+        INSERT INTO history VALUES (x'');
+        """,
     ),
 )
+SELECT_HISTORY: Final = "SELECT id FROM history"
 SELECT_STREAM: Final = (
     "SELECT no, incarnation, head, last_commit, floor, last_time_ms, members FROM streams WHERE id = ?"
 )

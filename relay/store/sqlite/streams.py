@@ -86,6 +86,9 @@ class SqliteStreamStore:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader, self._read, stream, after, limit, max_bytes)
 
+    async def begin_history(self, history: bytes) -> None:
+        await self._submit((), lambda writer: writer.begin_history(history))
+
     async def check(self) -> None:
         self._check()
 

@@ -86,6 +86,7 @@ class Writer:
         self._runs: list[tuple[Any, ...]] = []
         self._bodies: list[bytes] = []
         self._place = int(connection.execute(_LAST_PLACE).get)  # the last body's
+        self._history = bytes(connection.execute(rows.SELECT_HISTORY).get)
         self._to_flush: dict[_Cached, None] = {}
         self._to_save_members: dict[_Cached, None] = {}
 
@@ -111,7 +112,12 @@ class Writer:
         """The state of a stream between two transactions."""
         cached = self._load(stream)
         self._trim()
-        return cached.state.view() if cached else None
+        return cached.state.view(self._history) if cached else None
+
+    def begin_history(self, history: bytes) -> None:
+        """Note durably that the store's history is another one."""
+        self._connection.execute("UPDATE history SET id = ?", (history,))
+        self._history = history
 
     def _clear(self) -> None:
         self._runs.clear()
