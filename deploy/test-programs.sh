@@ -14,6 +14,9 @@ for need in turnserver:coturn ip:iproute2 redis-server:redis-server chromium:chr
     PATH="$PATH:/usr/sbin" command -v "${need%%:*}" >/dev/null 2>&1 || missing="$missing ${need##*:}"
 done
 
+# nginx by name of a connection, which images of it have built in.
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
+
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null 2>&1; then
         say "not installed:$missing (no apt-get here); the tests that need them are skipped"
