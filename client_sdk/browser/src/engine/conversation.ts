@@ -211,6 +211,11 @@ export class Conversation {
     this.#background(this.#admit());
   }
 
+  /** This person's device list is another one now. */
+  accountChanged(): void {
+    this.#background(this.#admit());
+  }
+
   /** A frame of this stream. */
   async received(frame: RelayFrame): Promise<void> {
     if (frame.frame === "Entries") await this.#entries(frame);

@@ -21,7 +21,7 @@ import { serializeState } from "./state.ts";
 
 /** What is known beyond one conversation. */
 export interface Shared {
-  readonly account: Account;
+  account: Account;
   readonly trust: Map<UserId, TrustRecord>;
   readonly names: Map<UserId, string>;
   readonly rng: Rng;
