@@ -3,47 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from relay.redis_address import RedisWait, parse_redis_url
 from relay.store import Directory, MemoryDirectory, MemoryStreamStore, StreamStore
-from relay.store.redis import RedisDirectory, RedisStreamStore, connect
+from relay.store.redis import RedisClient, RedisDirectory, RedisStreamStore
 from relay.store.sqlite import SqliteDirectory, SqliteStreamStore
-from tests.support import redis_server as redis
-from tests.support.redis_server import RedisServer
+from tests.support import real_redis as redis
+from tests.support.real_redis import Servers
 
 Reopen = Callable[[], Awaitable[StreamStore]]
-_REDIS: Final = pytest.param("redis", marks=pytest.mark.skipif(redis.PROGRAM is None, reason=redis.MISSING))
+Start = Callable[[str], Servers]
+_MAKERS: Final[dict[str, Callable[[Path], Servers]]] = {
+    "redis": redis.Standalone,
+    "sentinel": redis.Sentinels,  # what is acknowledged is at the replica as well
+    "cluster": redis.Cluster,
+}
+_NEEDS_REDIS: Final = pytest.mark.skipif(redis.PROGRAM is None, reason=redis.MISSING)
+_REDIS: Final = [pytest.param(name, marks=_NEEDS_REDIS) for name in _MAKERS]
 
 
 @pytest.fixture(scope="session")
-def running_redis() -> Iterator[RedisServer]:
-    with redis.redis_server() as server:
-        yield server
+def start_redis() -> Iterator[Start]:
+    """Gives the servers of a kind, started when they are first asked for."""
+    started: dict[str, Servers] = {}
+    with ExitStack() as stack:
+
+        def start(kind: str) -> Servers:
+            if kind not in started:
+                started[kind] = stack.enter_context(redis.real_redis(_MAKERS[kind]))
+            started[kind].empty()
+            return started[kind]
+
+        yield start
 
 
-@pytest.fixture(params=["memory", "sqlite", _REDIS])
+def _client(kind: str, servers: Servers) -> RedisClient:
+    wait = RedisWait(1) if kind == "sentinel" else RedisWait()
+    return RedisClient(parse_redis_url(servers.url), wait=wait)
+
+
+@pytest.fixture(params=["memory", "sqlite", *_REDIS])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def server(kind: str, request: pytest.FixtureRequest) -> RedisServer | None:
-    """The Redis server, empty; None for the stores that need none."""
-    if kind != "redis":
-        return None
-    server: RedisServer = request.getfixturevalue("running_redis")
-    server.empty()
-    return server
+async def client(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[RedisClient | None]:
+    """The way to empty Redis servers; None for the stores that need none."""
+    if kind not in _MAKERS:
+        yield None
+        return
+    start: Start = request.getfixturevalue("start_redis")
+    client = _client(kind, start(kind))
+    yield client
+    await client.close()
 
 
 @pytest.fixture
-async def store(kind: str, server: RedisServer | None, tmp_path: Path) -> AsyncIterator[StreamStore]:
+async def store(kind: str, client: RedisClient | None, tmp_path: Path) -> AsyncIterator[StreamStore]:
     opened: StreamStore
-    if server is not None:
-        opened = RedisStreamStore(connect(server.url))
+    if client is not None:
+        opened = RedisStreamStore(client, node=b"this node")
     else:
         opened = MemoryStreamStore() if kind == "memory" else SqliteStreamStore.open(tmp_path)
     yield opened
@@ -51,17 +76,17 @@ async def store(kind: str, server: RedisServer | None, tmp_path: Path) -> AsyncI
 
 
 @pytest.fixture
-async def directory(kind: str, server: RedisServer | None, tmp_path: Path) -> AsyncIterator[Directory]:
+async def directory(kind: str, client: RedisClient | None, tmp_path: Path) -> AsyncIterator[Directory]:
     opened: Directory
-    if server is not None:
-        opened = RedisDirectory(connect(server.url))
+    if client is not None:
+        opened = RedisDirectory(client)
     else:
         opened = MemoryDirectory() if kind == "memory" else SqliteDirectory.open(tmp_path)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=["sqlite", _REDIS])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=_NEEDS_REDIS)])
 def durable_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -73,23 +98,26 @@ async def durable(durable_kind: str, request: pytest.FixtureRequest, tmp_path: P
     A SQLite store is closed before; a Redis server is killed with SIGKILL and started again.
     """
     opened: list[StreamStore] = []
-    server: RedisServer | None = None
+    clients: list[RedisClient] = []
+    servers: Servers | None = None
     if durable_kind == "redis":
-        server = request.getfixturevalue("running_redis")
-        server.empty()
+        servers = request.getfixturevalue("start_redis")("redis")
 
     async def reopen() -> StreamStore:
         if opened:
             await opened[-1].close()
-        if server is None:
+        if servers is None:
             opened.append(SqliteStreamStore.open(tmp_path))
         else:
             if opened:
-                server.kill()
-                server.start()
-            opened.append(RedisStreamStore(connect(server.url)))
+                servers.servers[0].kill()
+                servers.servers[0].start()
+            clients.append(_client("redis", servers))
+            opened.append(RedisStreamStore(clients[-1]))
         return opened[-1]
 
     yield reopen
     if opened:
         await opened[-1].close()
+    for client in clients:
+        await client.close()

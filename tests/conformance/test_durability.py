@@ -29,22 +29,27 @@ async def test_entries_and_state_survive(durable: Reopen) -> None:
     await commit(store, message(BEN, 1), bundle(ANNA, 2, 1, adds=[CARA]), message(BEN, 2, 3), ack(ANNA, 2))
     before, entries = await store.view(STREAM), await held(store)
     store = await durable()
-    assert await store.view(STREAM) == before
-    assert await held(store) == entries
+    after = await store.view(STREAM)
     assert before is not None
+    assert after is not None
+    # A store that cannot know whether it lost something, as Redis after a start, says so: the devices compare.
+    assert after._replace(incarnation=INCARNATION) == before
+    assert await held(store) == entries
     assert before.incarnation == INCARNATION
     assert before.members == {ANNA: 2, BEN: 0, CARA: 2}
 
 
-async def test_the_history_survives(durable: Reopen) -> None:
+async def test_the_history_survives(durable: Reopen, durable_kind: str) -> None:
     store = await durable()
     await group_of_two(store)
     await store.begin_history(b"after a restore")
     before = await store.view(STREAM)
     store = await durable()
-    assert await store.view(STREAM) == before
+    after = await store.view(STREAM)
     assert before is not None
-    assert before.incarnation != INCARNATION
+    assert after is not None
+    assert INCARNATION not in (before.incarnation, after.incarnation)
+    assert (after == before) == (durable_kind == "sqlite"), "Redis has begun another one, at each start"
 
 
 async def test_retries_are_recognised_after_a_restart(durable: Reopen) -> None:

@@ -1,7 +1,7 @@
-"""Both stores in Redis (7.0 or newer, or Valkey): one server or many nodes of a relay share it."""
+"""Both stores in Redis (7.0 or newer, or Valkey), and the bus of the relay's nodes: all share it."""
 
-from relay.store.redis.connection import connect
+from relay.store.redis.client import RedisClient
 from relay.store.redis.directory import RedisDirectory
 from relay.store.redis.streams import RedisStreamStore
 
-__all__ = ["RedisDirectory", "RedisStreamStore", "connect"]
+__all__ = ["RedisClient", "RedisDirectory", "RedisStreamStore"]

@@ -1,71 +1,157 @@
-"""The connection to Redis, its scripts, and our errors for its own."""
+"""A pipeline to one Redis server: commands go out together, and so do their answers come."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Awaitable, Sequence
-from importlib.resources import files
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from relay.errors import StoreError, StoreFull, StoreUnavailable
+from relay.redis_address import RedisAddress
 
-CONNECT_SECONDS: Final = 5.0
-MAX_CONNECTIONS: Final = 32  # the commit queue uses one at a time, requests a few
+CONNECT_SECONDS: Final = 3.0
+MAX_CONNECTIONS: Final = 32  # to one server: batches use one or two at a time, requests a few
 ANSWER_SECONDS: Final = 10.0  # a server that takes longer is not one that a message can wait for
-_Argument = str | bytes | int
+_RUN_ID: Final = re.compile(r"run_id:([0-9a-f]+)")
+_REPLICATION_ID: Final = re.compile(r"master_replid:([0-9a-f]+)")
 _T = TypeVar("_T")
 
+Command = tuple[str | bytes | int, ...]
 
-def connect(url: str) -> Redis:
-    """A client for the server at `redis://`, `rediss://` or `unix://`; it connects when it is first used.
+NOT_DONE: Final = (
+    exceptions.MovedError,
+    exceptions.AskError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
+    exceptions.ReadOnlyError,
+    exceptions.BusyLoadingError,
+)
+"""Answers which say that the command was not done, and may be elsewhere or later."""
+UNKNOWN: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
+"""What leaves open whether a command was done."""
+_PASSING: Final = ("NOREPLICAS", "MISCONF", "UNBLOCKED", "CLUSTERDOWN", "MASTERDOWN")
+
+
+class NotConnected(exceptions.ConnectionError):
+    """There was no connection: nothing was sent."""
+
+
+Meet = Callable[[str], Awaitable[None]]
+
+
+class RedisServer:
+    """One server, by its address. `meet` is awaited before anything is asked of it as somebody new."""
+
+    def __init__(self, address: RedisAddress, host: str, port: int, meet: Meet) -> None:
+        self.name = (host, port)
+        self.pool = make_pool(address, host, port)
+        self.client = Redis.from_pool(self.pool)
+        self._meet = meet
+        self._met = ""
+
+    async def send(self, commands: Sequence[Command], *, meet: bool = True) -> list[Any]:
+        """The answers to commands, in order; an error that is the answer to one stands in its place.
+
+        Raises one of `UNKNOWN` if answers are missing: then nobody knows what was done.
+        """
+        connection = await self._connection()
+        if meet and _identity(connection) != self._met:
+            identity = _identity(connection)
+            await self.pool.release(connection)
+            await self._meet(identity)
+            self._met = identity
+            connection = await self._connection()
+        try:
+            if meet and _identity(connection) != self._met:
+                raise NotConnected("the server is somebody else again")
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await _answer(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # answers that nobody read must not meet other commands
+            raise
+        finally:
+            await self.pool.release(connection)
+
+    async def identity(self) -> str:
+        """As whom it is met now: another after each start, and each time a replica becomes the primary."""
+        connection = await self._connection()
+        await self.pool.release(connection)
+        return _identity(connection)
+
+    async def close(self) -> None:
+        await self.client.aclose(close_connection_pool=True)
+
+    async def _connection(self) -> Any:
+        try:
+            return await self.pool.get_connection()
+        except UNKNOWN as error:
+            raise NotConnected(str(error)) from error
+
+
+def _identity(connection: Any) -> str:
+    identity: str = connection.__dict__.get("coach_identity", "")
+    return identity
+
+
+async def _introduce(connection: Any) -> None:
+    """What every new connection begins with: the login, and who is there."""
+    await connection.on_connect()
+    for section in ("server", "replication"):
+        await connection.send_command("INFO", section)
+    server, replication = [(await connection.read_response()).decode() for _ in range(2)]
+    run, history = _RUN_ID.search(server), _REPLICATION_ID.search(replication)
+    connection.coach_identity = f"{run[1] if run else ''} {history[1] if history else ''}"
+
+
+async def _answer(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.ConnectionError as error:
+        if isinstance(error, exceptions.BusyLoadingError):
+            return error
+        raise
+    except exceptions.ResponseError as error:
+        return error
+
+
+def make_pool(
+    address: RedisAddress, host: str, port: int, *, password: str | None = None, bare: bool = False
+) -> BlockingConnectionPool:
+    """Connections to one server; each connects when it is first used.
 
     Nothing is tried again behind our back: whoever asked decides, since a lost answer may hide a done deed.
+    `bare` leaves the login out, but for `password`: for Sentinels.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=ANSWER_SECONDS,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=False,
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "redis_connect_func": None if bare else _introduce,
+        "decode_responses": False,
+        "protocol": 2,
+        "password": (password if bare else address.password) or None,
+        "username": None if bare else address.username or None,
+        "db": 0 if bare else address.database,
+    }
+    kind: Any = Connection
+    if address.path and not bare:
+        kind = UnixDomainSocketConnection
+        options["path"] = address.path
+    else:
+        options |= {"host": host, "port": port, "socket_keepalive": True}
+    if address.tls:
+        kind = SSLConnection
+        options |= {"ssl_check_hostname": True, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+    return BlockingConnectionPool(
+        max_connections=MAX_CONNECTIONS, timeout=ANSWER_SECONDS, connection_class=kind, **options
     )
-    return Redis.from_pool(pool)
-
-
-class Script:
-    """A Lua script of this package; loaded when the server does not know it."""
-
-    def __init__(self, client: Redis, name: str) -> None:
-        self._client = client
-        self._text = files(__package__).joinpath(name).read_text("utf-8")
-        self._digest = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()  # EVALSHA's
-
-    async def run(self, keys: Sequence[str], arguments: Sequence[_Argument]) -> Any:
-        """What the script answers; raises `StoreError`."""
-        return (await self.run_all([(keys, arguments)]))[0]
-
-    async def run_all(self, calls: Sequence[tuple[Sequence[str], Sequence[_Argument]]]) -> list[Any]:
-        """The answers to many calls that go out together; raises `StoreError` if one of them failed."""
-        return await answer(self._run_all(calls))
-
-    async def _run_all(self, calls: Sequence[tuple[Sequence[str], Sequence[_Argument]]]) -> list[Any]:
-        try:
-            return await self._send(calls)
-        except exceptions.NoScriptError:  # a server that has just started: none of the calls was done
-            await self._client.script_load(self._text)
-            return await self._send(calls)
-
-    async def _send(self, calls: Sequence[tuple[Sequence[str], Sequence[_Argument]]]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for keys, arguments in calls:
-                pipeline.evalsha(self._digest, len(keys), *keys, *arguments)
-            return list(await pipeline.execute())
 
 
 async def answer(running: Awaitable[_T]) -> _T:
@@ -78,9 +164,15 @@ async def answer(running: Awaitable[_T]) -> _T:
 
 def translate(error: Exception) -> StoreError:
     """Our error for one of Redis's. Its text names what failed, never a key or a value."""
-    name = type(error).__name__
     if isinstance(error, exceptions.OutOfMemoryError):
         return StoreFull("Redis has reached its maxmemory")
     if isinstance(error, exceptions.ReadOnlyError):
         return StoreUnavailable("Redis is a replica, or became one")
-    return StoreUnavailable(f"Redis did not do it: {name}")
+    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
+        return StoreUnavailable("Redis refuses this user or password")
+    return StoreUnavailable(f"Redis did not do it: {type(error).__name__}")
+
+
+def is_not_done(error: Exception) -> bool:
+    """Whether an answer says that nothing was done, and that it may be done soon."""
+    return isinstance(error, (*NOT_DONE, NotConnected)) or str(error).startswith(_PASSING)

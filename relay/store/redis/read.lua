@@ -1,34 +1,36 @@
--- The entries of one stream after a seq: at most LIMIT, bodies of at most MAX_BYTES, yet at least one.
+-- The runs of one stream after a seq: until they have LIMIT entries or MAX_BYTES, yet at least one.
 --
--- KEYS: state, entries, commit. ARGV: after, limit, max_bytes. The answer: entries as MessagePack.
+-- KEYS: state, entries, commit. ARGV: after, limit, max_bytes.
+-- The answer as MessagePack: the floor, then runs, each its description and its bodies as they are stored.
 
 local after, limit, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local found = {}
+local held = redis.call('HMGET', KEYS[1], 'floor', 'last_commit')
+local floor, last_commit = tonumber(held[1] or '0'), tonumber(held[2] or '0')
+local found = { floor }
 
 -- False once the room is used up.
-local function take(entry)
-  room = room - #entry[7]
-  if #found > 0 and room < 0 then return false end
-  table.insert(found, entry)
-  return #found < limit
+local function take(run, bodies)
+  table.insert(found, run)
+  table.insert(found, bodies)
+  room = room - #bodies
+  limit = limit - cmsgpack.unpack(run)[7]
+  return limit > 0 and room > 0
 end
 
-local floor = tonumber(redis.call('HGET', KEYS[1], 'floor') or '0')
-local last_commit = tonumber(redis.call('HGET', KEYS[1], 'last_commit') or '0')
 local goes_on = true
 if last_commit > after and last_commit <= floor then
-  goes_on = take(cmsgpack.unpack(redis.call('GET', KEYS[3])))
+  local commit = cmsgpack.unpack(redis.call('GET', KEYS[3]))
+  goes_on = take(commit[1], commit[2])
 end
 local from = math.max(after, floor)
+-- A run of which some is read already may begin the page.
 while goes_on do
-  local page = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', from + 1), '+', 'COUNT', 32)
-  if #page == 0 then break end
+  local page = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', from + 1), '+', 'COUNT', 16)
   for _, item in ipairs(page) do
-    local fields = item[2]
     from = tonumber(string.match(item[1], '^%d+'))
-    goes_on = take({ from, tonumber(fields[2]), tonumber(fields[4]), tonumber(fields[6]), fields[8],
-      tonumber(fields[10]), fields[12] })
+    goes_on = take(item[2][2], item[2][4])
     if not goes_on then break end
   end
+  if #page < 16 then break end
 end
 return cmsgpack.pack(found)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import msgpack
-from redis.asyncio import Redis
 
 from relay.core.counters import WINDOW_MS
 from relay.core.operations import (
@@ -23,132 +23,179 @@ from relay.core.operations import (
 )
 from relay.core.streams import MAX_HELD_ENTRIES, entry_digests, incarnation_in
 from relay.errors import StoreCorrupt, StoreError, StoreUnavailable
-from relay.store.redis.connection import Script, answer
+from relay.store.redis.client import HISTORY, Call, RedisClient, Script
+from relay.store.redis.news import channel_of, pack_wake
+from relay.store.redis.together import Together
 from relay.wire.errors import ErrorCode
 from relay.wire.frames import EntryKind
 from relay.wire.ids import DeviceId, EngagementId
 from relay.wire.limits import COUNTER_WINDOW, MAX_MEMBER_DEVICES
 
-_LIMITS: Final = msgpack.packb((COUNTER_WINDOW, WINDOW_MS, MAX_MEMBER_DEVICES, MAX_HELD_ENTRIES))
-# What makes a stream: its keys carry its id in braces, so that a cluster keeps them on one node.
+_log: Final = logging.getLogger("relay.store")
+_LIMITS: Final = (COUNTER_WINDOW, WINDOW_MS, MAX_MEMBER_DEVICES, MAX_HELD_ENTRIES)
+# What makes a stream: its keys carry its id in braces, so that a cluster keeps them on one server.
 _STATE: Final = "coach:{%s}:state"
 _WINDOW: Final = "coach:{%s}:window"
 _ENTRIES: Final = "coach:{%s}:entries"
 _COMMIT: Final = "coach:{%s}:commit"
-_HISTORY: Final = "coach:history"
 
-
-@dataclass(slots=True)
-class _Call:
-    """Operations that wait to be done, and what became of them."""
-
-    operations: Sequence[Operation]
-    outcomes: list[list[Outcome]] | None = None
-    error: BaseException | None = None
+_Question = tuple[EngagementId, int, int, int]
 
 
 class RedisStreamStore:
-    """Streams in Redis. How durable an answer is, is the server's setting: `appendfsync always` for the
-    promise that the relay makes."""
+    """Streams in Redis. How durable an answer is, is the servers' setting, and the client's `wait`.
 
-    def __init__(self, client: Redis) -> None:
+    `node` is the name that other nodes are told in the news of an append; without one nobody is told.
+    """
+
+    def __init__(self, client: RedisClient, *, node: bytes = b"") -> None:
         self._client = client
-        self._stream = Script(client, "stream.lua")
-        self._read = Script(client, "read.lua")
-        self._waiting: list[_Call] = []
-        self._turn = asyncio.Lock()
+        self._stream = Script("stream.lua")
+        self._read = Script("read.lua")
+        self._commits: Together[Sequence[Operation], list[list[Outcome]]] = Together(self._commit_all)
+        self._reads: Together[_Question, list[StoredEntry]] = Together(self._read_all)
+        self._views: Together[EngagementId, StreamView | None] = Together(self._view_all)
+        self._node = node
+        self._publish = "SPUBLISH" if client.topology.is_cluster else "PUBLISH"
+        # Others must not read of what is not yet where `wait` wants it: then they are told afterwards.
+        in_script = self._publish if node and not client.wait else ""
+        self._limits = _pack((*_LIMITS, in_script, node))
+        self._telling: set[asyncio.Task[None]] = set()
         self._is_open = True
 
     async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         """As the interface says; if it raises, some streams' operations may have been done. To do them again
         is safe: an append that was stored gets its first answer."""
         self._check_open()
-        call = _Call(operations)
-        self._waiting.append(call)
-        async with self._turn:
-            if call.outcomes is None and call.error is None:
-                await self._commit_waiting()
-        if call.error is not None:
-            if isinstance(call.error, StoreError):
-                raise type(call.error)(*call.error.args) from call.error
-            raise StoreUnavailable("the call that was to do it was cancelled") from call.error
-        return call.outcomes or []
+        return await self._commits.ask(operations)
 
-    async def _commit_waiting(self) -> None:
-        """What came while the last batch was under way goes out together, in the order in which it came."""
-        calls, self._waiting = self._waiting, []
-        try:
-            outcomes = await self._run([operation for call in calls for operation in call.operations])
-        except BaseException as error:
-            for call in calls:
-                call.error = error
-            if not isinstance(error, StoreError):
-                raise
-            return
-        for call in calls:
-            call.outcomes, outcomes = outcomes[: len(call.operations)], outcomes[len(call.operations) :]
+    async def read(
+        self, stream: EngagementId, *, after: int, limit: int, max_bytes: int
+    ) -> list[StoredEntry]:
+        self._check_open()
+        return await self._reads.ask((stream, after, limit, max_bytes))
+
+    async def view(self, stream: EngagementId) -> StreamView | None:
+        self._check_open()
+        return await self._views.ask(stream)
+
+    async def begin_history(self, history: bytes) -> None:
+        self._check_open()
+        await self._client.begin_history(history)
+
+    async def check(self) -> None:
+        self._check_open()
+        await self._client.run(Call("coach:check", ("EXISTS", "coach:check")), again=True)
+
+    async def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            await self._commits.settle()
+            await self._reads.settle()
+            await self._views.settle()
+            await asyncio.gather(*self._telling, return_exceptions=True)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailable("the store is closed")
+
+    # Appends and upkeep
+
+    async def _commit_all(self, batches: list[Sequence[Operation]]) -> list[list[list[Outcome]]]:
+        outcomes = await self._run([operation for batch in batches for operation in batch])
+        rest = iter(outcomes)
+        return [list(islice(rest, len(batch))) for batch in batches]
 
     async def _run(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         of_stream: dict[EngagementId, list[int]] = {}
         for number, operation in enumerate(operations):
             of_stream.setdefault(operation.stream, []).append(number)
         calls = [
-            (_keys(stream), (_pack([_plain(operations[number]) for number in numbers]), _LIMITS))
+            self._call(stream, [operations[number] for number in numbers])
             for stream, numbers in of_stream.items()
         ]
-        answers = await self._stream.run_all(calls)
+        answers = await self._client.run_all(calls, again=True)
         outcomes: list[list[Outcome]] = [[]] * len(operations)
         for numbers, packed in zip(of_stream.values(), answers, strict=True):
             for number, rows in zip(numbers, _unpack(packed), strict=True):
                 outcomes[number] = [_outcome(row) for row in rows]
+        if self._node and self._client.wait:
+            self._tell(operations, outcomes)
         return outcomes
 
-    async def read(
-        self, stream: EngagementId, *, after: int, limit: int, max_bytes: int
-    ) -> list[StoredEntry]:
-        self._check_open()
-        state, _, entries, commit = _keys(stream)
-        packed = await self._read.run((state, entries, commit), (after, limit, max_bytes))
+    def _call(self, stream: EngagementId, operations: list[Operation]) -> Call:
+        plain: list[tuple[Any, ...]] = []
+        bodies: list[bytes] = []
+        for operation in operations:
+            if isinstance(operation, AppendEntries):
+                bodies.append(_pack(list(operation.bodies)))
+                plain.append(_plain_append(operation, len(bodies)))
+            else:
+                plain.append(_plain(operation))
+        return self._stream.call(_keys(stream), (_pack(plain), self._limits, *bodies))
+
+    def _tell(self, operations: Sequence[Operation], outcomes: Sequence[Sequence[Outcome]]) -> None:
+        """Tell other nodes what is now where `wait` wants it."""
+        news: dict[EngagementId, tuple[int, int]] = {}
+        for operation, its_outcomes in zip(operations, outcomes, strict=True):
+            for outcome in its_outcomes:
+                if isinstance(operation, AppendEntries) and outcome.code is None:
+                    news[operation.stream] = outcome.seq + outcome.entries - 1, outcome.last_commit
+        if news:
+            task = asyncio.get_running_loop().create_task(self._publish_all(news))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _publish_all(self, news: dict[EngagementId, tuple[int, int]]) -> None:
+        calls = []
+        for stream, (head, last_commit) in news.items():
+            channel = channel_of(stream)
+            calls.append(Call(channel, (self._publish, channel, pack_wake(self._node, head, last_commit))))
+        try:
+            await self._client.run_all(calls, again=True, barrier=False)
+        except StoreError as error:  # who was not told looks by itself, soon
+            _log.warning("other nodes were not told", extra={"code": str(error.code)})
+
+    # Reading
+
+    async def _read_all(self, questions: list[_Question]) -> list[list[StoredEntry]]:
+        calls = [self._read.call(_read_keys(stream), rest) for stream, *rest in questions]
+        answers = await self._client.run_all(calls, again=True)
         return [
-            StoredEntry(seq, EntryKind(kind), after_commit, time_ms, DeviceId(device), counter, body)
-            for seq, kind, after_commit, time_ms, device, counter, body in _unpack(packed)
+            _entries(_unpack(packed), after, limit, max_bytes)
+            for packed, (_, after, limit, max_bytes) in zip(answers, questions, strict=True)
         ]
 
-    async def view(self, stream: EngagementId) -> StreamView | None:
-        self._check_open()
-        history: Any = await answer(self._client.get(_HISTORY))
-        held: Any = await answer(self._client.hgetall(_STATE % stream))
-        return _view(held, history or b"") if held else None
-
-    async def begin_history(self, history: bytes) -> None:
-        self._check_open()
-        await answer(self._client.set(_HISTORY, history))
-
-    async def check(self) -> None:
-        self._check_open()
-        await answer(self._client.ping())
-
-    async def close(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            await self._client.aclose()
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise StoreUnavailable("the store is closed")
+    async def _view_all(self, streams: list[EngagementId]) -> list[StreamView | None]:
+        calls = [Call(_STATE % stream, ("HGETALL", _STATE % stream)) for stream in streams]
+        answers = await self._client.run_all(calls, again=True)
+        # Afterwards: a view must not be older than the history that it is given in.
+        history = await self._client.run(Call(HISTORY, ("GET", HISTORY)), again=True) or b""
+        self._client.saw_history(history)
+        return [
+            _view(dict(zip(held[::2], held[1::2], strict=True)), history) if held else None
+            for held in answers
+        ]
 
 
-def _keys(stream: EngagementId) -> tuple[str, str, str, str]:
-    return _STATE % stream, _WINDOW % stream, _ENTRIES % stream, _COMMIT % stream
+def _keys(stream: EngagementId) -> tuple[str, ...]:
+    return _STATE % stream, _WINDOW % stream, _ENTRIES % stream, _COMMIT % stream, channel_of(stream)
+
+
+def _read_keys(stream: EngagementId) -> tuple[str, ...]:
+    return _STATE % stream, _ENTRIES % stream, _COMMIT % stream
+
+
+def _plain_append(append: AppendEntries, place: int) -> tuple[Any, ...]:
+    """The append as the script takes it, its bodies in the argument at this place among those of bodies."""
+    _, device, counter, kind, after_commit, bodies, now_ms, adds, removes, refusal = append
+    code = refusal.value if refusal else ""
+    digests = b"".join(entry_digests(kind, after_commit, bodies))
+    head = ("append", device, counter, int(kind), after_commit, now_ms, code, adds, removes)
+    return *head, len(bodies), digests, place
 
 
 def _plain(operation: Operation) -> tuple[Any, ...]:
-    """The operation as the script takes it."""
-    if isinstance(operation, AppendEntries):
-        _, device, counter, kind, after_commit, bodies, now_ms, adds, removes, refusal = operation
-        code = refusal.value if refusal else ""
-        contents = list(bodies), entry_digests(kind, after_commit, bodies)
-        return "append", device, counter, int(kind), after_commit, now_ms, code, adds, removes, *contents
     if isinstance(operation, CreateStream):
         return "create", operation.incarnation
     if isinstance(operation, AcknowledgeEntries):
@@ -173,6 +220,26 @@ def _outcome(row: list[Any]) -> Outcome:
     return Outcome(
         seq, time_ms, bool(fresh), ErrorCode(code.decode()) if code else None, last_commit, entries
     )
+
+
+def _entries(answer: list[Any], after: int, limit: int, max_bytes: int) -> list[StoredEntry]:
+    """The entries of the runs that were asked for: a run may begin before, and reach beyond."""
+    floor, *parts = answer
+    found: list[StoredEntry] = []
+    size = 0
+    for described, packed in zip(parts[::2], parts[1::2], strict=True):
+        seq, number, after_commit, time_ms, device, counter, _ = _unpack(described)
+        kind = EntryKind(number)
+        for body in _unpack(packed):
+            # The newest commit alone is readable below the floor.
+            if seq > after and (seq > floor or kind is EntryKind.COMMIT):
+                size += len(body)
+                if found and (size > max_bytes or len(found) == limit):
+                    return found
+                found.append(StoredEntry(seq, kind, after_commit, time_ms, DeviceId(device), counter, body))
+            seq += 1
+            counter += 1
+    return found
 
 
 def _view(held: dict[bytes, bytes], history: bytes) -> StreamView:

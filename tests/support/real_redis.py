@@ -1,0 +1,261 @@
+"""Real Redis servers of a test's own on free loopback ports: alone, under Sentinels, as a cluster.
+
+Every process is ended by its id. `PROGRAM` is None where there is no redis-server (or valkey-server).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+PROGRAM: Final = shutil.which("redis-server") or shutil.which("valkey-server")
+MISSING: Final = "redis-server is not installed: apt-get install redis-server"
+QUORUM: Final = 2
+SERVICE: Final = "coach"
+_START_SECONDS: Final = 20.0
+_FORM_SECONDS: Final = 40.0
+_LOOK_SECONDS: Final = 0.05
+_NODE_TIMEOUT_MS: Final = "2000"
+_SLOTS: Final = 16_384
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, with the cluster bus's above it free as well."""
+    while True:
+        with socket.socket() as one, socket.socket() as bus:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            if port + 10_000 < 65_536:
+                with contextlib.suppress(OSError):
+                    bus.bind(("127.0.0.1", port + 10_000))
+                    return port
+
+
+class Process:
+    """One server with its data in a folder, which `kill` leaves and `start` finds again."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str], *, sentinel: str = "") -> None:
+        if PROGRAM is None:
+            raise RuntimeError(MISSING)
+        folder.mkdir(parents=True)
+        self.port = free_port()
+        self._folder = folder
+        self._sentinel = sentinel
+        self._settings = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(folder), **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        config = self._folder / "redis.conf"
+        if not config.exists():
+            lines = [f"{name} {value or chr(34) * 2}" for name, value in self._settings.items()]
+            config.write_text("\n".join([*lines, self._sentinel, ""]))
+        command = [str(PROGRAM), str(config), *(["--sentinel"] if self._sentinel else [])]
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(self._answers, _START_SECONDS, "a Redis server did not start")
+
+    def kill(self) -> None:
+        """SIGKILL: what it had not made durable is gone."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it do nothing: as a machine that hangs."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def ask(self, *command: str) -> Any:
+        """What it answers to a command."""
+        with contextlib.closing(_client(self.port)) as client:
+            return client.execute_command(*command)
+
+    def _answers(self) -> bool:
+        return bool(self.ask("PING"))
+
+
+def _client(port: int) -> redis.Redis:
+    return redis.Redis(host="127.0.0.1", port=port, socket_timeout=5, decode_responses=True, protocol=2)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    """Look again and again until it holds; raises RuntimeError after so long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.RedisError):
+            if holds():
+                return
+        if time.monotonic() > deadline:
+            raise RuntimeError(otherwise)
+        time.sleep(_LOOK_SECONDS)
+
+
+_DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+
+
+class Servers:
+    """Some servers that belong together; `url` is the `redis_url` of a relay that uses them."""
+
+    url: str
+    servers: list[Process]
+
+    def empty(self) -> None:
+        """Forget everything."""
+        for server in self.primaries():
+            server.ask("FLUSHALL")
+
+    def primaries(self) -> list[Process]:
+        """The servers that take writes now."""
+        return [server for server in self.servers if _is_primary(server)]
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+
+def _is_primary(server: Process) -> bool:
+    try:
+        return bool(server.ask("ROLE")[0] == "master")
+    except (redis.RedisError, RuntimeError):
+        return False
+
+
+class Standalone(Servers):
+    """One server."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        one = Process(folder / "one", _DURABLE | {k.replace("_", "-"): v for k, v in settings.items()})
+        self.servers = [one]
+        self.url = f"redis://127.0.0.1:{one.port}/0"
+        one.start()
+
+
+class Sentinels(Servers):
+    """A primary, replicas, and three Sentinels which agree on another primary within about two seconds."""
+
+    def __init__(self, folder: Path, *, replicas: int = 1) -> None:
+        first = Process(folder / "0", _DURABLE)
+        others = [
+            Process(folder / str(number), _DURABLE | {"replicaof": f"127.0.0.1 {first.port}"})
+            for number in range(1, replicas + 1)
+        ]
+        monitor = "\n".join(
+            [
+                f"sentinel monitor {SERVICE} 127.0.0.1 {first.port} {QUORUM}",
+                f"sentinel down-after-milliseconds {SERVICE} 1000",
+                f"sentinel failover-timeout {SERVICE} 4000",
+            ]
+        )
+        self.sentinels = [Process(folder / f"s{number}", {}, sentinel=monitor) for number in range(3)]
+        self.servers = [first, *others]
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        self.url = f"redis+sentinel://{hosts}/{SERVICE}"
+        try:
+            for process in (*self.servers, *self.sentinels):
+                process.start()
+            wait_until(self._is_whole, _FORM_SECONDS, "the Sentinels did not find each other")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for sentinel in self.sentinels:
+            sentinel.kill()
+        super().close()
+
+    def _is_whole(self) -> bool:
+        for sentinel in self.sentinels:
+            known = sentinel.ask("SENTINEL", "MASTER", SERVICE)
+            if isinstance(known, list):
+                known = dict(zip(known[::2], known[1::2], strict=True))
+            if int(known["num-other-sentinels"]) != 2 or int(known["num-slaves"]) < len(self.servers) - 1:
+                return False
+        return all("master_link_status:up" in _info(server, "replication") for server in self.servers[1:])
+
+
+def _info(server: Process, section: str) -> str:
+    found = server.ask("INFO", section)
+    return "\n".join(f"{k}:{v}" for k, v in found.items()) if isinstance(found, dict) else str(found)
+
+
+class Cluster(Servers):
+    """Three primaries with a replica each."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = _DURABLE | {
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": _NODE_TIMEOUT_MS,
+            "cluster-config-file": "nodes.conf",
+        }
+        self.servers = [Process(folder / str(number), settings) for number in range(6)]
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:3])
+        self.url = f"redis+cluster://{hosts}"
+        try:
+            for server in self.servers:
+                server.start()
+            self._form()
+        except BaseException:
+            self.close()
+            raise
+
+    def _form(self) -> None:
+        first, *others = self.servers
+        for server in others:
+            server.ask("CLUSTER", "MEET", "127.0.0.1", str(first.port))
+        share = _SLOTS // 3 + 1
+        for number, server in enumerate(self.servers[:3]):
+            last = min(_SLOTS, (number + 1) * share) - 1
+            server.ask("CLUSTER", "ADDSLOTSRANGE", str(number * share), str(last))
+        names = [str(server.ask("CLUSTER", "MYID")) for server in self.servers]
+        for number, server in enumerate(self.servers[3:]):
+            wait_until(
+                lambda s=server, n=names[number]: n in str(s.ask("CLUSTER", "NODES")),  # type: ignore[misc]  # bound now
+                _FORM_SECONDS,
+                "the servers did not meet",
+            )
+            server.ask("CLUSTER", "REPLICATE", names[number])
+        wait_until(self._is_whole, _FORM_SECONDS, "the cluster did not form")
+
+    def _is_whole(self) -> bool:
+        return all("cluster_state:ok" in _cluster_info(server) for server in self.servers) and all(
+            "master_link_status:up" in _info(server, "replication") for server in self.servers[3:]
+        )
+
+
+def _cluster_info(server: Process) -> str:
+    found = server.ask("CLUSTER", "INFO")
+    return "\n".join(f"{k}:{v}" for k, v in found.items()) if isinstance(found, dict) else str(found)
+
+
+@contextlib.contextmanager
+def real_redis(make: Callable[[Path], Servers]) -> Iterator[Servers]:
+    """Servers in a folder of their own, ended at the end."""
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        servers = make(Path(folder))
+        try:
+            yield servers
+        finally:
+            servers.close()
