@@ -62,6 +62,7 @@ class Settings:
     log_level: str = "info"
     metrics_listen: tuple[str, int] | None = None
     drain_seconds: int = 15
+    serve_element: bool = False
     max_connections: int = 10_000
     max_uploads: int = 32
     max_upload_bytes: int = MAX_BLOB_BYTES
@@ -259,6 +260,7 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "metrics_listen": _listen_address,
     "log_level": _one_of("debug", "info", "warning", "error"),
     "drain_seconds": _whole(1, 300),
+    "serve_element": _truth,
     "max_connections": _whole(1, 1_000_000),
     "max_uploads": _whole(1, 1024),
     "max_upload_bytes": _whole(1024, MAX_BLOB_BYTES),

@@ -21,6 +21,7 @@ OPTIONS = (
     "behind_proxy",
     "public_origins",
     "metrics_listen",
+    "serve_element",
 )
 
 
@@ -47,6 +48,12 @@ def register(commands: Any) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, PEM")
     parser.add_argument("--behind-proxy", action="store_true", default=None, help="a proxy in front ends TLS")
     parser.add_argument("--metrics-listen", metavar="ADDRESS:PORT", help="serve /metrics there (nowhere)")
+    parser.add_argument(
+        "--serve-element",
+        action="store_true",
+        default=None,
+        help="serve the page element at /element (no)",
+    )
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="(info)")
     parser.set_defaults(run=lambda args: run(args))
 

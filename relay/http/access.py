@@ -21,8 +21,9 @@ PAGE_ORIGIN: Final[ContextVar[str | None]] = ContextVar("PAGE_ORIGIN", default=N
 class TokenAccess:
     """Verifies access tokens for the hub. Portals are read afresh each time: changed keys count at once."""
 
-    def __init__(self, portals: Portals) -> None:
+    def __init__(self, portals: Portals, *, own_origins: tuple[str, ...] = ()) -> None:
         self._portals = portals
+        self._own_origins = own_origins  # of the relay's own frame, where it serves the browser's element
 
     async def verify(self, token: str, now: int) -> AccessToken:
         """Return what a token grants to the connection that shows it; raises `AccessRefused` or `StoreError`.
@@ -34,7 +35,7 @@ class TokenAccess:
         keys = [key for key in token_keys(record, now) if key.kid == claimed.kid] if record else []
         granted = _verify(token, keys, claimed.kid, now)
         origin = PAGE_ORIGIN.get()
-        if origin is not None and (record is None or origin not in record.origins):
+        if origin is not None and (record is None or origin not in (*record.origins, *self._own_origins)):
             raise AccessRefused(ErrorCode.TOKEN_INVALID, "the page's origin is not one of its portal's")
         return replace(granted, max_connections=record.quotas.connections) if record else granted
 

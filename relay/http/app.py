@@ -10,8 +10,9 @@ from relay.blobs import BlobStore
 from relay.config import Settings
 from relay.http.blob_requests import BlobRequests
 from relay.http.connect import Connect
-from relay.http.cors import Cors
+from relay.http.cors import OWN_ORIGINS, Cors
 from relay.http.downloads import Downloads
+from relay.http.element_files import ElementFiles, element_folder
 from relay.http.health import Health, commit_check
 from relay.http.json_body import MAX_BODY_BYTES
 from relay.http.metrics import METRICS, Metrics
@@ -59,9 +60,8 @@ def create_app(relay: Relay) -> RelayApp:
     downloads = Downloads(requests, relay.blobs)
     access = PortalAccess(relay.hub)
     portal_api = PortalApi(relay.hub, access, default_retention_hours=settings.default_retention_days * 24)
-    app = web.Application(
-        middlewares=[answer_errors, Cors(relay.hub.portals).middleware], client_max_size=MAX_BODY_BYTES
-    )
+    cors = Cors(relay.hub.portals)
+    app = web.Application(middlewares=[answer_errors, cors.middleware], client_max_size=MAX_BODY_BYTES)
     app[TLS] = any(origin.startswith("https:") for origin in settings.public_origins) or bool(
         settings.tls_cert
     )
@@ -71,4 +71,7 @@ def create_app(relay: Relay) -> RelayApp:
     app.on_response_prepare.append(harden)
     for part in (health, connect, portal_api, UserApi(relay.hub, access), OpenApi(), uploads, downloads):
         app.add_routes(part.routes())
+    if settings.serve_element:
+        app[OWN_ORIGINS] = relay.hub.settings.origins
+        app.add_routes(ElementFiles(element_folder(), cors, relay.hub.settings.origins).routes())
     return RelayApp(app=app, health=health, connect=connect, uploads=uploads, downloads=downloads)

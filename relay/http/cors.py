@@ -34,6 +34,8 @@ _EXPOSED: Final = (
     "Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Offset"
 )
 _ORIGIN: Final = web.RequestKey("cors_origin", str)
+OWN_ORIGINS: Final = web.AppKey("own_origins", tuple[str, ...])
+"""The relay's own origins where it serves the browser's element; none where it serves no page."""
 
 
 class Cors:
@@ -41,7 +43,7 @@ class Cors:
 
     def __init__(self, portals: Portals) -> None:
         self._portals = portals
-        self._origins: frozenset[str] = frozenset()
+        self._origins: dict[str, frozenset[str]] = {}
         self._read_at = -REMEMBER_SECONDS
 
     @web.middleware
@@ -52,10 +54,17 @@ class Cors:
             request[_ORIGIN] = origin
         return await handler(request)
 
-    async def _known(self) -> frozenset[str]:
+    async def origins_beside(self, origin: str) -> frozenset[str]:
+        """All origins of the portals that have this one, itself too; none if no portal has it."""
+        return (await self._known()).get(origin, frozenset())
+
+    async def _known(self) -> Mapping[str, frozenset[str]]:
         if time.monotonic() - self._read_at >= REMEMBER_SECONDS:
-            portals = await self._portals.list()
-            self._origins = frozenset(origin for portal in portals for origin in portal.origins)
+            found: dict[str, frozenset[str]] = {}
+            for portal in await self._portals.list():
+                for origin in portal.origins:
+                    found[origin] = found.get(origin, frozenset()) | frozenset(portal.origins)
+            self._origins = found
             self._read_at = time.monotonic()
         return self._origins
 
@@ -68,7 +77,8 @@ def is_shared(request: web.Request) -> bool:
 def check_origin(request: web.Request, portal: PortalRecord) -> None:
     """Raise `Problem` (403) if the request comes from a page that is not one of the portal's."""
     origin = request.headers.get("Origin")
-    if origin is not None and origin not in portal.origins:
+    own = request.app.get(OWN_ORIGINS, ())
+    if origin is not None and origin not in portal.origins and origin not in own:
         request.pop(_ORIGIN, None)
         raise Problem(
             HTTPStatus.FORBIDDEN, "origin_not_allowed", "The page's origin is not one of its portal's."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -25,6 +26,9 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-site",
 }
+HEADERS: Final = web.RequestKey("headers", Mapping)
+"""What a handler says instead of the hardened headers: for what pages of other origins may show."""
+
 TUS_VERSION: Final = "1.0.0"
 _TRANSPORT_SECURITY: Final = "max-age=31536000"  # a year, as ASVS 5.0 V3.4.1 asks
 
@@ -74,7 +78,7 @@ def _log(request: web.Request, status: int, seconds: float, fault: BaseException
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers; a signal, so that no answer goes without."""
-    response.headers.update(_HEADERS)
+    response.headers.update({**_HEADERS, **request.get(HEADERS, {})})
     response.headers.update(cors.headers_of(request))
     if cors.is_shared(request) and request.method not in ("GET", "OPTIONS"):
         response.headers["Tus-Resumable"] = TUS_VERSION  # on refusals too (tus core protocol)

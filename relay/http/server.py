@@ -131,7 +131,10 @@ async def drain(running: Serving) -> None:
 
 def _join(settings: Settings, folder: DataFolder, port: int, metrics: Metrics | None) -> Relay:
     blobs = open_blob_store(settings)
-    tokens = TokenAccess(Portals(folder.directory, clock=time.time, rng=secrets.token_bytes))
+    tokens = TokenAccess(
+        Portals(folder.directory, clock=time.time, rng=secrets.token_bytes),
+        own_origins=settings.origins(port) if settings.serve_element else (),
+    )
     streams = metrics.timed(folder.streams) if metrics else folder.streams
     hub = Hub(
         streams,
