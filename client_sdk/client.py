@@ -104,7 +104,8 @@ class Client:
             async with aiohttp.ClientSession() as http:
                 settings = call_settings or CallSettings()
                 engine = _engine(account, opened, address, token, env, dial, Path(vault), http, settings)
-                engine.files.on_progress = engine.arriving.progress = on_progress
+                engine.files.on_progress = on_progress
+                engine.arriving.progress = engine.linking.progress = on_progress
                 engine.start()
                 try:
                     client = cls(engine)
@@ -141,7 +142,8 @@ class Client:
         `show` is told the secret: let the person see `secret.words`, or `secret.code` as a QR code, and give
         them to `devices.find` on a device that may link. `device_name` is what they see there. When the block
         begins, this device has its account; the history comes in behind (`devices.wait_history`, with
-        `on_progress`). The other arguments are those of `open`.
+        `on_progress`). Cut off, it goes on where it was when it is called again, or `open` is. The other
+        arguments are those of `open`.
 
         Raises `LinkFailed`, `LinkTampered` or what `open` raises.
         """

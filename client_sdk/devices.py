@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from client_sdk.attachments import OnProgress
 from client_sdk.engine import Engine
-from client_sdk.engine.linking import Newcomer
+from client_sdk.engine.linking import NOT_TO_THE_END, Newcomer
 from client_sdk.engine.ownlist import OTHER_LIST_HELD, OwnDevice
 from client_sdk.errors import LinkFailed, UsageError
 from client_sdk.identity.linking import LinkSecret
@@ -55,6 +55,20 @@ class Devices:
         self._engine.check()
         self._engine.linking.progress = progress
         await self._engine.linking.link(newcomer, may_link=may_link)
+
+    @property
+    def unfinished(self) -> tuple[OwnDevice, ...]:
+        """Devices that this one was linking when it was cut off: it goes on by itself, for a day."""
+        waiting = self._engine.linking.unfinished
+        return tuple(device for device in self.all if device.id in waiting)
+
+    async def wait_linked(self, device: OwnDevice, *, progress: OnProgress | None = None) -> None:
+        """Wait until a device of `unfinished` has everything; raises `LinkFailed` or `AccessRefused`."""
+        linking = self._engine.linking
+        linking.progress = progress or linking.progress
+        await self._engine.wait_for(lambda: device.id not in linking.unfinished)
+        if not linking.was_done(device.id):
+            raise LinkFailed(NOT_TO_THE_END)
 
     async def refuse(self, newcomer: Newcomer) -> None:
         """The person does not want the device that was found: it is told so, and gets nothing."""

@@ -45,9 +45,12 @@ async def link_vault(
     """Make the vault of a new device and wait until it is linked.
 
     `show` is told the secret once there is somebody to show it to. Raises `LinkFailed`, `LinkTampered`,
-    `AccessRefused`, `UsageError` or `VaultError`; begun again with the same vault, it is the same device.
+    `AccessRefused`, `UsageError` or `VaultError`; begun again with the same vault, it is the same device, and
+    once that has its account, nothing is left to do here.
     """
     with Vault.open(path, key=key, create=not path.exists()) as vault:
+        if _is_under_way(vault):
+            return
         record = _begin(vault, usable_name(device_name), environment)
         portal, user = token_subject(await token())
         async with aiohttp.ClientSession() as http:
@@ -69,6 +72,13 @@ async def link_vault(
 
             show(LinkSecret(record.secret))
             await FirstContact(record, portal, user, make_link, environment).run(keep)
+
+
+def _is_under_way(vault: Vault) -> bool:
+    """Whether the device was linked, and what was said before is still on its way."""
+    with vault.transaction() as tx:
+        linked = tx.get(spaces.ACCOUNT, ACCOUNT_KEY) is not None
+        return linked and bool(tx.scan(spaces.ARRIVAL, limit=1) or tx.scan(spaces.HISTORY, limit=1))
 
 
 def _begin(vault: Vault, name: str, environment: Environment) -> ArrivalRecord:

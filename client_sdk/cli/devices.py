@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import segno
@@ -150,6 +150,8 @@ def _show(secret: LinkSecret) -> None:
 async def link(args: argparse.Namespace) -> Exit:
     """Find the new device, have the person confirm its name, and give it everything."""
     async with opened_vault(args) as me:
+        if not args.words and (unfinished := me.devices.unfinished):
+            return await _finish(me, unfinished)
         shown = " ".join(args.words) or _asked("The twelve words that the new device shows: ")
         await _settled(me, args.patience)
         found = await within(me, me.devices.find(shown), args.patience)
@@ -162,6 +164,15 @@ async def link(args: argparse.Namespace) -> Exit:
         print(f"{one_line(found.name)} is linked.")
         if args.may_link:
             print("It may link and remove devices itself. If it is ever lost, you need your recovery kit.")
+    return Exit.DONE
+
+
+async def _finish(me: Client, unfinished: Sequence[OwnDevice]) -> Exit:
+    for device in unfinished:
+        name = one_line(device.name or device.short_id)
+        print(f"Going on with linking {name}: leave both devices on until it is done.", flush=True)
+        await me.devices.wait_linked(device, progress=_bars())
+        print(f"{name} is linked.")
     return Exit.DONE
 
 

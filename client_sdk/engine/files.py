@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 MAX_TRANSFERS: Final = 2  # more at once only make each other slower
 RETRY_SECONDS: Final = 10.0
 MAX_UPLOADS: Final = 256  # waiting in one conversation
+_OF_OTHERS: Final = ("in-", "link-")
+"""What is fetched goes on when it is fetched again; what a new device is to get, its link looks after."""
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 NOT_SENT: Final = "A file of yours could not be sent ({}). Send it again."
 
@@ -77,7 +79,7 @@ class Files:
         known = {record.spool for record in self._waiting.values()}
         if self._spool.is_dir():
             for left in self._spool.iterdir():
-                if left.name not in known and not left.name.startswith("in-"):
+                if left.name not in known and not left.name.startswith(_OF_OTHERS):
                     left.unlink(missing_ok=True)
 
     def _tell(self, progress: Progress) -> None:
@@ -226,12 +228,27 @@ class Files:
         for blob in blobs:
             (self._spool / f"in-{blob}").unlink(missing_ok=True)
 
-    async def put_blob(self, via: Conversation, sealed: Path, progress: OnProgress | None) -> BlobId:
+    async def put_blob(
+        self,
+        via: Conversation,
+        sealed: Path,
+        progress: OnProgress | None,
+        *,
+        state: UploadState | None = None,
+        remember: Callable[[UploadState], Awaitable[None]] | None = None,
+    ) -> BlobId:
         """Upload a sealed file that no message names; the relay keeps it for 24 hours.
 
-        Raises `AttachmentError` or `RelayError`.
+        What `remember` is told makes it go on where it was. Raises `AttachmentError` or `RelayError`.
         """
-        upload = Upload(sealed, session=self._session(), access=self._access(via), progress=progress)
+        upload = Upload(
+            sealed,
+            session=self._session(),
+            access=self._access(via),
+            state=state,
+            remember=remember,
+            progress=progress,
+        )
         return await upload.run()
 
     async def get_blob(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from client_sdk.attachments import AttachmentError, OnProgress, TransferInterrupted
@@ -105,15 +106,14 @@ class Arriving:
                 await engine.environment.sleep(RETRY_SECONDS)
             except (AttachmentError, LinkTampered) as error:
                 code = error.code
+                self._spool(ref).unlink(missing_ok=True)
                 break
         self._settle(engine.conversations[engagement], code)
 
     async def _bring(self, conversation: Conversation, via: Conversation, ref: HistoryRef) -> None:
         engine = self._engine
-        folder = engine.files.spool
-        folder.mkdir(mode=0o700, exist_ok=True)
-        # "in-": the download goes on where it was after a restart.
-        spool = folder / f"in-link-{conversation.id}"
+        spool = self._spool(ref)
+        spool.parent.mkdir(mode=0o700, exist_ok=True)
         await engine.wait_until(lambda: engine.link.online)
         await engine.files.get_blob(via, BlobId(ref.blob), ref.size, spool, self.progress)
         await engine.wait_until(lambda: conversation.is_member or conversation.is_ended)
@@ -124,6 +124,10 @@ class Arriving:
             more = taking.step()
             await asyncio.sleep(0)  # what else the program does goes on
         spool.unlink(missing_ok=True)
+
+    def _spool(self, ref: HistoryRef) -> Path:
+        """ "in-": the download goes on where it was after a restart, if it is of the same blob."""
+        return self._engine.files.spool / f"in-link-{ref.blob}"
 
     def _settle(self, conversation: Conversation, code: str) -> None:
         with conversation.work("arrive") as work:

@@ -10,11 +10,11 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from client_sdk.attachments import AttachmentError, OnProgress
+from client_sdk.attachments import AttachmentError, BlobGone, OnProgress, SpoolMissing
 from client_sdk.content.packing import Value
 from client_sdk.engine import reading, spaces
 from client_sdk.engine.conversation import Conversation
-from client_sdk.engine.handover import KEY_BYTES, export_history
+from client_sdk.engine.exports import Export, Exports
 from client_sdk.engine.linkline import HERE, Line
 from client_sdk.engine.records import Record
 from client_sdk.engine.situation import Situation
@@ -37,6 +37,10 @@ JOB_SECONDS: Final = 24 * 3600  # as long as the relay keeps a sealed history
 RETRY_SECONDS: Final = 2.0
 ADDED_SECONDS: Final = 30.0  # for a conversation to let the new device in, before the next one has its turn
 MOST_TAMPERED: Final = 16  # bodies that do not open in one meeting; then it is not the line
+NOT_TO_THE_END: Final = (
+    "The new device was not linked to the end: it, or this one, was removed from your devices, or the two "
+    "did not meet for a day. Remove it from your devices, if it is still there, and link it anew."
+)
 _PEOPLE_PER_MESSAGE: Final = 12  # trust records of at most 2.2 KiB each stay below a message's bound
 LOOK_SECONDS: Final = 1.0
 _SCAN: Final = 1000
@@ -66,10 +70,17 @@ class LinkJob(Record):
     """It has keys, list, trust and floors, durably."""
     sent: tuple[str, ...] = ()
     """The engagements whose history it has, or fetches."""
+    exported: bytes = field(default=b"", repr=False)
+    """The `Export` that is on its way; empty: none."""
 
     @property
     def device(self) -> DeviceId:
         return device_id(self.device_key)
+
+    @property
+    def export(self) -> Export | None:
+        """The sealed history that is on its way."""
+        return Export.parse(self.exported) if self.exported else None
 
 
 class BeginAgain(Exception):
@@ -82,7 +93,9 @@ class Linking:
     def __init__(self, engine: Engine, own: OwnList) -> None:
         self._engine = engine
         self._own = own
+        self._exports = Exports(engine)
         self._met: dict[Newcomer, tuple[LinkSecret, Line, LinkSession]] = {}
+        self._ended: dict[DeviceId, bool] = {}
         self.progress: OnProgress | None = None
         self.failure: str = ""
         """The code of what last interrupted it."""
@@ -122,18 +135,29 @@ class Linking:
         job = LinkJob(secret.value, newcomer.device_key, until, may_link)
         self._keep(job)
         if not await self._run(job, line, session):
-            raise LinkFailed(
-                "The new device was not linked to the end: it, or this one, was removed from your devices."
-            )
+            raise LinkFailed(NOT_TO_THE_END)
 
     # The job
 
+    @property
+    def unfinished(self) -> tuple[DeviceId, ...]:
+        """The devices that were confirmed and do not have everything yet."""
+        return tuple(job.device for job in self._jobs())
+
+    def was_done(self, device: DeviceId) -> bool:
+        """Whether a link that has ended, in this run of the program, came to its end."""
+        return self._ended.get(device, False)
+
+    def _jobs(self) -> list[LinkJob]:
+        with self._engine.vault.transaction() as tx:
+            return [LinkJob.parse(job) for _, job in tx.scan(spaces.LINKING, limit=MAX_DEVICES_PER_USER)]
+
     def resume(self) -> None:
         """Go on with what an earlier run of the program did not finish."""
-        with self._engine.vault.transaction() as tx:
-            found = tx.scan(spaces.LINKING, limit=MAX_DEVICES_PER_USER)
-        for _, value in found:
-            self._engine.spawn(self._go_on(LinkJob.parse(value)))
+        jobs = self._jobs()
+        self._exports.tidy([job.export for job in jobs if job.export is not None])
+        for job in jobs:
+            self._engine.spawn(self._go_on(job))
 
     async def _go_on(self, job: LinkJob) -> None:
         await self._run(job, self._engine.open_line(LinkSecret(job.secret).channel), None)
@@ -166,11 +190,16 @@ class Linking:
             except (BeginAgain, RelayError, LinkTampered, AttachmentError) as error:
                 self.failure = getattr(error, "code", "")
                 _log.info("linking a device is interrupted: %s", self.failure)
+                if isinstance(error, BlobGone | SpoolMissing):
+                    self._begin_export_anew(self._stored(job))
             session = None
             job = self._stored(job)
             await self._engine.environment.sleep(RETRY_SECONDS)
+        self._begin_export_anew(self._stored(job))
         self._drop(job)
         self._engine.close_line(line)
+        self._ended[job.device] = done
+        self._engine.notify()
         return done
 
     def _stored(self, job: LinkJob) -> LinkJob:
@@ -250,38 +279,49 @@ class Linking:
 
     async def _send_histories(self, job: LinkJob, line: Line, session: LinkSession) -> bool:
         """Send what is not sent yet; False if a conversation has not let the device in so far."""
-        sent, waiting = job.sent, False
+        waiting = False
         for conversation in list(self._engine.conversations.values()):
-            if conversation.id in sent:
+            if conversation.id in job.sent:
                 continue
             if not await self._let_in(conversation, job.device):
                 waiting = True
                 continue
-            await self._send_history(conversation, line, session)
-            sent = (*sent, conversation.id)
-            self._keep(replace(job, sent=sent))
+            await self._send_history(job, conversation, line, session)
+            job = replace(self._stored(job), sent=(*job.sent, conversation.id))
+            self._keep(job)
+            job = self._begin_export_anew(job)
         return not waiting
 
     async def _let_in(self, conversation: Conversation, device: DeviceId) -> bool:
         """Whether all that the device will not get from the stream itself is here by now."""
         return await self._engine.wait_within(ADDED_SECONDS, lambda: _is_settled(conversation, device))
 
-    async def _send_history(self, conversation: Conversation, line: Line, session: LinkSession) -> None:
-        engine = self._engine
-        via = conversation if not conversation.is_ended else _any_active(engine)
-        if via is None:  # nothing can be left at a relay where no conversation goes on
+    async def _send_history(
+        self, job: LinkJob, conversation: Conversation, line: Line, session: LinkSession
+    ) -> None:
+        def keep(export: Export) -> None:
+            self._keep(replace(job, exported=export.serialize()))
+
+        export = self._exports.prepare(conversation, job.device, job.export, keep)
+        if export is None:
             await line.say(session.seal("history", conversation.id, "", "", b"", 0))
         else:
-            key = engine.environment.rng(KEY_BYTES)
-            engine.files.spool.mkdir(mode=0o700, exist_ok=True)
-            spool = engine.files.spool / f"link-{conversation.id}"
-            size = export_history(engine.vault, conversation.id, spool, key)
-            blob = await engine.files.put_blob(via, spool, self.progress)
-            spool.unlink(missing_ok=True)
-            await line.say(session.seal("history", conversation.id, via.id, blob, key, size))
+            blob = await self._exports.upload(export, keep, self.progress)
+            await line.say(
+                session.seal("history", conversation.id, export.via, blob, export.key, export.size)
+            )
         answer = await _hear(line, session, "have")
         if answer != [conversation.id]:
             raise LinkTampered("The other device answers something else than what was said to it.")
+
+    def _begin_export_anew(self, job: LinkJob) -> LinkJob:
+        """Forget the sealed history that was on its way; the next one is made when it is needed."""
+        if job.export is None:
+            return job
+        self._exports.drop(job.export)
+        without = replace(job, exported=b"")
+        self._keep(without)
+        return without
 
 
 async def _hear(line: Line, session: LinkSession, kind: str) -> list[Value]:
@@ -327,7 +367,3 @@ def _is_settled(conversation: Conversation, device: DeviceId) -> bool:
     if conversation.is_ended or (view is None and conversation.is_open and not conversation.must_create):
         return True
     return view is not None and (device in view.devices or len(view.leaves) >= MAX_MEMBER_DEVICES)
-
-
-def _any_active(engine: Engine) -> Conversation | None:
-    return next((c for c in engine.conversations.values() if not c.is_ended), None)

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from client_sdk import Client, Text
+from client_sdk import Text
 from client_sdk.devices import LinkSecret
 from client_sdk.errors import AccessRefused, OtherListHeld
 from client_sdk.transport import LinkStatus
+from tests.e2e.own_devices import linked, opened, until
 from tests.support.real_relay import RealRelay
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@asynccontextmanager
-async def opened(relay: RealRelay, folder: Path, user: str, vault: str) -> AsyncIterator[Client]:
-    async with Client.open(
-        folder / f"{vault}.vault",
-        relay=relay.url,
-        token=relay.token_for(user),
-        key=vault.encode().ljust(32, b"."),
-        name=user.title(),
-    ) as client:
-        yield client
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - what the connection is like is told to nobody
-            await asyncio.sleep(0.01)
 
 
 async def ask(relay: RealRelay, method: str, path: str) -> aiohttp.ClientResponse:
@@ -43,27 +23,6 @@ async def ask(relay: RealRelay, method: str, path: str) -> aiohttp.ClientRespons
         answer = await http.request(method, path)
         await answer.read()
         return answer
-
-
-@asynccontextmanager
-async def linked(relay: RealRelay, folder: Path, by: Client, vault: str) -> AsyncIterator[Client]:
-    shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
-
-    async def confirm() -> None:
-        await by.devices.link(await by.devices.find(" ".join((await shown).words)))
-
-    confirming = asyncio.ensure_future(confirm())
-    async with Client.link(
-        folder / f"{vault}.vault",
-        relay=relay.url,
-        token=relay.token_for("anna"),
-        key=vault.encode().ljust(32, b"."),
-        show=shown.set_result,
-        device_name=vault,
-    ) as client:
-        await confirming
-        await client.devices.wait_history()
-        yield client
 
 
 async def test_a_device_of_the_new_identity_is_revoked_at_once(relay: RealRelay, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Depot:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         depot = self
 
-        async def put(_files: Files, _via: Conversation, sealed: Path, _progress: Any) -> BlobId:
+        async def put(_files: Files, _via: Conversation, sealed: Path, _progress: Any, **_: Any) -> BlobId:
             if depot.holds:
                 await asyncio.Event().wait()
             depot.uploads += 1

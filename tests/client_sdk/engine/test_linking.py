@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -209,17 +209,34 @@ async def test_both_programs_ended_in_the_middle_go_on(world: World, depot: Depo
         confirming.cancel()
         await asyncio.gather(confirming, return_exceptions=True)
     depot.holds = False
-    async with world.device("anna") as anna, world.device("anna", vault="laptop") as laptop:
-        await until_done(world, laptop.client.devices.wait_history())
+    again: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+    async with world.device("anna") as anna, newcomer(world, "anna", "laptop", again) as client:
+        assert not again.done(), "it was linked, and shows no words any more"
+        (unfinished,) = anna.client.devices.unfinished
+        assert unfinished.name == "laptop"
+        laptop = Device(client, await until_done(world, client.engagement(world.stream)))
+        await until_done(world, client.devices.wait_history())
+        await until_done(world, anna.client.devices.wait_linked(unfinished))
         await world.pass_time(5)
         assert await laptop.texts() == ["before"]
-        await until_done(world, wait_for(world, lambda: not job_of(anna)))
+        assert not anna.client.devices.unfinished
         assert alarms(anna, laptop) == []
 
 
-async def wait_for(world: World, holds: Callable[[], bool]) -> None:
-    while not holds():
-        await world.time.sleep(0.5)
+async def test_a_link_that_came_to_no_end_is_said_to_have_failed(world: World, depot: Depot) -> None:
+    """Its device was removed before it had everything."""
+    async with world.pair() as (anna, _):
+        depot.holds = True
+        async with world_of(world, anna, "laptop"):
+            await world.pass_time(5)
+            (unfinished,) = anna.client.devices.unfinished
+        depot.holds = False
+        await until_done(world, anna.client.devices.remove(unfinished))
+        assert not anna.client.devices.unfinished
+    async with world.device("anna") as anna:
+        with pytest.raises(LinkFailed, match="link it anew"):
+            await until_done(world, anna.client.devices.wait_linked(unfinished))
+        assert not job_of(anna)
 
 
 def job_of(device: Device) -> bool:
