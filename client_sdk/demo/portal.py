@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import jwt
@@ -21,21 +21,17 @@ TOKEN_SECONDS: Final = 600  # at most an hour; the SDK asks for the next one in 
 PATIENCE: Final = aiohttp.ClientTimeout(total=10)
 
 
-async def token(request: web.Request) -> web.Response:
-    """Answer with an access token. A real portal takes the user from its session, never from the query."""
-    user = request.query.get("user", "")
-    if user not in USERS:
-        raise web.HTTPForbidden(text="not logged in")
+def access_token(user: str) -> str:
+    """Sign an access token: it lets a device of this user connect, and gives nobody a key."""
     now = int(time.time())
     times = {"iat": now, "nbf": now, "exp": now + TOKEN_SECONDS}
     who = {"iss": os.environ["PORTAL_ID"], "sub": user, "aud": "coach-relay"}
     claims = {**who, **times, "jti": secrets.token_urlsafe(16)}
-    signed = jwt.encode(claims, os.environ["PORTAL_TOKEN_SECRET"], algorithm="HS256")
-    return web.json_response({"token": signed}, headers={"Cache-Control": "no-store"})
+    return jwt.encode(claims, os.environ["PORTAL_TOKEN_SECRET"], algorithm="HS256")
 
 
-async def engagement(_request: web.Request) -> web.Response:
-    """Open an engagement at the relay. A real portal does this when coach and client begin."""
+async def open_engagement() -> tuple[int, Any]:
+    """Open an engagement: the relay's status and answer. A real portal does this when two people begin."""
     roster = [{"user": user, "role": role} for user, role in USERS.items()]
     key = {"Authorization": f"Bearer {os.environ['PORTAL_API_KEY']}"}
     try:
@@ -43,9 +39,23 @@ async def engagement(_request: web.Request) -> web.Response:
             aiohttp.ClientSession(os.environ["RELAY_URL"], headers=key, timeout=PATIENCE) as relay,
             relay.post("/v1/engagements", json={"participants": roster}) as answer,
         ):
-            return web.json_response(await answer.json(content_type=None), status=answer.status)
+            return answer.status, await answer.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise web.HTTPBadGateway(text="the relay does not answer") from error
+
+
+async def token(request: web.Request) -> web.Response:
+    """Answer with an access token. A real portal takes the user from its session, never from the query."""
+    user = request.query.get("user", "")
+    if user not in USERS:
+        raise web.HTTPForbidden(text="not logged in")
+    return web.json_response({"token": access_token(user)}, headers={"Cache-Control": "no-store"})
+
+
+async def engagement(_request: web.Request) -> web.Response:
+    """Open an engagement, and answer as the relay did."""
+    status, made = await open_engagement()
+    return web.json_response(made, status=status)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ async def run_demo(options: Options) -> Exit:
     folder = Path(tempfile.mkdtemp(prefix="coach-relay-demo-"))
     stage = _stage(folder, Screen(steps=len(story.STEPS)), options)
     result = Exit.INTERRUPTED
-    with _cancelled_by_signals():
+    with cancelled_by_signals():
         try:
             result = await _perform(stage)
         except asyncio.CancelledError:
@@ -85,7 +85,7 @@ def _stage(folder: Path, screen: Screen, options: Options) -> Stage:
 
 
 @contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
+def cancelled_by_signals() -> Iterator[None]:
     """Have the first Ctrl-C or SIGTERM cancel this task; further ones do not disturb the cleaning up."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     told = False

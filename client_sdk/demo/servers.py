@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +84,9 @@ class RelayServer(Server):
 
     name = "The relay"
 
-    def __init__(self, folder: Path, *, port: int) -> None:
+    def __init__(self, folder: Path, *, port: int, serve_element: bool = False) -> None:
         super().__init__(folder / "relay.log")
+        self._serve_element = serve_element
         self.folder = folder
         """Everything it writes: its log, and in `data` its database and the files it keeps."""
         self.data = folder / "data"
@@ -97,12 +98,15 @@ class RelayServer(Server):
         command = coach_relay("serve", "--port", str(self.port), "--data-dir", str(self.data))
         for origin in self.origins:
             command += ["--public-origin", origin]
+        if self._serve_element:
+            command.append("--serve-element")
         await self._launch(command, {})
 
-    async def add_portal(self, name: str) -> dict[str, str]:
-        """Register a portal; its id, API key and token secret as environment variables."""
+    async def add_portal(self, name: str, *, pages: Sequence[str] = ()) -> dict[str, str]:
+        """Register a portal with its pages' origins; its id and keys as environment variables."""
+        origins = (part for page in pages for part in ("--origin", page))
         process = await asyncio.create_subprocess_exec(
-            *coach_relay("portal", "add", name, "--data-dir", str(self.data)),
+            *coach_relay("portal", "add", name, "--data-dir", str(self.data), *origins),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=clean_environment(),
@@ -139,6 +143,26 @@ class PortalServer(Server):
     def token_url(self, user: str) -> str:
         """Where this user's program gets its access token."""
         return f"{self.url}/token?user={user}"
+
+
+class PagesServer(Server):
+    """The portal with pages: `client_sdk/demo/pages.py`."""
+
+    name = "The portal"
+
+    def __init__(self, log: Path, *, port: int) -> None:
+        super().__init__(log)
+        self.port = port
+
+    @property
+    def address(self) -> str:
+        """Where both people's pages are, side by side."""
+        return f"http://localhost:{self.port}/"
+
+    async def start(self, *, relay: str, keys: Mapping[str, str]) -> None:
+        """Start it with the keys that the relay gave it."""
+        environment = {**keys, "RELAY_URL": relay, "PORTAL_PORT": str(self.port)}
+        await self._launch(python("-m", "client_sdk.demo.pages"), environment)
 
 
 def coach_relay(*arguments: str) -> list[str]:

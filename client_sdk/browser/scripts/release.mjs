@@ -1,0 +1,54 @@
+// The files that a page loads, in dist/release: the loader, the frame's page with its one script, the SDK for those
+// who build their own interface, and the SHA-384 of each. The loader pins frame.html, which pins frame.js.
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "vite";
+
+const root = new URL("../", import.meta.url);
+const release = new URL("dist/release/", root);
+const { version } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
+
+const integrity = (name) =>
+  `sha384-${createHash("sha384")
+    .update(readFileSync(new URL(name, release)))
+    .digest("base64")}`;
+
+const bundle = (entry, fileName, format, define = {}) =>
+  build({
+    root: fileURLToPath(root),
+    configFile: false,
+    logLevel: "error",
+    define,
+    build: {
+      target: "es2022",
+      outDir: fileURLToPath(release),
+      emptyOutDir: false,
+      modulePreload: false,
+      rolldownOptions: {
+        input: fileURLToPath(new URL(entry, root)),
+        output: { format, entryFileNames: fileName, codeSplitting: false },
+      },
+    },
+    worker: { format: "es", rolldownOptions: { output: { codeSplitting: false } } },
+  });
+
+rmSync(release, { recursive: true, force: true });
+mkdirSync(release, { recursive: true });
+await bundle("src/frame/main.ts", "frame.js", "es");
+writeFileSync(
+  new URL("frame.html", release),
+  readFileSync(new URL("src/frame/frame.html", root), "utf8").replace(
+    "FRAME_SCRIPT_INTEGRITY",
+    integrity("frame.js"),
+  ),
+);
+await bundle("src/loader/main.ts", "coach-relay-loader.js", "iife", {
+  FRAME_INTEGRITY: JSON.stringify(integrity("frame.html")),
+});
+copyFileSync(new URL("dist/coach-relay.js", root), new URL("coach-relay.js", release));
+const files = readdirSync(release)
+  .filter((name) => name !== "hashes.json")
+  .sort();
+const hashes = Object.fromEntries(files.map((name) => [name, integrity(name)]));
+writeFileSync(new URL("hashes.json", release), `${JSON.stringify({ version, files: hashes }, null, 2)}\n`);

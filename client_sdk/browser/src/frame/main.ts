@@ -1,0 +1,91 @@
+/** The page in the frame: finds out who embeds it, opens this person's device, shows the conversation. */
+
+import type { RelayApi } from "../api.ts";
+
+import { type Mounted, mount, type Theme, type Welcome, welcome } from "../element/index.ts";
+import { CoachRelayError } from "../errors.ts";
+import type { Look, Start } from "../loader/protocol.ts";
+import { greet, NotEmbedded, parentOrigin } from "./embedding.ts";
+import { openRelay } from "./opening.ts";
+import { Portal } from "./portal.ts";
+import { fault, tellOfRelay, tellOfRoom } from "./telling.ts";
+import { trustOwnWorker } from "./trusted.ts";
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync("html,body,main{height:100%;margin:0}main>p{font:1rem system-ui;padding:1rem}");
+document.adoptedStyleSheets = [sheet];
+const root = document.createElement("main");
+document.body.append(root);
+
+const themeOf = ({ theme, styles }: Look): Theme => ({ scheme: theme, properties: styles });
+
+/** One conversation in this frame, from opening to the end. */
+class Session {
+  readonly #start: Start;
+  readonly #portal: Portal;
+  #shown: Mounted | Welcome;
+  #relay: RelayApi | null = null;
+  #look: Look;
+
+  constructor(start: Start, port: MessagePort) {
+    this.#start = start;
+    this.#look = start;
+    this.#shown = welcome(root, { theme: themeOf(start) });
+    this.#portal = new Portal(port, {
+      look: (look) => this.#dress(look),
+      destroy: () => void this.#leave(),
+    });
+  }
+
+  async open(): Promise<void> {
+    const opening = this.#shown as Welcome;
+    const { relay: url, engagement, name } = this.#start;
+    try {
+      const relay = await openRelay({
+        url,
+        name,
+        tokenProvider: () => this.#portal.token(),
+        firstUse: (known) => opening.firstUse(known),
+      });
+      this.#relay = relay;
+      tellOfRelay(relay, this.#portal);
+      this.#shown = mount(root, relay, {
+        engagement,
+        theme: themeOf(this.#look),
+        happened: (what) => {
+          if (what.type === "knock") this.#portal.tell("knock", { user: what.user });
+          else this.#portal.tell(what.type, { call: what.call });
+        },
+      });
+      this.#portal.tell("ready", null);
+      await tellOfRoom(await relay.engagement(engagement), this.#portal);
+    } catch (error) {
+      if (!(error instanceof CoachRelayError)) throw error;
+      fault(this.#portal, error.code);
+      if (this.#relay === null) opening.failed({ code: error.code, message: error.message });
+    }
+  }
+
+  #dress(look: Look): void {
+    this.#look = look;
+    this.#shown.setTheme(themeOf(look));
+  }
+
+  async #leave(): Promise<void> {
+    this.#shown.destroy();
+    await this.#relay?.destroy();
+    this.#portal.gone();
+  }
+}
+
+trustOwnWorker();
+try {
+  const { start, port } = await greet(await parentOrigin());
+  await new Session(start, port).open();
+} catch (error) {
+  if (!(error instanceof NotEmbedded)) throw error;
+  const said = document.createElement("p");
+  said.setAttribute("role", "alert");
+  said.textContent = error.message;
+  root.replaceChildren(said);
+}
