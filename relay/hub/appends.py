@@ -151,12 +151,14 @@ class Appends:
         """Answer an append, and let fresh entries go to who has the stream open."""
         hub = self._hub
         stream, counter = append.stream, append.counter
+        waited = hub.clock() - append.now_ms / 1000
         for outcome in outcomes:
             seq, _, _, code, last_commit, entries = outcome
             if code is not None:
                 session.refuse(stream, counter, entries, code, last_commit)
             else:
                 session.appended(stream, counter, seq, entries)
+                hub.watch.stored.add(waited, entries)
                 # Fresh or not: the store may have failed after it had stored them, and then nobody knows.
                 hub.rooms.committed(append, counter, outcome)
             counter += entries

@@ -21,11 +21,13 @@ _FRAME_BYTES: Final = MIB  # a larger entry has a frame of its own
 
 
 class _Run(NamedTuple):
-    """Entries that are out and not acknowledged; `size` is what they take together."""
+    """Entries that are out since a time (Unix seconds) and not acknowledged; `size` is what they take
+    together."""
 
     seq: int
     entries: int
     size: int
+    since: float
 
 
 class Subscription:
@@ -88,6 +90,11 @@ class Subscription:
         return not self._in_flight and self.wants_reading
 
     @property
+    def waits_since(self) -> float | None:
+        """The time (Unix seconds) at which the oldest of what is not acknowledged went out."""
+        return self._in_flight[0].since if self._in_flight else None
+
+    @property
     def room_left(self) -> tuple[int, int]:
         """How many entries and bytes may still be on their way; one entry always may."""
         entries = self._max_entries - self._in_flight_entries
@@ -117,7 +124,7 @@ class Subscription:
         if self.sent != seq - 1 or session.congested or not self.takes(entries, size):
             return False
         self.sent = seq + entries - 1
-        self._in_flight.append(_Run(seq, entries, size))
+        self._in_flight.append(_Run(seq, entries, size, session.hub.clock()))
         self._in_flight_entries += entries
         self._in_flight_bytes += size
         if not self._packed:
@@ -153,7 +160,7 @@ class Subscription:
             self._in_flight_entries -= done
             self._in_flight_bytes -= freed
             if done < run.entries:
-                in_flight.appendleft(_Run(seq + 1, run.entries - done, run.size - freed))
+                in_flight.appendleft(_Run(seq + 1, run.entries - done, run.size - freed, run.since))
 
     def start_at(self, seq: int) -> None:
         """Begin with the entry at `seq`, which adds the device."""

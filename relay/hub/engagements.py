@@ -94,7 +94,7 @@ class Engagements:
         portal, engagement = record.portal, record.id
         async with self._creating if quotas.engagements else contextlib.nullcontext():
             if quotas.engagements:
-                used = await lists.count_active(self._directory, portal)
+                used = await self.count_active(portal)
                 quotas.check("engagements", used=used)
             await self._check_room_for(portal, record.users)
             # A stream without engagement is out of everyone's reach; an engagement without stream would not
@@ -108,6 +108,10 @@ class Engagements:
             await lists.mark(self._directory, record)
         self._cache.put(engagement, record)
         self._changed(record, record)
+
+    async def count_active(self, portal: PortalId) -> int:
+        """How many of a portal's engagements are active."""
+        return await lists.count_active(self._directory, portal)
 
     async def list_page(
         self, portal: PortalId, query: Query, *, cursor: str | None = None, limit: int = DEFAULT_PAGE

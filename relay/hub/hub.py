@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, NamedTuple
 
 from relay.core.engagements import EngagementRecord
@@ -37,6 +37,7 @@ from relay.hub.settings import (
 )
 from relay.hub.sweep import Sweep
 from relay.hub.uploads import Uploads
+from relay.hub.watch import Watch
 from relay.store.interface import Directory, StreamStore
 from relay.wire import frames as fr
 from relay.wire.codec import encode_frame
@@ -78,6 +79,7 @@ class Hub:
         self.ice_servers = ice_servers
         self.clock = clock
         self.rng = rng
+        self.watch = Watch()
         self.appends = Appends(self)
         handshake = Handshake(self)
         self.rooms = Rooms(self)
@@ -158,6 +160,10 @@ class Hub:
     def statistics(self) -> Statistics:
         """What the hub is doing now."""
         return Statistics(len(self._sessions), len(self._by_device), len(self.rooms), len(self.commits))
+
+    def sessions(self) -> Iterable[Session]:
+        """The open connections; not to be kept."""
+        return self._sessions
 
     # For sessions
 

@@ -160,6 +160,7 @@ class Requests:
         """STUN and TURN servers for a call."""
         await self._hub.rooms.enter(frame.stream, session.portal, session.user)
         servers, expires = self._hub.ice_servers(int(self._hub.clock()))
+        self._hub.watch.turn_credentials += any(server.credential for server in servers)
         session.send(fr.IceServers(frame.request, tuple(servers), expires))
 
     def unknown(self, session: Session, frame: fr.Unknown) -> None:

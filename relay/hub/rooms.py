@@ -95,6 +95,8 @@ class Room:
                 keeping_up.append(subscription)
             elif subscription.waits_for_nothing:
                 session.hub.read_for(subscription)
+        if keeping_up:
+            _count(keeping_up, all_fresh)
         for fresh in all_fresh:
             theirs: bytes | None = None
             for subscription in keeping_up:
@@ -118,6 +120,14 @@ class Room:
                 subscription.start_at(seq)
             elif subscription.device not in self.joined:
                 subscription.is_member = False
+
+
+def _count(devices: list[Subscription], all_fresh: list[Fresh]) -> None:
+    """Note how long entries were here before they went out."""
+    hub = devices[0].session.hub
+    now = hub.clock()
+    for fresh in all_fresh:
+        hub.watch.delivered.add(now - fresh.time_ms / 1000, fresh.entries * len(devices))
 
 
 def _pack_for_others(fresh: Fresh) -> bytes:

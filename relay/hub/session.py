@@ -128,7 +128,9 @@ class Session:
 
     def send_error(self, request: int, error: RelayError) -> None:
         """Answer a request with why it was not done."""
-        self.send(fr.Error(request, protocol_code(error), ""))
+        code = protocol_code(error)
+        self.hub.watch.refuse(code)
+        self.send(fr.Error(request, code, ""))
 
     def send_packed(self, frame: bytes) -> None:
         """Let an encoded frame go out, if the connection is ready and takes what it is sent."""
@@ -149,6 +151,8 @@ class Session:
         self, stream: EngagementId, counter: int, entries: int, code: str, last_commit: int = 0
     ) -> None:
         """Refuse entries, from this counter on."""
+        if entries:
+            self.hub.watch.refuse(code, entries)
         for number in range(counter, counter + entries):
             self.send(fr.Refused(stream, number, code, last_commit))
 
@@ -170,6 +174,7 @@ class Session:
         if self.closed or self.link.state is State.DRAINING:
             return
         _log.info("connection ends", extra={"code": code.value})
+        self.hub.watch.end(code)
         self.send(fr.Goodbye(code.value, detail, reconnect_after_ms))
         self.close_subscriptions()
 

@@ -14,7 +14,7 @@ from relay.errors import NotFound, RateLimited, RecordConflict, StoreUnavailable
 from relay.hub import spaces
 from relay.hub.stored_bytes import PortalOf, StoredBytes
 from relay.store.interface import ABSENT, Directory
-from relay.wire.ids import BlobId, DeviceId, EngagementId
+from relay.wire.ids import BlobId, DeviceId, EngagementId, PortalId
 
 _ATTEMPTS: Final = 16
 _ID_BYTES: Final = 16
@@ -63,6 +63,11 @@ class Uploads:
             await self._directory.put(spaces.UPLOADS, key, record.serialize(), expect=ABSENT)
             await self._stored.added(record)
         return record
+
+    async def stored_bytes(self, portal: PortalId) -> int:
+        """What a portal's sealed files take, as they were announced."""
+        async with self._changing:
+            return await self._stored.of(portal)
 
     async def read(self, engagement: EngagementId, blob: BlobId) -> UploadRecord:
         """An upload of this engagement; raises `NotFound`."""

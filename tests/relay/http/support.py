@@ -23,7 +23,7 @@ from relay.wire import frames as fr
 from relay.wire.bundle import Bundle
 from relay.wire.codec import decode_from_relay, encode
 from relay.wire.frames import EntryKind
-from relay.wire.ids import BlobId, EngagementId, PortalId, UserId, device_id, parse_engagement_id
+from relay.wire.ids import BlobId, DeviceId, EngagementId, PortalId, UserId, device_id, parse_engagement_id
 from relay.wire.proof import connect_proof_bytes
 
 PORTAL, OTHER = "growth", "other"
@@ -106,7 +106,7 @@ class Device:
             yield cls(world, socket)
 
     @property
-    def id(self) -> bytes:
+    def id(self) -> DeviceId:
         return device_id(bytes(self.key.verify_key))
 
     async def send(self, *frames: fr.Frame) -> None:
@@ -176,8 +176,9 @@ class Device:
         await self.send(fr.PutManifest(1, listed.raw))
         return (await self.wait_for(fr.HeldManifest)).manifest
 
-    async def create_group(self, engagement: EngagementId) -> None:
-        body = Bundle(adds=(), removes=(), commit=b"", welcome=None, group_info=b"g").serialize()
+    async def create_group(self, engagement: EngagementId, *adds: DeviceId) -> None:
+        commit, welcome = (b"c", b"w") if adds else (b"", None)
+        body = Bundle(adds=adds, removes=(), commit=commit, welcome=welcome, group_info=b"g").serialize()
         await self.send(fr.Append(engagement, 1, EntryKind.COMMIT, 0, body, ()))
         await self.wait_for(fr.Appended)
 

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.config import ConfigError, load_settings
+from relay.wire import frames as fr
 from relay.wire.ids import PortalId
-from tests.relay.http.support import World, world_in
+from tests.relay.http.support import PORTAL, Device, World, world_in
 
 
 @pytest.fixture
@@ -51,6 +52,68 @@ async def test_what_is_connected_and_asked_is_counted(world: World) -> None:
     assert now["coach_relay_store_failures_total", ()] == 0
     assert any(name == "coach_relay_build_info" for name, _ in now)
     assert now["process_open_fds", ()] > 0
+
+
+async def test_how_late_messages_are_is_told(world: World) -> None:
+    engagement = await world.engagement("anna", "ben")
+    async with world.device("anna") as anna, world.device("ben") as ben:
+        await anna.send(fr.Open(1, engagement, 0))
+        await anna.wait_for(fr.Opened)
+        await anna.create_group(engagement, ben.id)
+        await ben.send(fr.Open(1, engagement, 0))
+        await ben.wait_for(fr.Opened)
+        await ben.wait_for(fr.Entries)
+        await anna.append(engagement, 2)
+        await ben.wait_for(fr.Entries)
+        behind = await samples(world)
+        for device in (anna, ben):
+            await device.send(fr.Ack(engagement, 2))
+        await anna.append(engagement, 4)  # a gap: so the acknowledgement has been taken
+        after = await samples(world)
+    assert behind["coach_relay_append_seconds_count", ()] == 2
+    assert behind["coach_relay_append_seconds_bucket", (("le", "10.0"),)] == 2
+    # The group's beginning to Anna, the message to both.
+    assert behind["coach_relay_delivery_seconds_count", ()] == 3
+    assert behind["coach_relay_streams_behind", ()] == 2
+    assert behind["coach_relay_oldest_undelivered_seconds", ()] > 0
+    assert after["coach_relay_streams_behind", ()] <= 1  # Ben's acknowledgement may still be on its way
+    assert after["coach_relay_refused_total", (("code", "counter_gap"),)] == 1
+
+
+async def test_connections_are_told_by_what_they_do_and_why_they_ended(world: World) -> None:
+    def state(name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+        return "coach_relay_connection_states", (("state", name),)
+
+    async with world.device("anna"), Device.connect(world) as silent:
+        now = await samples(world)
+        assert (now[state("ready")], now[state("greeting")], now[state("draining")]) == (1, 1, 0)
+        await silent.send(fr.Hello((9,), b"c" * 32))
+        await silent.rest()
+        now = await samples(world)
+    assert now["coach_relay_connections_ended_total", (("code", "unsupported_version"),)] == 1
+
+
+async def test_portals_near_a_quota_are_counted_and_not_named(world: World) -> None:
+    near = ("coach_relay_portals_near_quota", (("quota", "engagements"),))
+    await world.running.relay.hub.portals.set_quotas(
+        PortalId(PORTAL), lambda quotas: quotas._replace(engagements=5, connections=9)
+    )
+    for number in range(4):
+        await world.engagement(f"anna{number}")
+    found = await samples(world)
+    assert found[near] == 1
+    assert found["coach_relay_portals_near_quota", (("quota", "connections"),)] == 0
+    assert found["coach_relay_portals_near_quota", (("quota", "stored_bytes"),)] == 0
+
+
+async def test_turn_credentials_are_counted(tmp_path: Path) -> None:
+    turn = {"turn_urls": "turn:turn.example:3478", "turn_secret": "x", "metrics_listen": "127.0.0.1:0"}
+    async with world_in(tmp_path, **turn) as world:
+        engagement = await world.engagement("anna")
+        async with world.device("anna") as anna:
+            await anna.send(fr.RequestIceServers(1, engagement))
+            await anna.wait_for(fr.IceServers)
+        assert (await samples(world))["coach_relay_turn_credentials_total", ()] == 1
 
 
 async def test_refusals_by_quota_are_counted(world: World) -> None:
