@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import segno
 
-from client_sdk import Client, SecurityAlarm
+from client_sdk import Client, Engagement, SecurityAlarm
 from client_sdk.attachments import Phase, Progress
-from client_sdk.cli.errors import CliError, Exit
+from client_sdk.cli.errors import AlarmShown, CliError, Exit, complain
 from client_sdk.cli.opened import given_settings, opened_vault, within
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.passphrase import known_passphrase, new_passphrase
@@ -98,9 +98,16 @@ async def _settled(me: Client, patience: float) -> None:
         await within(me, me.wait_online(), patience)
         for room in await me.engagements():
             if not room.ended and room.alarm is None:
-                await within(me, room.wait_caught_up(), patience)
-    except (CliError, RelayError, SecurityAlarm) as error:
+                await _heard(me, room, patience)
+    except (CliError, RelayError) as error:
         print(f"coach: {error} This is what your vault has.", file=sys.stderr)
+
+
+async def _heard(me: Client, room: Engagement, patience: float) -> None:
+    try:
+        await within(me, room.wait_caught_up(), patience)
+    except SecurityAlarm as alarm:
+        complain(AlarmShown(room.said(alarm), alarm))
 
 
 # The new device

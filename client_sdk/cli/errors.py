@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
 
-from client_sdk.delivery import SecurityAlarm
+from client_sdk.cli.printable import printable
+from client_sdk.delivery import IdentityChanged, IdentityRecovered, OwnIdentityChanged, SecurityAlarm
 from client_sdk.errors import (
     AccessRefused,
     CoachRelayError,
@@ -42,11 +44,26 @@ class CliError(CoachRelayError):
         self.exit_code = exit_code
 
 
-_NEXT: dict[type[CoachRelayError], str] = {
+_WHEN_LOOKED_INTO = "When you have looked into it: coach verify --go-on"
+
+_NEXT: dict[type[CoachRelayError], str] = {  # the first that fits
     RelayUnreachable: "Check the address (--relay) and that the relay runs.",
-    SecurityAlarm: "When you have looked into it: coach verify --go-on",
+    IdentityRecovered: _WHEN_LOOKED_INTO,
+    OwnIdentityChanged: _WHEN_LOOKED_INTO,
+    IdentityChanged: "If it is so: coach verify, or without comparing, coach verify --accept. "
+    "If not: coach verify --go-on",
+    SecurityAlarm: _WHEN_LOOKED_INTO,
     AccessRefused: "Check where the token comes from (--token-url, --token-command or COACH_TOKEN).",
 }
+
+
+class AlarmShown(CliError):
+    """A security alarm that ends a command, told with the name of whom it is about."""
+
+    code = "alarm_shown"
+
+    def __init__(self, said: str, alarm: SecurityAlarm) -> None:
+        super().__init__(f"SECURITY ALARM. {said}", do=next_step_of(alarm))
 
 
 def exit_code_of(error: CoachRelayError) -> Exit:
@@ -63,3 +80,11 @@ def next_step_of(error: CoachRelayError) -> str:
     if isinstance(error, CliError):
         return error.do
     return next((step for kind, step in _NEXT.items() if isinstance(error, kind)), "")
+
+
+def complain(error: CoachRelayError) -> None:
+    """Say on standard error what happened and what to do next."""
+    print(f"coach: {printable(str(error))}", file=sys.stderr)
+    step = next_step_of(error)
+    if step:
+        print(f"       {printable(step)}", file=sys.stderr)

@@ -28,8 +28,7 @@ from client_sdk.cli import (
     send,
     verify,
 )
-from client_sdk.cli.errors import Exit, exit_code_of, next_step_of
-from client_sdk.cli.printable import printable
+from client_sdk.cli.errors import Exit, complain, exit_code_of
 from client_sdk.errors import CoachRelayError
 
 COMMANDS: tuple[ModuleType, ...] = (
@@ -72,14 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does: nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-
-
-def complain(error: CoachRelayError) -> None:
-    """Say on standard error what happened and what to do next."""
-    print(f"coach: {printable(str(error))}", file=sys.stderr)
-    step = next_step_of(error)
-    if step:
-        print(f"       {printable(step)}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

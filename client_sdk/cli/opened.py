@@ -14,9 +14,8 @@ from typing import Final, TypeVar
 
 from client_sdk import Client, Engagement, SecurityAlarm
 from client_sdk.calls import CallSettings
-from client_sdk.cli.errors import CliError, Exit
+from client_sdk.cli.errors import AlarmShown, CliError, Exit, complain
 from client_sdk.cli.passphrase import known_passphrase
-from client_sdk.cli.printable import printable
 from client_sdk.cli.settings import Settings, load_settings
 from client_sdk.cli.tokens import token_source
 from client_sdk.errors import RelayError, RelayUnreachable
@@ -43,8 +42,7 @@ class Opened:
         try:
             await self.within(self.room.wait_caught_up())
         except SecurityAlarm as alarm:
-            print(f"coach: SECURITY ALARM. {printable(self.room.said(alarm))}", file=sys.stderr)
-            print("       When you have looked into it: coach verify --go-on", file=sys.stderr)
+            complain(AlarmShown(self.room.said(alarm), alarm))
         except (RelayError, CliError) as error:
             print(f"coach: {error} This is what your vault has.", file=sys.stderr)
 
@@ -54,7 +52,11 @@ async def opened(args: argparse.Namespace) -> AsyncIterator[Opened]:
     """Open the vault that the command names and its conversation; `CoachRelayError` if that cannot be."""
     async with opened_vault(args) as me:
         engagement = given_settings(args, load_settings(args.vault)).engagement
-        yield Opened(me, await choose_engagement(me, engagement, args.patience), args.patience)
+        room = await choose_engagement(me, engagement, args.patience)
+        try:
+            yield Opened(me, room, args.patience)
+        except SecurityAlarm as alarm:
+            raise AlarmShown(room.said(alarm), alarm) from alarm
         await _archive(me)
         remind_of_kit(me, args.vault)
 

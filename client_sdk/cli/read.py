@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from client_sdk import Changed, Engagement, Item, Ring, Text
-from client_sdk.cli.errors import Exit
+from client_sdk import Changed, Engagement, Item, Ring, SecurityAlarm, Text
+from client_sdk.cli.errors import AlarmShown, Exit, complain
 from client_sdk.cli.opened import Opened, opened
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.printable import one_line
@@ -125,8 +125,10 @@ async def _send_typed(room: Engagement) -> None:
     async for line in _typed_lines():
         try:
             await room.send(line)
+        except SecurityAlarm as alarm:
+            complain(AlarmShown(room.said(alarm), alarm))
         except CoachRelayError as error:
-            print(f"coach: {error}", file=sys.stderr)
+            complain(error)
 
 
 async def _typed_lines() -> AsyncIterator[str]:
