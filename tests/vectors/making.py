@@ -22,14 +22,17 @@ from client_sdk.identity import (
     CallBinding,
     ConversationInfo,
     KeyPair,
+    RecoverySeed,
     VerifiedManifest,
     call_commit,
     call_words,
     safety_number,
 )
+from client_sdk.identity.linking import Greeting, LinkSecret, Side
 from client_sdk.mls import GroupState, Member
 from relay.wire import Bundle, EntryKind, encode_frame
 from relay.wire import frames as fr
+from relay.wire.ids import PortalId, UserId
 from tests.vectors import samples
 from tests.vectors.plain import plain
 
@@ -60,7 +63,63 @@ def make() -> Vectors:
         "safety_numbers": [safety(one) for one in samples.MANIFESTS[:2]],
         "call_words": [words(number) for number in range(3)],
         "ephemeral": [ephemeral(*sample) for sample in samples.WHISPERS],
+        "meetings": [meeting(number) for number in range(2)],
+        "recovery": [recovery(samples.some(number + 1, 16)) for number in range(3)],
     }
+
+
+def meeting(number: int) -> Vectors:
+    """Two devices of one person meet by a secret, and say something to each other."""
+    secret = LinkSecret(samples.some(number + 1, 16))
+    made: Vectors = {
+        "portal": samples.PORTAL,
+        "user": samples.ANNA,
+        "secret": secret.value.hex(),
+        "words": list(secret.words),
+        "code": secret.code,
+        "channel": secret.channel.hex(),
+    }
+    for side, name in ((Side.KNOWN, "phone"), (Side.NEW, "Annas Läptop")):
+        start = 10 * number + 2 * side
+        random = {"private": samples.some(start + 3, 32), "nonce": samples.some(start + 4, 24)}
+        key = samples.some(start + 5, 32)
+        made[side.name.lower()] = {"device_key": key.hex(), "name": name} | {
+            kind: value.hex() for kind, value in random.items()
+        }
+    known, new = greeting(made, Side.KNOWN), greeting(made, Side.NEW)
+    made["known"]["hello"], made["new"]["hello"] = known.body.hex(), new.body.hex()
+    sessions = {Side.KNOWN: known.meet(new.body)[1], Side.NEW: new.meet(known.body)[1]}
+    said: list[tuple[Side, list[Any]]] = [
+        (Side.NEW, ["ready"]),
+        (Side.KNOWN, ["grant", samples.MANIFESTS[0].raw, b"", "Anna", [[samples.some(9, 16), "phone"]]]),
+        (Side.NEW, ["stored"]),
+        (Side.KNOWN, ["floors", 1, 2**40]),
+    ]
+    made["messages"] = [
+        {"from": side.name.lower(), "fields": plain(fields), "body": sessions[side].seal(*fields).hex()}
+        for side, fields in said
+    ]
+    return made
+
+
+def greeting(vector: Vectors, side: Side) -> Greeting:
+    """The greeting of one side, with the randomness that the vector names."""
+    mine = vector[side.name.lower()]
+    random = iter([bytes.fromhex(mine["private"]), bytes.fromhex(mine["nonce"])])
+    return Greeting(
+        LinkSecret(bytes.fromhex(vector["secret"])),
+        side,
+        portal=PortalId(vector["portal"]),
+        user=UserId(vector["user"]),
+        device_key=bytes.fromhex(mine["device_key"]),
+        name=mine["name"],
+        rng=lambda _length: next(random),
+    )
+
+
+def recovery(seed: bytes) -> Vectors:
+    known = RecoverySeed(seed)
+    return {"seed": seed.hex(), "words": list(known.words), "recovery_key": known.key.public.hex()}
 
 
 def frame(sample: fr.Frame) -> Vectors:

@@ -23,6 +23,7 @@ from client_sdk.errors import ContentError, ManifestInvalid
 from client_sdk.identity import (
     CallBinding,
     ConversationInfo,
+    RecoverySeed,
     call_commit,
     call_words,
     check_successor,
@@ -30,6 +31,7 @@ from client_sdk.identity import (
     verify_manifest,
 )
 from client_sdk.identity.conversation import EXTENSION_TYPE
+from client_sdk.identity.linking import LinkSecret, Side
 from client_sdk.mls import Extension
 from relay.wire import (
     Bundle,
@@ -209,3 +211,23 @@ async def test_files(vectors: Vectors, tmp_path: Path) -> None:
         opened = await open_sealed(spool, sealed, tmp_path, name=f"file-{number}")
         assert len(opened.read_bytes()) == vector["size"]
         assert hashlib.sha256(opened.read_bytes()).hexdigest() == vector["plain_hash"]
+
+
+def test_meetings(vectors: Vectors) -> None:
+    for vector in vectors["meetings"]:
+        secret = LinkSecret.read(" ".join(vector["words"]))
+        assert secret == LinkSecret.read(vector["code"]) == LinkSecret(bytes.fromhex(vector["secret"]))
+        assert secret.channel.hex() == vector["channel"]
+        known, new = (making.greeting(vector, side) for side in (Side.KNOWN, Side.NEW))
+        assert [known.body.hex(), new.body.hex()] == [vector["known"]["hello"], vector["new"]["hello"]]
+        sessions = {"known": known.meet(new.body)[1], "new": new.meet(known.body)[1]}
+        for message in vector["messages"]:
+            hearer = "new" if message["from"] == "known" else "known"
+            assert sessions[hearer].open(bytes.fromhex(message["body"])) == whole(message["fields"])
+
+
+def test_recovery(vectors: Vectors) -> None:
+    for vector in vectors["recovery"]:
+        seed = RecoverySeed.from_words(" ".join(vector["words"]))
+        assert seed.value.hex() == vector["seed"]
+        assert seed.key.public.hex() == vector["recovery_key"]

@@ -40,4 +40,16 @@ export function xchachaOpen(key: Bytes, nonce: Bytes, sealed: Bytes, associated:
   }
 }
 
+/** The X25519 public key of 32 private bytes. */
+export const x25519Public = (secret: Bytes): Bytes => sodium.crypto_scalarmult_base(secret);
+
+/** X25519(secret, their public key); null for a point of small order. */
+export function x25519(secret: Bytes, theirs: Bytes): Bytes | null {
+  try {
+    return sodium.crypto_scalarmult(secret, theirs);
+  } catch {
+    return null;
+  }
+}
+
 export { sodium };

@@ -7,11 +7,13 @@
  * ├── WireError                    what a peer sent breaks the protocol; `code` is the protocol's own
  * ├── ContentError                 ContentMalformed, ContentInvalid (BodyInvalid), ContentTooBig, AnswerInvalid
  * ├── IdentityError                ManifestInvalid, ConversationInfoInvalid, CredentialRefused, MembershipError
- * │                                (BundleNamesDiffer), UpdateRequired, CallRevealFailed, SignatureInvalid
+ * │                                (BundleNamesDiffer), UpdateRequired, CallRevealFailed, SignatureInvalid,
+ * │                                SafetyCodeInvalid, SafetyNumberDiffers
  * ├── TrustError                   ApprovalRequired
  * ├── SecurityAlarm                sending stops until a person has looked (src/alarms.ts)
  * ├── GroupError                   MLS (src/mls/errors.ts)
  * ├── AttachmentError              (src/attachments/errors.ts)
+ * ├── DeviceError                  linking, removing, recovering (src/devices/errors.ts)
  * ├── EphemeralRefused
  * ├── CallError                    (src/calls/errors.ts)
  * ├── VaultError                   VaultMissing, VaultInUse, VaultClosed, VaultCorrupt, VaultFull, VaultUnavailable
@@ -121,6 +123,17 @@ export class UpdateRequired extends IdentityError {
 /** The caller's nonce does not open its commitment: somebody may stand between; the call ends. */
 export class CallRevealFailed extends IdentityError {
   readonly code = "call_reveal_failed";
+}
+
+/** What was scanned is no code of a safety number, or is for two other people. */
+export class SafetyCodeInvalid extends IdentityError {
+  readonly code = "safety_code_invalid";
+  override readonly fault = "local";
+}
+
+/** The other person's code names other keys than this device knows. */
+export class SafetyNumberDiffers extends IdentityError {
+  readonly code = "safety_number_differs";
 }
 
 export abstract class TrustError extends CoachRelayError {}

@@ -13,8 +13,11 @@ import { EphemeralBox } from "../../src/ephemeral/box.ts";
 import { CoachRelayError } from "../../src/errors.ts";
 import { groupId, parseInfo, serializeInfo } from "../../src/identity/conversation.ts";
 import { KeyPair } from "../../src/identity/keys.ts";
+import type { Side } from "../../src/identity/linking.ts";
+import { Greeting, LinkSecret } from "../../src/identity/linking.ts";
 import type { Manifest } from "../../src/identity/manifest.ts";
 import { checkSuccessor, devicesOf, manifestHash, verifyManifest } from "../../src/identity/manifest.ts";
+import { recoveryKey, recoverySeed, recoveryWords } from "../../src/identity/recovery.ts";
 import { safetyNumber } from "../../src/identity/safety.ts";
 import { callCommit, callWords } from "../../src/identity/words.ts";
 import type { Packable } from "../../src/msgpack.ts";
@@ -97,7 +100,23 @@ const BOUND = [
   "callee_nonce",
 ] as const;
 
+type Random = Readonly<Record<"device_key" | "name" | "private" | "nonce" | "hello", string>>;
+
+export interface MeetingVector {
+  readonly portal: string;
+  readonly user: string;
+  readonly secret: string;
+  readonly words: readonly string[];
+  readonly code: string;
+  readonly channel: string;
+  readonly known: Random;
+  readonly new: Random;
+  readonly messages: readonly { readonly from: Side; readonly fields: Json; readonly body: string }[];
+}
+
 export interface Vectors {
+  readonly meetings: readonly MeetingVector[];
+  readonly recovery: readonly Readonly<{ seed: string; words: readonly string[]; recovery_key: string }>[];
   readonly msgpack: readonly { readonly value: Json; readonly packed: string }[];
   readonly msgpack_refused: readonly string[];
   readonly frames: readonly { readonly frame: string; readonly fields: Json; readonly packed: string }[];
@@ -313,4 +332,49 @@ export const checkPadding = ([length, padded]: readonly [number, number]): void 
 export function checkValue({ value, packed }: Vectors["msgpack"][number]): void {
   expect(plain(unpack(unhex(packed)))).toEqual(value);
   expect(hex(pack(whole(value)))).toBe(packed);
+}
+
+/** The greeting of one side, with the randomness that the vector names. */
+export function greeting(
+  vector: Pick<MeetingVector, "portal" | "user" | "secret" | Side>,
+  side: Side,
+): Greeting {
+  const mine = vector[side];
+  const random = [unhex(mine.private), unhex(mine.nonce)];
+  const self = {
+    portal: parsePortalId(vector.portal),
+    user: parseUserId(vector.user),
+    deviceKey: unhex(mine.device_key),
+    name: mine.name,
+  };
+  return new Greeting(
+    new LinkSecret(unhex(vector.secret)),
+    side,
+    self,
+    () => random.shift() ?? new Uint8Array(),
+  );
+}
+
+export function checkMeeting(vector: MeetingVector): void {
+  const secret = LinkSecret.read(vector.words.join(" "));
+  expect(hex(secret.unsafeValue())).toBe(vector.secret);
+  expect(hex(LinkSecret.read(vector.code).unsafeValue())).toBe(vector.secret);
+  expect([secret.words, secret.code, hex(secret.channel)]).toEqual([
+    vector.words,
+    vector.code,
+    vector.channel,
+  ]);
+  const [known, fresh] = [greeting(vector, "known"), greeting(vector, "new")];
+  expect([hex(known.body), hex(fresh.body)]).toEqual([vector.known.hello, vector.new.hello]);
+  const sessions = { known: known.meet(fresh.body).session, new: fresh.meet(known.body).session };
+  for (const { from, fields, body } of vector.messages) {
+    const heard = sessions[from === "known" ? "new" : "known"].open(unhex(body));
+    expect(plain(heard as unknown as Packable)).toEqual(fields);
+  }
+}
+
+export function checkRecovery({ seed, words, recovery_key }: Vectors["recovery"][number]): void {
+  expect(hex(recoverySeed(words.join(" ")))).toBe(seed);
+  expect(recoveryWords(unhex(seed))).toEqual(words);
+  expect(hex(recoveryKey(unhex(seed)).public)).toBe(recovery_key);
 }

@@ -11,8 +11,11 @@ import { paddedLength } from "../../src/content/padding.ts";
 import { sha256, sha512 } from "../../src/crypto.ts";
 import { groupId, serializeInfo } from "../../src/identity/conversation.ts";
 import { KeyPair } from "../../src/identity/keys.ts";
+import type { Side } from "../../src/identity/linking.ts";
+import { LinkSecret } from "../../src/identity/linking.ts";
 import type { Manifest } from "../../src/identity/manifest.ts";
 import { checkSuccessor, firstManifest, nextManifest } from "../../src/identity/manifest.ts";
+import { recoveryKey, recoveryWords } from "../../src/identity/recovery.ts";
 import { safetyNumber } from "../../src/identity/safety.ts";
 import { callCommit } from "../../src/identity/words.ts";
 import type { Packable } from "../../src/msgpack.ts";
@@ -31,7 +34,15 @@ import {
 import type { Json } from "../plain.ts";
 import { plain } from "../plain.ts";
 import type { ManifestVector, StreamVector, Vectors } from "./check.ts";
-import { codeOf, described, manifestVector, sealedWhisper, streamHashes, wordsOf } from "./check.ts";
+import {
+  codeOf,
+  described,
+  greeting,
+  manifestVector,
+  sealedWhisper,
+  streamHashes,
+  wordsOf,
+} from "./check.ts";
 
 /** Bytes that look random and are always the same. */
 export function some(seed: string, length = 16): Uint8Array {
@@ -430,6 +441,45 @@ export async function make(): Promise<Omit<Vectors, "files">> {
     ephemeral: [
       await whisper(0, 0, "typing", { map: [] }),
       await whisper(5, 2, "x", { map: [["k", [1, null]]] }),
+    ],
+    meetings: [meeting(some("meeting", 16))],
+    recovery: ["one", "two"].map((name) => {
+      const seed = some(name, 16);
+      return { seed: hex(seed), words: recoveryWords(seed), recovery_key: hex(recoveryKey(seed).public) };
+    }),
+  };
+}
+
+/** Two devices of one person meet by a secret, and say something to each other. */
+function meeting(value: Uint8Array): Vectors["meetings"][number] {
+  const secret = new LinkSecret(value);
+  const random = (side: Side, name: string) => ({
+    device_key: hex(some(`${side} key`, 32)),
+    name,
+    private: hex(some(`${side} private`, 32)),
+    nonce: hex(some(`${side} nonce`, 24)),
+    hello: "",
+  });
+  const sides = { known: random("known", "Телефон"), new: random("new", "x") };
+  const given = { portal: PORTAL, user: CLARA, secret: hex(value), ...sides };
+  const [known, fresh] = [greeting(given, "known"), greeting(given, "new")];
+  const sessions = { known: known.meet(fresh.body).session, new: fresh.meet(known.body).session };
+  const say = (from: Side, kind: string, ...fields: readonly Packable[]) => ({
+    from,
+    fields: plain([kind, ...fields]),
+    body: hex(sessions[from].seal(kind, ...fields)),
+  });
+  return {
+    ...given,
+    words: secret.words,
+    code: secret.code,
+    channel: hex(secret.channel),
+    known: { ...sides.known, hello: hex(known.body) },
+    new: { ...sides.new, hello: hex(fresh.body) },
+    messages: [
+      say("new", "ready"),
+      say("known", "people", [["ben", some("trust", 300), some("name", 3)]]),
+      say("known", "done"),
     ],
   };
 }

@@ -54,5 +54,7 @@ describe.each(["python.json", "typescript.json"])("%s", (name) => {
   test.each(vectors.safety_numbers)("safety number of $user", check.checkSafetyNumber);
   test.each(vectors.call_words)("call words $words", check.checkWords);
   test.each(vectors.ephemeral)("ephemeral $kind", check.checkEphemeral);
+  test.each(vectors.meetings)("meeting $words", check.checkMeeting);
+  test.each(vectors.recovery)("recovery $words", check.checkRecovery);
   test.each(vectors.files)("file of $size bytes", check.checkFile);
 });
