@@ -18,8 +18,8 @@ from relay.store.redis.connection import UNKNOWN, Command, RedisServer, is_not_d
 from relay.store.redis.topology import Topology
 
 _log: Final = logging.getLogger("relay.store")
-# What a failing batch waits before it is tried again, and how often: about two seconds, in which a connection that
-# broke is made anew. A failover takes longer: who waits for it is told, and comes again.
+# What a failing batch waits before it is tried again, and how often: about two seconds, in which a connection
+# that broke is made anew. A failover takes longer: who waits for it is told, and comes again.
 RETRY_DELAYS: Final = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 HISTORY: Final = "coach:{history}:name"
 _MET: Final = "coach:{history}:met"
@@ -67,8 +67,9 @@ class RedisClient:
     async def run_all(self, calls: Sequence[Call], *, again: bool, barrier: bool = True) -> list[Any]:
         """The answers to calls that go out together, to each server once; raises `StoreError`.
 
-        With `again` the calls may be done twice: then they are tried again when nobody knows whether they were
-        done. With `barrier`, what they wrote *and what they have read* is where `wait` wants it when they return.
+        With `again` the calls may be done twice: then they are tried again when nobody knows whether they
+        were done. With `barrier`, what they wrote *and what they have read* is where `wait` wants it at the
+        end.
         """
         answers: list[Any] = [None] * len(calls)
         left = list(range(len(calls)))
@@ -105,7 +106,7 @@ class RedisClient:
             self.history_changed()
 
     async def _meet(self, identity: str) -> None:
-        """Note that a server is there as somebody new, before it is asked for anything; raises Redis's errors.
+        """Note that a server is there as somebody new, before it is asked for anything; raises its errors.
 
         It may be a replica that became the primary, without the last that the one before had acknowledged.
         """

@@ -85,12 +85,22 @@ class RedisServer:
         await self.pool.release(connection)
         return _identity(connection)
 
+    async def reserve(self) -> Any:
+        """A connection of one's own, to listen on; `give_up` ends it."""
+        return await self._connection()
+
+    async def give_up(self, connection: Any) -> None:
+        """End a connection that was reserved."""
+        await connection.disconnect(nowait=True)
+        await self.pool.release(connection)
+
     async def close(self) -> None:
         await self.client.aclose(close_connection_pool=True)
 
     async def _connection(self) -> Any:
         try:
-            return await self.pool.get_connection()
+            pool: Any = self.pool  # redis-py leaves this method untyped
+            return await pool.get_connection()
         except UNKNOWN as error:
             raise NotConnected(str(error)) from error
 

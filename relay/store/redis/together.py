@@ -1,4 +1,4 @@
-"""What is asked while a batch is under way goes out with the next one: no timer, and never a round trip each."""
+"""What is asked while a batch is under way goes out with the next: no timer, never a round trip each."""
 
 from __future__ import annotations
 

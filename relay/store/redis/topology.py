@@ -92,7 +92,8 @@ class Topology:
         """What one Sentinel says; a server it names that says itself it is a replica is not taken."""
         pool = make_pool(self.address, host, port, password=self.address.sentinel_password, bare=True)
         async with Redis.from_pool(pool) as sentinel:
-            found: Any = await sentinel.execute_command(
+            commands: Any = sentinel  # redis-py leaves this method untyped
+            found = await commands.execute_command(
                 "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.address.service
             )
         if not found:
