@@ -8,6 +8,7 @@ import type { Look, Start } from "../loader/protocol.ts";
 import { greet, NotEmbedded, parentOrigin } from "./embedding.ts";
 import { openRelay } from "./opening.ts";
 import { Portal } from "./portal.ts";
+import { needStorage, STORAGE_DENIED } from "./storage.ts";
 import { fault, tellOfRelay, tellOfRoom } from "./telling.ts";
 import { trustOwnWorker } from "./trusted.ts";
 
@@ -40,6 +41,13 @@ class Session {
   async open(): Promise<void> {
     const opening = this.#shown as Welcome;
     const { relay: url, engagement, name } = this.#start;
+    try {
+      await needStorage();
+    } catch {
+      opening.failed(STORAGE_DENIED);
+      this.#portal.tell("error", STORAGE_DENIED);
+      return;
+    }
     try {
       const relay = await openRelay({
         url,

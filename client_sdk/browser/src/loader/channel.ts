@@ -57,7 +57,7 @@ export class Channel {
     this.#asking += 1;
     let token: string | null = null;
     try {
-      token = fit(await this.#listening.token());
+      token = usable(await this.#listening.token());
     } catch (error) {
       // The frame says that there is none and asks again; the portal's developer sees why.
       const why = error instanceof Error ? error.message : String(error);
@@ -69,7 +69,7 @@ export class Channel {
   }
 }
 
-function fit(token: unknown): string {
+function usable(token: unknown): string {
   if (typeof token !== "string" || token === "" || token.length > MAX_TEXT)
     throw new LoaderError("token_malformed", "the tokenProvider returns the token as a text (a JWT).");
   return token.trim();
