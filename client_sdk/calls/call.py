@@ -195,6 +195,12 @@ class Call:
         return None if self._peer is None else self._peer.user
 
     @property
+    def path(self) -> str:
+        """How its newest connection goes or went: "host" (directly), "srflx" (through a NAT), "relay" (by a
+        TURN server); empty if there was none."""
+        return self._session.path
+
+    @property
     def peer_device(self) -> bytes | None:
         """The device that the call is with, once that is known."""
         return self._state.peer_device

@@ -85,6 +85,16 @@ class Peer:
             raise DescriptionRefused("A candidate is malformed.") from error
 
     @property
+    def path(self) -> str:
+        """The way that media takes, by the farther of the two addresses in use: "host", "srflx", "relay"."""
+        kinds: set[str] = set()
+        for transceiver in self._connection.getTransceivers():
+            ice: Any = transceiver.receiver.transport.transport.iceGatherer._connection
+            for pair in ice._nominated.values():
+                kinds |= {pair.local_candidate.type, pair.remote_candidate.type}
+        return "relay" if "relay" in kinds else "srflx" if kinds & {"srflx", "prflx"} else "host"
+
+    @property
     def expects_media(self) -> bool:
         """Whether the other side said that it sends something: without that, silence is no sign."""
         return bool(self._consumers)

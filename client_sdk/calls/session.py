@@ -41,11 +41,14 @@ class CallSettings:
     """How calls connect; ``ice_servers`` is asked anew for every attempt, because credentials expire.
 
     ``loopback``: this machine only. ``relay_only``: never show this device's addresses to the other one.
+    ``report_path``: once a call is over, the relay may count how it had connected (directly, through a NAT, by
+    a TURN server, not at all), which is all that it is told.
     """
 
     ice_servers: IceServers = no_ice_servers
     loopback: bool = False
     relay_only: bool = False
+    report_path: bool = True
     silence_seconds: float = SILENCE_SECONDS
 
 
@@ -64,6 +67,8 @@ class Session:
         self._attempt = 0
         self._watch: asyncio.Task[None] | None = None
         self.muted = Muted()
+        self.path = ""
+        """How the newest connection that came about goes: "host", "srflx" or "relay" (RFC 8445 5.1.1)."""
         self.recording_error: RecordingFailed | None = None
 
     async def open(self, media: Media | str | Path | None, record: str | Path | None) -> None:
@@ -156,6 +161,8 @@ class Session:
             await peer.close()
 
     def _changed(self, attempt: int, state: str) -> None:
+        if state == "connected" and self._peer is not None:
+            self.path = self._peer.path
         if state == "connected" and self._watch is None and self._peer is not None:
             self._watch = asyncio.create_task(self._watch_silence(self._peer, attempt))
         self._on_state(attempt, state)

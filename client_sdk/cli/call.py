@@ -89,6 +89,11 @@ def register(commands: Any) -> None:
             action="store_true",
             help="hide this device's network address from the other: the call goes by way of a TURN server",
         )
+        parser.add_argument(
+            "--no-report",
+            action="store_true",
+            help="do not let the relay count whether the call connected directly or by way of a TURN server",
+        )
         add_vault_options(parser)
     answering.add_argument(
         "--wait", type=seconds, default=300.0, metavar="NUMBER", help="seconds to wait for a call (300)"

@@ -73,7 +73,9 @@ async def opened_vault(args: argparse.Namespace) -> AsyncIterator[Client]:
     settings = given_settings(args, load_settings(args.vault))
     passphrase = None if settings.keyring else known_passphrase(args.vault)
     calls = CallSettings(
-        loopback=getattr(args, "loopback", False), relay_only=getattr(args, "relay_only", False)
+        loopback=getattr(args, "loopback", False),
+        relay_only=getattr(args, "relay_only", False),
+        report_path=not getattr(args, "no_report", False),
     )
     async with connected(args.vault, settings, passphrase, calls=calls) as me:
         yield me

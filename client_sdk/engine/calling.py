@@ -178,6 +178,7 @@ class Calls:
             if call.role is Role.CALLER:
                 await self._note_who_answered(call)
             end = await call.ended()
+            self._report(call, end)
             if call.role is Role.CALLER:
                 answered = call.peer if end.outcome is Outcome.ANSWERED else None
                 self._store_end(
@@ -194,6 +195,16 @@ class Calls:
         finally:
             await call.close()
             self._live.pop(call.id, None)
+
+    def _report(self, call: Call, end: CallEnd) -> None:
+        """Let the operator count how calls connect; a call that nobody took says nothing about that."""
+        path = call.path or ("failed" if end.outcome is Outcome.FAILED else "")
+        if not path or not self._settings.report_path:
+            return
+        try:
+            self._engine.link.send(fr.CallOutcome(path))
+        except CoachRelayError as error:  # it is not worth waiting for the relay
+            _log.debug("how a call connected was not counted: %s", error.code)
 
     def network_changed(self) -> None:
         """This device's network is another one."""

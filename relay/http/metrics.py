@@ -206,6 +206,12 @@ class _HubCollector(Collector):
             "Times that a device was told of TURN servers.",
             hub.watch.turn_credentials,
         )
+        yield _by(
+            CounterMetricFamily(
+                "coach_relay_calls", "Ends of calls by the way that they had connected.", labels=["path"]
+            ),
+            hub.watch.calls,
+        )
 
 
 Labelled = TypeVar("Labelled", GaugeMetricFamily, CounterMetricFamily)

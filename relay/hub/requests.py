@@ -46,6 +46,7 @@ class Requests:
             fr.PutManifest: self._limited(self._manifests.put),
             fr.Rendezvous: self._limited(self._rendezvous.say),
             fr.Ephemeral: self.ephemeral,
+            fr.CallOutcome: self.call_outcome,
             fr.Unknown: self.unknown,
         }
 
@@ -162,6 +163,13 @@ class Requests:
         servers, expires = self._hub.ice_servers(int(self._hub.clock()))
         self._hub.watch.turn_credentials += any(server.credential for server in servers)
         session.send(fr.IceServers(frame.request, tuple(servers), expires))
+
+    def call_outcome(self, session: Session, frame: fr.CallOutcome) -> None:
+        """Count how a call connected; nothing is answered, and nobody's name is kept."""
+        if session.limits is not None and session.limits.requests.take(self._hub.clock()):
+            self._hub.watch.call(frame.path)
+        else:
+            session.send_error(0, RateLimited())
 
     def unknown(self, session: Session, frame: fr.Unknown) -> None:
         """A newer device may say what this version has no word for."""

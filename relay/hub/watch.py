@@ -20,6 +20,10 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 NEAR: Final = 0.8
 """The share of a quota from which on its portal is near it."""
 
+CALL_PATHS: Final = ("host", "srflx", "relay", "failed")
+"""RFC 8445 section 5.1.1 has the first three; `failed` is a call that never connected."""
+OTHER: Final = "other"
+
 _CODES: Final = frozenset(code.value for code in ErrorCode)
 
 
@@ -50,10 +54,16 @@ class Watch:
     refused: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     turn_credentials: int = 0
+    calls: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys((*CALL_PATHS, OTHER), 0)))
+    """Ends of calls by how they had connected, as those devices say that say it."""
 
     def refuse(self, code: str, times: int = 1) -> None:
         """Count what was not done."""
         self.refused[code if code in _CODES else ErrorCode.INTERNAL.value] += times
+
+    def call(self, path: str) -> None:
+        """Count how one device's call connected; a word that is not ours is another one."""
+        self.calls[path if path in CALL_PATHS else OTHER] += 1
 
     def end(self, code: ErrorCode) -> None:
         """Count a connection that the relay ended."""

@@ -82,6 +82,7 @@ _DEVICE_FIELDS: Final[dict[type[fr.Frame], tuple[f.Field, ...]]] = {
     fr.ListArchive: (_request, ids.parse_engagement_id),
     fr.ReadArchive: (_request, ids.parse_engagement_id, _series, f.uint),
     fr.EraseArchive: (_request, ids.parse_engagement_id, f.optional(_series)),
+    fr.CallOutcome: (f.text(lim.MAX_CALL_PATH_CHARS),),
     fr.Rendezvous: (_request, f.fixed(lim.CHANNEL_BYTES), f.binary(lim.MAX_RENDEZVOUS_BODY_BYTES)),
     fr.PutManifest: (_request, f.optional(f.binary(lim.MAX_MANIFEST_BYTES))),
 }

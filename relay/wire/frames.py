@@ -195,6 +195,12 @@ class EraseArchive(NamedTuple):
     series: bytes | None
 
 
+class CallOutcome(NamedTuple):
+    """How a call connected, for the operator's counts: a word, and neither call, stream nor number."""
+
+    path: str
+
+
 # Relay to device
 
 
@@ -359,6 +365,7 @@ DeviceFrame = (
     | ListArchive
     | ReadArchive
     | EraseArchive
+    | CallOutcome
 )
 RelayFrame = (
     Challenge
@@ -404,6 +411,7 @@ DEVICE_FRAME_TYPES: Final[dict[type[Frame], int]] = {
     ListArchive: 36,
     ReadArchive: 37,
     EraseArchive: 38,
+    CallOutcome: 39,
     Rendezvous: 40,
     PutManifest: 41,
 }

@@ -37,6 +37,7 @@ MAX_CODE_CHARS: Final = 64
 
 MAX_MESSAGE_BODY_BYTES: Final = 64 * KIB
 MAX_COMMIT_BODY_BYTES: Final = MIB
+MAX_CALL_PATH_CHARS: Final = 16  # host, srflx, relay, failed, or a later word
 MAX_EPHEMERAL_BODY_BYTES: Final = 32 * KIB  # an SDP offer with candidates is about 8 KiB
 MAX_BLOBS_PER_ENTRY: Final = 16
 

@@ -173,6 +173,7 @@ FRAMES: Final[list[fr.Frame]] = [
     fr.ReadArchive(12, ENGAGEMENT, some(39), 65_536),
     fr.EraseArchive(13, ENGAGEMENT, some(39)),
     fr.EraseArchive(13, ENGAGEMENT, None),
+    fr.CallOutcome("relay"),
     fr.ArchiveStored(10, 0),
     fr.ArchiveListed(11, (fr.ArchiveSeries(some(39), 7),)),
     fr.ArchiveParts(12, (some(40, 700), b"")),

@@ -61,6 +61,7 @@ DEVICE_FRAMES: dict[type, st.SearchStrategy[Any]] = {
     fr.ListArchive: st.builds(fr.ListArchive, positives, streams),
     fr.ReadArchive: st.builds(fr.ReadArchive, positives, streams, b16, uints),
     fr.EraseArchive: st.builds(fr.EraseArchive, positives, streams, st.none() | b16),
+    fr.CallOutcome: st.builds(fr.CallOutcome, st.text(max_size=16)),
     fr.Rendezvous: st.builds(fr.Rendezvous, positives, b16, bodies),
     fr.PutManifest: st.builds(fr.PutManifest, positives, st.none() | bodies),
 }

@@ -93,6 +93,7 @@ export const DEVICE_FRAMES = {
   ListArchive: [36, { request: f.positive, stream: engagementId }],
   ReadArchive: [37, { request: f.positive, stream: engagementId, series, after: f.uint }],
   EraseArchive: [38, { request: f.positive, stream: engagementId, series: f.optional(series) }],
+  CallOutcome: [39, { path: f.text(lim.MAX_CALL_PATH_CHARS) }],
   Rendezvous: [40, { request: f.positive, channel, body: rendezvousBody }],
   PutManifest: [41, { request: f.positive, manifest: f.optional(manifest) }],
 } as const;

@@ -30,6 +30,7 @@ export const MAX_CODE_CHARS = 64;
 
 export const MAX_MESSAGE_BODY_BYTES = 64 * KIB;
 export const MAX_COMMIT_BODY_BYTES = MIB;
+export const MAX_CALL_PATH_CHARS = 16; // host, srflx, relay, failed, or a later word
 export const MAX_EPHEMERAL_BODY_BYTES = 32 * KIB; // an SDP offer with candidates is about 8 KiB
 export const MAX_BLOBS_PER_ENTRY = 16;
 

@@ -174,6 +174,7 @@ const FRAMES: readonly Frame[] = [
   { frame: "ListArchive", request: 1, stream },
   { frame: "ReadArchive", request: 1, stream, series: some("q"), after: 0 },
   { frame: "EraseArchive", request: 1, stream, series: null },
+  { frame: "CallOutcome", path: "relay" },
   { frame: "ArchiveStored", request: 1, parts: 3 },
   { frame: "ArchiveListed", request: 1, series: [{ series: some("q"), parts: 3 }] },
   { frame: "ArchiveParts", request: 1, parts: [some("r", 9)] },
