@@ -11,7 +11,7 @@ TOOLS  := $(VENV)/.test-programs
 WITH_NODE := PATH="$(abspath $(BIN)):$$PATH"
 
 .PHONY: browser browser-pages rules fuzz interop-long bench-mls
-.PHONY: help demo test verify fix bench lint types house lock clean setup
+.PHONY: help demo demo-page test verify fix bench lint types house lock clean setup
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,8 +22,14 @@ $(READY): requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh
 	@touch $@
 
-demo: $(READY) ## a coach and a client really meet: messages, a file, a call, a crash, and what the relay holds
+demo: $(READY) ## a coach and a client really meet: in the terminal, then side by side in your browser
 	@$(BIN)/coach demo
+	@if [ -t 0 ]; then VENV="$(VENV)" sh deploy/browser-files.sh && $(BIN)/coach demo --page; \
+	else echo "In a browser, side by side: make demo-page"; fi
+
+demo-page: $(READY) ## the browser's part alone: a portal's pages with a coach and a client, until Ctrl-C
+	@VENV="$(VENV)" sh deploy/browser-files.sh
+	@$(BIN)/coach demo --page
 
 $(TOOLS): $(READY) deploy/test-programs.sh
 	@VENV="$(VENV)" sh deploy/test-programs.sh

@@ -2,6 +2,7 @@
 // who build their own interface, and the SHA-384 of each. The loader pins frame.html, which pins frame.js.
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
 
@@ -47,8 +48,23 @@ await bundle("src/loader/main.ts", "coach-relay-loader.js", "iife", {
   FRAME_INTEGRITY: JSON.stringify(integrity("frame.html")),
 });
 copyFileSync(new URL("dist/coach-relay.js", root), new URL("coach-relay.js", release));
+
+// What it was built from, so that nobody builds it again needlessly (hatch_build.py computes the same).
+const sources = ["src", "scripts", "patches"].flatMap((folder) =>
+  readdirSync(new URL(`${folder}/`, root), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(fileURLToPath(root), join(entry.parentPath, entry.name)).replaceAll("\\", "/")),
+);
+const byName = (a, b) => (a < b ? -1 : 1);
+const digest = createHash("sha256");
+for (const name of [...sources, "package.json", "package-lock.json", "vite.config.ts"].sort(byName)) {
+  const content = readFileSync(new URL(name, root));
+  digest.update(`${name}\n${content.length}\n`).update(content);
+}
+writeFileSync(new URL(".sources", release), `${digest.digest("hex")}\n`);
+
 const files = readdirSync(release)
-  .filter((name) => name !== "hashes.json")
+  .filter((name) => /^[a-z]/.test(name))
   .sort();
 const hashes = Object.fromEntries(files.map((name) => [name, integrity(name)]));
 writeFileSync(new URL("hashes.json", release), `${JSON.stringify({ version, files: hashes }, null, 2)}\n`);
