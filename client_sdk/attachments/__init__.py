@@ -26,6 +26,7 @@ from client_sdk.attachments.retrying import Retry
 from client_sdk.attachments.sealed import SealedFile, sealed_size
 from client_sdk.attachments.sealing import seal_to_spool
 from client_sdk.attachments.uploading import Upload, UploadState
+from client_sdk.attachments.withdrawing import withdraw_blob
 
 __all__ = [
     "Access",
@@ -56,4 +57,5 @@ __all__ = [
     "safe_name",
     "seal_to_spool",
     "sealed_size",
+    "withdraw_blob",
 ]

@@ -27,6 +27,7 @@ from client_sdk.content.packing import pack, unpack
 from client_sdk.engine import spaces
 from client_sdk.engine.journal import RETRACTED, Said, read
 from client_sdk.engine.standing import Work
+from client_sdk.engine.withdrawing import note_withdrawn
 from client_sdk.errors import ContentTooBig
 from client_sdk.vault import HistoryItem, Transaction
 from client_sdk.vault.history import UNPLACED
@@ -177,6 +178,8 @@ def _erase(work: Work, target: HistoryItem) -> None:
     content = Said.parse(target.payload).content()
     if isinstance(content, File):
         work.released.append(content.blob)
+        if target.mine:
+            note_withdrawn(work.tx, work.engagement, content.blob)
     work.tx.update_item(replace(target, kind=RETRACTED, text="", payload=b""))
 
 

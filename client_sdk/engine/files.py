@@ -25,12 +25,14 @@ from client_sdk.attachments import (
     open_sealed,
     safe_name,
     seal_to_spool,
+    withdraw_blob,
 )
 from client_sdk.attachments.storage import storage_errors
 from client_sdk.content import File
 from client_sdk.engine import journal, sending, spaces
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.records import UploadRecord
+from client_sdk.engine.withdrawing import Withdrawing
 from client_sdk.errors import RelayError
 from relay.wire import frames as fr
 from relay.wire.ids import BlobId
@@ -63,6 +65,7 @@ class Files:
         self._slots = asyncio.Semaphore(MAX_TRANSFERS)
         self._waiting: dict[bytes, UploadRecord] = {}
         self._conversations: dict[bytes, Conversation] = {}
+        self._withdrawing = Withdrawing(engine)
         self.on_progress: OnProgress | None = None
         """Told about uploads that an earlier run of the program began."""
 
@@ -76,6 +79,7 @@ class Files:
                 found = tx.scan(spaces.UPLOAD, prefix, limit=MAX_UPLOADS)
             for _, value in found:
                 self._start(conversation, UploadRecord.parse(value), self._tell)
+        self._withdrawing.go_on()
         known = {record.spool for record in self._waiting.values()}
         if self._spool.is_dir():
             for left in self._spool.iterdir():
@@ -224,9 +228,14 @@ class Files:
     # Between one person's own devices
 
     def forget(self, blobs: Sequence[str]) -> None:
-        """These files were taken back: what was fetched of them, sealed, is deleted."""
+        """These files were taken back: delete what was fetched of them, and what the relay has of ours."""
         for blob in blobs:
             (self._spool / f"in-{blob}").unlink(missing_ok=True)
+        self._withdrawing.go_on()
+
+    async def withdraw(self, conversation: Conversation, blob: BlobId) -> None:
+        """Have the relay erase a file that this device uploaded; raises `AttachmentError` or `RelayError`."""
+        await withdraw_blob(blob, session=self._session(), access=self._access(conversation))
 
     async def put_blob(
         self,

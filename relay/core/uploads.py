@@ -79,11 +79,15 @@ def new_upload(
     return UploadRecord(blob=blob, engagement=engagement, size=size, created_ms=now_ms, owner=owner)
 
 
-def check_terminable(record: UploadRecord, device: DeviceId) -> None:
-    """Raise `NotFound` unless this device began the upload, `UploadNamed` once an entry names it."""
+def check_terminable(record: UploadRecord, device: DeviceId, *, retracted: bool) -> None:
+    """Raise `NotFound` unless this device began the upload; `UploadNamed` if an entry names it.
+
+    That is no hindrance where the device says that it was taken back: only it may, and what it sent it need
+    not have sent.
+    """
     if record.owner != device:
         raise NotFound("another device's upload")
-    if record.named_ms:
+    if record.named_ms and not retracted:
         raise UploadNamed("an entry names the upload")
 
 

@@ -65,9 +65,9 @@ class BlobRequests:
         portal = await self.portal(grant)
         return await self._hub.uploads.begin(grant.engagement, size, owner=grant.device, portal=portal)
 
-    async def terminate(self, grant: BlobGrant, blob: BlobId) -> None:
-        """Give an upload up; raises `NotFound` or `UploadNamed`."""
-        await self._hub.uploads.terminate(grant.engagement, blob, grant.device)
+    async def terminate(self, grant: BlobGrant, blob: BlobId, *, retracted: bool) -> None:
+        """Give an upload up, or take it back; raises `NotFound` or `UploadNamed`."""
+        await self._hub.uploads.terminate(grant.engagement, blob, grant.device, retracted=retracted)
 
     async def record(self, grant: BlobGrant, blob: BlobId) -> UploadRecord:
         """Return an upload of the grant's engagement; raises `NotFound`, for another engagement's too."""

@@ -109,12 +109,16 @@ class Uploads:
         return await self.patch(request)
 
     async def terminate(self, request: web.Request) -> web.Response:
-        """Give an upload up. Only the device that began it may, and only before an entry names it."""
+        """Give an upload up. Only the device that began it may, and only before an entry names it.
+
+        With `?retracted=1` also afterwards: its message was taken back.
+        """
         _check_version(request)
+        retracted = request.query.get("retracted") == "1"
         grant = await self._requests.grant(request)
         record = await self._requests.record(grant, blob_id(request))
         async with self._turns.take(record.blob):
-            await self._requests.terminate(grant, record.blob)
+            await self._requests.terminate(grant, record.blob, retracted=retracted)
             await self._blobs.delete(record.blob)
         return web.Response(status=HTTPStatus.NO_CONTENT, headers=_TUS)
 

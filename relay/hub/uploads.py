@@ -89,8 +89,10 @@ class Uploads:
             if stored is not None:
                 await self._stored.removed(UploadRecord.parse(stored.value))
 
-    async def terminate(self, engagement: EngagementId, blob: BlobId, device: DeviceId) -> None:
-        """Remove the record of an upload that its own device gives up, before its bytes.
+    async def terminate(
+        self, engagement: EngagementId, blob: BlobId, device: DeviceId, *, retracted: bool = False
+    ) -> None:
+        """Remove the record of an upload that its own device gives up or takes back, before its bytes.
 
         Raises `NotFound`, for another device's too, or `UploadNamed`.
         """
@@ -100,7 +102,7 @@ class Uploads:
             if stored is None:
                 raise NotFound("no such blob")
             record = UploadRecord.parse(stored.value)
-            rules.check_terminable(record, device)
+            rules.check_terminable(record, device, retracted=retracted)
             await self._directory.delete(spaces.UPLOADS, key, expect=stored.version)
             await self._stored.removed(record)
 

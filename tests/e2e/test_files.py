@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk import Client, File, WaitReason
-from client_sdk.attachments import Phase, Progress
+from client_sdk.attachments import BlobGone, Phase, Progress
 from tests.e2e.test_conversation import PATIENCE, client
 from tests.support.real_relay import RealRelay
 
@@ -69,6 +69,33 @@ async def send_until_half(relay: RealRelay, folder: Path, engagement: str, sourc
         sent = await room.send_file(source, progress=watch)
         await half.wait()
     return sent
+
+
+async def test_what_was_taken_back_is_gone_from_the_relay(relay: RealRelay, tmp_path: Path) -> None:
+    engagement = await relay.create_engagement(anna="coach", ben="client")
+    source = tmp_path / "notes.txt"
+    source.write_bytes(b"not for you " * 10_000)
+    async with (
+        asyncio.timeout(2 * PATIENCE),
+        client(relay, tmp_path, "anna") as anna,
+        client(relay, tmp_path, "ben") as ben,
+    ):
+        room, theirs = await anna.engagement(engagement), await ben.engagement(engagement)
+        await room.wait_joined()
+        sent = await room.send_file(source)
+        await room.wait_sent()
+        file = await anext(item async for item in theirs.items() if isinstance(item, File))
+        assert sealed_at(relay)
+        await room.retract(sent)
+        while sealed_at(relay):  # noqa: ASYNC110 - the relay tells nobody that it has erased something
+            await asyncio.sleep(0.01)
+        with pytest.raises(BlobGone):
+            await file.save(tmp_path / "inbox")
+
+
+def sealed_at(relay: RealRelay) -> list[Path]:
+    """The relay's files that are larger than a record."""
+    return [path for path in (relay.data / "blobs").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("size", [0, 1])

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from client_sdk import Change, Changed, Delivery, Item, Retracted, Text
+from client_sdk.attachments import TransferInterrupted
 from client_sdk.content import Content, Edit, File, Reaction, Retract
 from client_sdk.content.packing import unpack
-from client_sdk.engine import TextItem, amending, spaces
+from client_sdk.engine import Conversation, Files, TextItem, amending, spaces
 from client_sdk.engine.amending import MOST_HELD
 from client_sdk.engine.handover import Import, export_history
 from client_sdk.errors import ContentInvalid, EngagementUnavailable, UsageError
 from client_sdk.vault import Vault
+from relay.wire.ids import BlobId
 from tests.support.linking import link_device
 from tests.support.world import Device, World, alarms
 
@@ -177,7 +179,60 @@ async def test_what_is_taken_back_is_erased_and_its_place_stays(world: World) ->
         assert "nobody" not in "".join(vault_bytes(world, name))
 
 
-async def test_the_key_of_a_file_is_erased(world: World) -> None:
+class Withdrawn:
+    """What the relay is asked to erase; it does not answer as long as it is `away`."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.away = False
+
+        async def withdraw(files: Files, _conversation: Conversation, blob: BlobId) -> None:
+            self.asked.append((files._engine.account.user, blob))
+            if self.away:
+                raise TransferInterrupted("away")
+
+        patch.setattr(Files, "withdraw", withdraw)
+
+
+@pytest.fixture
+def withdrawn(monkeypatch: pytest.MonkeyPatch) -> Withdrawn:
+    return Withdrawn(monkeypatch)
+
+
+async def test_the_device_that_sent_a_file_has_the_relay_erase_it(world: World, withdrawn: Withdrawn) -> None:
+    file = File("plan.pdf", "application/pdf", 5, "A" * 22, bytes(32), 100, bytes(32))
+    withdrawn.away = True
+    async with world.pair() as (anna, _):
+        raw(anna, file)
+        await world.settle()
+        await anna.room.retract(await newest(anna))
+        await world.pass_time(1)
+    assert withdrawn.asked == [("anna", "A" * 22)]
+    withdrawn.away = False
+    async with world.device("anna") as anna:
+        await world.pass_time(60)
+        assert withdrawn.asked == [("anna", "A" * 22)] * 2, "after a restart, until it is done"
+        with anna.engine.vault.transaction() as tx:
+            assert not tx.scan(spaces.WITHDRAWN, limit=1)
+
+
+async def test_with_an_ended_engagement_there_is_nothing_to_erase(world: World, withdrawn: Withdrawn) -> None:
+    withdrawn.away = True
+    async with world.pair() as (anna, _):
+        raw(anna, File("plan.pdf", "application/pdf", 5, "A" * 22, bytes(32), 100, bytes(32)))
+        await world.settle()
+        await anna.room.retract(await newest(anna))
+        await world.settle()
+        world.relay.end(world.stream)
+        await world.pass_time(60)
+        asked = len(withdrawn.asked)
+        await world.pass_time(60)
+        assert len(withdrawn.asked) == asked
+        with anna.engine.vault.transaction() as tx:
+            assert not tx.scan(spaces.WITHDRAWN, limit=1)
+
+
+async def test_the_key_of_a_file_is_erased(world: World, withdrawn: Withdrawn) -> None:
     key = b"k" * 32
     async with world.pair() as (anna, ben):
         raw(anna, File("plan.pdf", "application/pdf", 5, "A" * 22, key, 100, bytes(32)))

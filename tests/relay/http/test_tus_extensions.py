@@ -17,8 +17,8 @@ from tusclient.client import TusClient
 from relay.blobs import PART_BYTES
 from relay.http import checksums
 from relay.wire import frames as fr
-from relay.wire.ids import BlobId
-from tests.relay.http.support import OTHER, World
+from relay.wire.ids import BlobId, PortalId
+from tests.relay.http.support import OTHER, PORTAL, World
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH = {**TUS, "Content-Type": "application/offset+octet-stream"}
@@ -207,6 +207,26 @@ async def test_what_was_said_stays_said(world: World) -> None:
         status, told = await uploads.delete(path)
         assert (status, "upload_named" in told) == (409, True)
         assert await uploads.size(path) == 4
+
+
+async def test_what_was_taken_back_goes_if_its_own_device_says_so(world: World) -> None:
+    engagement = await world.engagement("anna", "ben")
+    async with world.device("anna") as anna, world.device("anna") as laptop, world.device("ben") as ben:
+        hers = Uploads(world, await anna.blob_access(engagement))
+        path = await hers.create(4)
+        await hers.patch(path, 0, b"1234")
+        await anna.create_group(engagement)
+        assert isinstance(await anna.append(engagement, 2, [BlobId(path.rpartition("/")[2])]), fr.Appended)
+        for other in (laptop, ben):
+            theirs = Uploads(world, await other.blob_access(engagement))
+            assert (await theirs.delete(path + "?retracted=1"))[0] == 404
+        for not_said in ("?retracted=0", "?retracted", "?retract=1"):
+            assert (await hers.delete(path + not_said))[0] == 409
+        assert await hers.size(path) == 4
+        assert (await hers.delete(path + "?retracted=1"))[0] == 204
+        assert await hers.size(path) == 0
+        assert (await hers.delete(path + "?retracted=1"))[0] == 404
+        assert await world.running.relay.hub.uploads.stored_bytes(PortalId(PORTAL)) == 0
 
 
 async def test_an_upload_under_way_is_given_up(uploads: Uploads) -> None:
