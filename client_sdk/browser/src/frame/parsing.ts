@@ -65,7 +65,7 @@ export function ancestorsOf(policy: string | null): ReadonlySet<string> {
 /** Whether it is one origin, written as browsers write it. */
 export function isOrigin(value: string): boolean {
   try {
-    return /^https?:/.test(value) && new URL(value).origin === value;
+    return /^https?:\/\/[^*]+$/.test(value) && new URL(value).origin === value;
   } catch {
     return false;
   }
