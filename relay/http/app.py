@@ -67,7 +67,7 @@ def create_app(relay: Relay) -> RelayApp:
     )
     if relay.metrics is not None:
         app[METRICS] = relay.metrics
-        relay.metrics.observe(relay.hub)
+        relay.metrics.observe(relay.hub, max_connections=settings.max_connections)
     app.on_response_prepare.append(harden)
     for part in (health, connect, portal_api, UserApi(relay.hub, access), OpenApi(), uploads, downloads):
         app.add_routes(part.routes())

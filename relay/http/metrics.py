@@ -82,8 +82,10 @@ class Metrics:
         self._near: Mapping[str, int] = dict.fromkeys(NAMES, 0)
         self._looked_at = -QUOTA_SECONDS
 
-    def observe(self, hub: Hub) -> None:
+    def observe(self, hub: Hub, *, max_connections: int) -> None:
         """Tell about a hub as well, as it is when somebody asks."""
+        limit = Gauge("coach_relay_connections_limit", "Connections that are let in.", registry=self.registry)
+        limit.set(max_connections)
         self._hub = hub
         self.registry.register(_HubCollector(hub, lambda: self._near))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
@@ -54,6 +55,7 @@ class World:
             "COACH_RELAY_BEHIND_PROXY": "true",
             "COACH_RELAY_PUBLIC_ORIGINS": RELAY,
             "COACH_RELAY_DATA_DIR": str(self.folder / "data"),
+            "COACH_RELAY_METRICS_LISTEN": f"{SERVICE}:9470",
             "COACH_RELAY_TURN_URLS": ",".join(self.coturn.urls),
             "COACH_RELAY_TURN_SECRET": self.coturn.secret,
             "SSL_CERT_FILE": str(self.coturn.certificate),
@@ -190,6 +192,16 @@ async def reached(hosts: Networks, kind: str, port: int) -> str:
     return (await printed(process)).strip()
 
 
+async def counted(made: World) -> dict[str, float]:
+    """How calls connected, as /metrics tells it."""
+    script = f"import urllib.request; print(urllib.request.urlopen('http://{SERVICE}:9470/metrics').read().decode())"
+    asking = await asyncio.create_subprocess_exec(
+        *made.hosts.inside("between"), sys.executable, "-c", script, stdout=PIPE
+    )
+    found = re.findall(r'^coach_relay_calls_total\{path="(\w+)"\} (\S+)$', await printed(asking), re.M)
+    return {path: float(count) for path, count in found if float(count)}
+
+
 async def called(hosts: Networks, film: Path, tmp_path: Path, *, relay_only: bool) -> None:
     """A whole call, in which each sees and hears the other."""
     async with world(hosts, tmp_path) as made:
@@ -199,6 +211,7 @@ async def called(hosts: Networks, film: Path, tmp_path: Path, *, relay_only: boo
         ended = [await line(anna), await line(ben)]
         assert [one["ended"] for one in ended] == ["answered", "answered"], ended
         await asyncio.gather(printed(anna), printed(ben))
+        assert await counted(made) == {"relay": 2.0}  # the operator sees how, of each device, and not who
     for who in ("anna", "ben"):
         found = await facts(tmp_path, who)
         assert found.distinct_frames > 20

@@ -116,6 +116,23 @@ async def test_turn_credentials_are_counted(tmp_path: Path) -> None:
         assert (await samples(world))["coach_relay_turn_credentials_total", ()] == 1
 
 
+async def test_calls_are_counted_by_words_of_ours_alone(world: World) -> None:
+    def calls(path: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+        return "coach_relay_calls_total", (("path", path),)
+
+    before = await samples(world)
+    async with world.device("anna") as anna:
+        for path in ("host", "relay", "relay", "anna@203.0.113.7", ""):
+            await anna.send(fr.CallOutcome(path))
+        await anna.send(fr.ListEngagements(1))
+        await anna.wait_for(fr.Engagements)  # and nothing was answered before
+        now = await samples(world)
+    assert [now[calls(path)] for path in ("host", "srflx", "relay", "failed", "other")] == [1, 0, 2, 0, 2]
+    assert {name for name in now if name[0] == "coach_relay_calls_total"} == {
+        name for name in before if name[0] == "coach_relay_calls_total"
+    }
+
+
 async def test_refusals_by_quota_are_counted(world: World) -> None:
     await world.running.relay.hub.portals.set_quotas(
         PortalId("growth"), lambda quotas: quotas._replace(engagements=1)
