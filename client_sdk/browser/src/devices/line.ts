@@ -1,0 +1,60 @@
+/** The line between two devices of one person, by way of the relay's rendezvous (docs/PROTOCOL.md 2.5). */
+
+import type { Bytes } from "../bytes.ts";
+import { RelayUnreachable } from "../errors.ts";
+import type { Link } from "../transport/link.ts";
+
+/** What a device says that has come to the channel and waits for the other one. */
+export const HERE: Bytes = new Uint8Array();
+/** Bodies that nobody has taken yet; the two devices answer each other, so there are never more than a few. */
+const MOST_WAITING = 64;
+
+/** One channel on one client's connection. */
+export class Line {
+  readonly channel: Bytes;
+  readonly #ask: Link["ask"];
+  #bodies: (Bytes | null)[] = [];
+  #heard: () => void = () => undefined;
+
+  constructor(ask: Link["ask"], channel: Bytes) {
+    this.#ask = ask;
+    this.channel = channel;
+  }
+
+  /** Say something; whether the other device was there. Raises RelayUnreachable or RelayRefused. */
+  async say(body: Bytes): Promise<boolean> {
+    return (await this.#ask({ frame: "Rendezvous", channel: this.channel, body }, "Met")).present;
+  }
+
+  /** What the other device says next; raises RelayUnreachable when the connection breaks. */
+  async hear(signal?: AbortSignal): Promise<Bytes> {
+    while (this.#bodies.length === 0) {
+      signal?.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        this.#heard = resolve;
+        signal?.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+    const body = this.#bodies.shift();
+    if (body === null || body === undefined) throw new RelayUnreachable("The connection to the relay broke.");
+    return body;
+  }
+
+  /** The relay brought something; what is too much is dropped, and the two begin anew. */
+  feed(body: Bytes): void {
+    if (this.#bodies.length >= MOST_WAITING) return;
+    this.#bodies.push(body);
+    this.#heard();
+  }
+
+  /** The connection is gone, and with it what was on its way. */
+  broken(): void {
+    this.#bodies = [null];
+    this.#heard();
+  }
+
+  /** Forget what came before: a meeting begins. */
+  begin(): void {
+    this.#bodies = [];
+  }
+}
