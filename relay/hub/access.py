@@ -18,6 +18,7 @@ from relay.core.quotas import Quotas
 from relay.core.revocations import NOTHING_REVOKED, Revocations
 from relay.errors import AccessRefused, NotFound, QuotaExceeded, RecordConflict, StoreUnavailable
 from relay.hub import notes, spaces
+from relay.hub.nodes import PORTAL, REVOKED, STOCK
 from relay.hub.session import Session
 from relay.store.interface import ABSENT
 from relay.wire.errors import ErrorCode
@@ -84,6 +85,7 @@ class Access:
             return
         older = self._hub.session_of(device)
         used = self.connections[token.portal] - (older is not None and older in self._entries)
+        used += self._hub.nodes.connections_elsewhere(token.portal)
         try:
             Quotas(connections=token.max_connections).check("connections", used=used)
         except QuotaExceeded:
@@ -131,9 +133,26 @@ class Access:
         await self._change(portal, user, lambda before, now: rules.revoke_device(before, device, now))
         if await hub.devices.release(portal, user, [device]):
             hub.key_packages.forgotten(device)
+            hub.nodes.tell(STOCK, device)
             hub.spawn(hub.engagements_of_changed(portal, user))
 
     # For what other processes change
+
+    async def reread(self, portal: PortalId, user: UserId) -> None:
+        """Another node has taken something back from a user."""
+        self._end_revoked(portal, user, await self._read(portal, user))
+
+    async def check_all(self) -> None:
+        """Look at everybody who is here: news of what was taken back may have been missed."""
+        users = {(token.portal, token.user) for token, _ in self._entries.values()}
+        users |= {(transfer.grant.portal, transfer.user) for transfer in self._transfers.values()}
+        for portal in {portal for portal, _ in users}:
+            await self.portal_changed(portal)
+        for place in users:
+            await self.reread(*place)
+            held, _ = await self._hub.devices.manifest(*place)
+            for device in held.revoked if held else ():
+                self._hub.end_device(device, ErrorCode.DEVICE_REVOKED)
 
     async def poll(self) -> None:
         """Look at what the CLI has changed beside us; raises `StoreError`."""
@@ -143,7 +162,7 @@ class Access:
         try:
             await notes.work_off(
                 self._hub.directory,
-                {notes.PORTAL: self._portal_changed, notes.ENGAGEMENT: self._engagement_changed},
+                {notes.PORTAL: self._portal_noted, notes.ENGAGEMENT: self._engagement_noted},
             )
         finally:
             self._polling = False
@@ -177,6 +196,7 @@ class Access:
             except RecordConflict:
                 continue
             self._end_revoked(portal, user, after)
+            self._hub.nodes.tell(REVOKED, portal, user)
             return after
         raise StoreUnavailable("too many revocations of one user at once")
 
@@ -194,7 +214,11 @@ class Access:
                 except AccessRefused:
                     transfer.cut()
 
-    async def _portal_changed(self, name: str) -> None:
+    async def _portal_noted(self, name: str) -> None:
+        self._hub.nodes.tell(PORTAL, name)
+        await self.portal_changed(name)
+
+    async def portal_changed(self, name: str) -> None:
         """End what was let in with a key that its portal no longer has."""
         self.portal_changes += 1
         names = await self._key_names(PortalId(name))
@@ -213,8 +237,8 @@ class Access:
             return frozenset()
         return record.token_key_names(int(self._hub.clock()))
 
-    async def _engagement_changed(self, name: str) -> None:
-        await self._hub.engagements.reread(EngagementId(name))
+    async def _engagement_noted(self, name: str) -> None:
+        await self._hub.engagements.noted(EngagementId(name))
 
     async def _forget(self, key: str, now: int) -> None:
         directory = self._hub.directory

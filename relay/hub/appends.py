@@ -156,17 +156,20 @@ class Appends:
             seq, _, _, code, last_commit, entries = outcome
             if code is not None:
                 session.refuse(stream, counter, entries, code, last_commit)
+                if code is ErrorCode.STALE:
+                    hub.rooms.is_at(stream, last_commit)
             else:
                 session.appended(stream, counter, seq, entries)
                 hub.watch.stored.add(waited, entries)
                 # Fresh or not: the store may have failed after it had stored them, and then nobody knows.
                 hub.rooms.committed(append, counter, outcome)
             counter += entries
-        if append.kind is not _MESSAGE and outcomes[0].fresh:
+        if append.kind is not _MESSAGE and outcomes[0].code is None:
             hub.changed(stream)
 
     def failed(self, append: AppendEntries, error: RelayError, session: Session) -> None:
         """Tell that an append was not stored."""
+        self._hub.rooms.doubt(append.stream)  # it may have been stored all the same
         room = self._hub.rooms.get(append.stream)
         last_commit = room.last_commit if room else 0
         session.refuse(append.stream, append.counter, len(append.bodies), protocol_code(error), last_commit)

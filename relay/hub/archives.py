@@ -87,15 +87,26 @@ class Archives:
         await self._check_member(session, frame.stream)
         key = spaces.archive_key(frame.stream, session.user)
         async with self._changing:
-            record = await self._record(frame.stream, session.user)
-            gone = list(record.series) if frame.series is None else [Series(frame.series)]
-            for series in gone:
-                record = without_series(record, series)
-            await self._directory.put(spaces.ARCHIVES, key, record.serialize())
-            for series in gone:
+            for series in await self._erase(key, frame.series):
                 prefix = spaces.archive_part_key(frame.stream, session.user, series)
                 await self._take_all(spaces.ARCHIVE_PARTS, prefix)
         session.send(fr.ArchiveStored(frame.request, 0))
+
+    async def _erase(self, key: str, name: bytes | None) -> list[Series]:
+        """Take a series, or all, from the record; which ones."""
+        for _ in range(_ATTEMPTS):
+            stored = await self._directory.get(spaces.ARCHIVES, key)
+            record = ArchiveRecord.parse(stored.value) if stored else ArchiveRecord()
+            gone = list(record.series) if name is None else [Series(name)]
+            for series in gone:
+                record = without_series(record, series)
+            try:
+                version = stored.version if stored else ABSENT
+                await self._directory.put(spaces.ARCHIVES, key, record.serialize(), expect=version)
+            except RecordConflict:
+                continue  # another device writes at another node
+            return gone
+        raise StoreUnavailable("too many changes of one archive at once")
 
     async def erase_engagement(self, engagement: EngagementId) -> None:
         """The engagement has ended: nobody's archive of it stays."""

@@ -55,6 +55,11 @@ class Cache(Generic[_K, _V]):
         self._reading.pop(key, None)
         self._values.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget everything: what was changed is not known."""
+        self._reading.clear()
+        self._values.clear()
+
     def _keep(self, key: _K, value: _V) -> None:
         self._values[key] = value
         if len(self._values) > self._most:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Final
+from typing import Any, Final
 
 from relay.core.devices import DeviceBinding, UserDevices, note_device
 from relay.core.manifests import HeldManifest, read_manifest
@@ -29,6 +29,16 @@ class Devices:
         self._bindings: Cache[DeviceId, DeviceBinding] = Cache(_CACHED)
         self._users: Cache[tuple[PortalId, UserId], UserDevices] = Cache(_CACHED)
         self._manifests: Cache[tuple[PortalId, UserId], _Held] = Cache(_CACHED)
+
+    @property
+    def caches(self) -> tuple[Cache[Any, Any], ...]:
+        """What is kept in memory."""
+        return self._bindings, self._users, self._manifests
+
+    def forget(self, portal: PortalId, user: UserId) -> None:
+        """Another node has changed something about a user's devices."""
+        self._users.drop((portal, user))
+        self._manifests.drop((portal, user))
 
     async def binding(self, device: DeviceId) -> DeviceBinding | None:
         """Whose a device is; None if nobody has proved it."""

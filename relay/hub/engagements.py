@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from relay.core import engagements as rules
 from relay.core.engagement_pages import DEFAULT_PAGE, Page, Query
@@ -19,6 +19,7 @@ from relay.hub import spaces
 from relay.hub.cache import Cache
 from relay.hub.commits import CommitQueue
 from relay.hub.idempotency import Idempotency
+from relay.hub.leases import Leases
 from relay.store.interface import ABSENT, Directory
 from relay.wire.frames import Participant
 from relay.wire.ids import EngagementId, PortalId, UserId
@@ -41,16 +42,20 @@ class Engagements:
         self,
         directory: Directory,
         commits: CommitQueue,
+        leases: Leases,
         *,
         clock: Callable[[], float],
         rng: Callable[[int], bytes],
         changed: Changed,
+        tell: Changed,
     ) -> None:
         self._directory = directory
         self._commits = commits
         self._clock = clock
         self._rng = rng
+        self._leases = leases
         self._changed = changed
+        self._tell = tell
         self._cache: Cache[EngagementId, EngagementRecord] = Cache(_CACHED)
         # Record and rosters are several writes: one change after the other keeps them together.
         self._changing = asyncio.Lock()
@@ -104,10 +109,12 @@ class Engagements:
                 spaces.ROSTERS, {spaces.roster_key(portal, user, engagement): b"" for user in record.users}
             )
             await lists.enter(self._directory, record)
-            await self._directory.put(spaces.ENGAGEMENTS, engagement, record.serialize(), expect=ABSENT)
+            with contextlib.suppress(RecordConflict):  # another node does the same for a repeated request
+                await self._directory.put(spaces.ENGAGEMENTS, engagement, record.serialize(), expect=ABSENT)
             await lists.mark(self._directory, record)
         self._cache.put(engagement, record)
         self._changed(record, record)
+        self._tell(record, record)
 
     async def count_active(self, portal: PortalId) -> int:
         """How many of a portal's engagements are active."""
@@ -131,7 +138,7 @@ class Engagements:
     ) -> EngagementRecord:
         """Another roster. Who is gone from it is cut off; raises `NotFound`, `Ended` or `InvalidRequest`."""
         checked = rules.check_participants(participants)
-        async with self._changing:
+        async with self._changing, self._leases.held(engagement):
             before = await self.read(portal, engagement)
             new_users = {participant.user for participant in checked} - before.users
             await self._check_room_for(portal, new_users)
@@ -143,7 +150,7 @@ class Engagements:
     async def end(self, portal: PortalId, engagement: EngagementId) -> EngagementRecord:
         """End it for good: from now on nobody reaches its stream. Raises `NotFound`."""
         now = int(self._clock())
-        async with self._changing:
+        async with self._changing, self._leases.held(engagement):
             return await self._change(portal, engagement, lambda record: rules.as_ended(record, now))
 
     async def load(self, engagement: EngagementId) -> EngagementRecord | None:
@@ -160,13 +167,32 @@ class Engagements:
         record = await self.load(engagement)
         return record.portal if record else None
 
-    async def reread(self, engagement: EngagementId) -> None:
-        """Take over what another process has changed of an engagement."""
+    @property
+    def caches(self) -> tuple[Cache[Any, Any], ...]:
+        """What is kept in memory."""
+        return (self._cache,)
+
+    async def noted(self, engagement: EngagementId) -> None:
+        """Take over what the CLI has changed of an engagement, and tell other nodes."""
         before = await self.load(engagement)
         self._cache.drop(engagement)
         after = await self.load(engagement)
         if before is not None and after is not None:
             self._changed(before, after)
+            self._tell(before, after)
+
+    async def reread(self, before: EngagementRecord) -> None:
+        """Take over what another node has changed of an engagement."""
+        self._cache.drop(before.id)
+        after = await self.load(before.id)
+        if after is not None:
+            self._changed(before, after)
+
+    async def compare(self, known: EngagementRecord) -> None:
+        """Take over what another node may have changed without our hearing of it."""
+        after = await self.load(known.id)
+        if after is not None and after != known:
+            self._changed(known, after)
 
     async def load_for_user(
         self, engagement: EngagementId, portal: PortalId, user: UserId
@@ -231,5 +257,6 @@ class Engagements:
             for user in before.users - after.users:
                 await self._directory.delete(spaces.ROSTERS, spaces.roster_key(portal, user, engagement))
             self._changed(before, after)
+            self._tell(before, after)
             return after
         raise StoreUnavailable("too many changes of one engagement at once")

@@ -68,6 +68,7 @@ class Handshake:
         await hub.access.enter(session, token, device, changes)
         is_new = await hub.devices.admit(token.portal, token.user, device, now=int(hub.clock()))
         left = await hub.key_packages.left(device)
+        number = await hub.nodes.number()
         if await hub.devices.is_revoked(token.portal, token.user, device):
             # Only a moment ago. Nothing comes between this and entering.
             raise AccessRefused(ErrorCode.DEVICE_REVOKED)
@@ -75,6 +76,7 @@ class Handshake:
             return
         session.portal, session.user, session.device = token.portal, token.user, device
         session.token_expires = token.expires
+        session.number = number
         session.limits = Limits(hub, hub.clock())
         session.nonces = None
         settings = hub.settings

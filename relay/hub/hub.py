@@ -15,12 +15,15 @@ from relay.hub.access import Access
 from relay.hub.appends import Appends
 from relay.hub.archives import Archives
 from relay.hub.blob_access import BlobAccess
+from relay.hub.cache import Cache
 from relay.hub.commits import CommitQueue
 from relay.hub.delivery import Subscription
 from relay.hub.devices import Devices
 from relay.hub.engagements import Engagements
 from relay.hub.handshake import Handshake
 from relay.hub.keypackages import KeyPackages
+from relay.hub.leases import Leases
+from relay.hub.nodes import CHANGED, DEVICES, ENGAGEMENT, ENTERED, LOW, STOCK, STORED, Nodes
 from relay.hub.overview import Overview
 from relay.hub.portals import Portals
 from relay.hub.requests import Requests
@@ -38,6 +41,7 @@ from relay.hub.settings import (
 from relay.hub.sweep import Sweep
 from relay.hub.uploads import Uploads
 from relay.hub.watch import Watch
+from relay.store.bus import Bus, LocalBus
 from relay.store.interface import Directory, StreamStore
 from relay.wire import frames as fr
 from relay.wire.codec import encode_frame
@@ -69,6 +73,7 @@ class Hub:
         verify_token: VerifyToken,
         ice_servers: IceServersFor = no_ice_servers,
         erase_blob: EraseBlob | None = None,
+        bus: Bus | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -79,18 +84,29 @@ class Hub:
         self.ice_servers = ice_servers
         self.clock = clock
         self.rng = rng
+        self.bus: Bus = bus or LocalBus()
         self.watch = Watch()
+        self.nodes = Nodes(self)
+        self.leases = Leases(directory, self.bus.node, clock)
         self.appends = Appends(self)
         handshake = Handshake(self)
         self.rooms = Rooms(self)
         self.commits = CommitQueue(streams, self.appends.committed, self.appends.failed, self.rooms.deliver)
         self.devices = Devices(directory)
-        self.key_packages = KeyPackages(directory, rng, clock, self._key_packages_low)
+        self.key_packages = KeyPackages(directory, rng, clock, self._key_packages_low, self._stock_changed)
         self.engagements = Engagements(
-            directory, self.commits, clock=clock, rng=rng, changed=self._engagement_changed
+            directory,
+            self.commits,
+            self.leases,
+            clock=clock,
+            rng=rng,
+            changed=self._engagement_changed,
+            tell=self._tell_engagement,
         )
         self.overview = Overview(self)
-        self.uploads = Uploads(directory, self.engagements.portal_of, clock=clock, rng=rng)
+        self.uploads = Uploads(
+            directory, self.engagements.portal_of, clock=clock, rng=rng, tell=self._tell_stored
+        )
         self.blob_access = BlobAccess(directory, self.engagements, self.devices, clock=clock, rng=rng)
         self.portals = Portals(directory, clock=clock, rng=rng)
         self.access = Access(self)
@@ -116,6 +132,7 @@ class Hub:
     async def start(self) -> None:
         """Begin to commit, to keep time and to sweep. Raises `StoreError`."""
         await self.streams.check()
+        await self.nodes.start()
         await self.blob_access.start()
         await self.engagements.start()
         self.commits.start()
@@ -174,6 +191,7 @@ class Hub:
             older.end(ErrorCode.REPLACED)
         self._by_device[session.device] = session
         self._by_user.setdefault((session.portal, session.user), {})[session] = None
+        self.nodes.tell(ENTERED, session.device, session.number)
 
     def detach(self, session: Session) -> None:
         """A connection is gone."""
@@ -214,15 +232,25 @@ class Hub:
         subscription.reading = True
         self.spawn(self._read_for(subscription))
 
+    def caches(self) -> list[Cache[Any, Any]]:
+        """What is kept of the Directory in memory."""
+        return [*self.devices.caches, *self.engagements.caches, *self.key_packages.caches]
+
     def changed(self, engagement: EngagementId) -> None:
-        """Tell the participants who are here that something about an engagement is different."""
-        self.spawn(self._tell_changed(engagement))
+        """Tell the participants, at whichever node, that something about an engagement is different."""
+        self.spawn(self.tell_changed(engagement))
+        self.nodes.tell(CHANGED, engagement)
 
     async def engagements_of_changed(self, portal: PortalId, user: UserId) -> None:
         """Tell the participants of all engagements of a user, whose devices are different."""
+        self.nodes.tell(DEVICES, portal, user)
+        await self.tell_engagements_of(portal, user)
+
+    async def tell_engagements_of(self, portal: PortalId, user: UserId) -> None:
+        """`engagements_of_changed`, for those who are at this node."""
         for record in await self.engagements.of_user(portal, user):
             if not record.ended:
-                await self._tell_changed(record.id)
+                await self.tell_changed(record.id)
 
     def jitter_ms(self) -> int:
         """When to come again: spread, so that not all come at once."""
@@ -267,7 +295,8 @@ class Hub:
         finally:
             subscription.reading = False
 
-    async def _tell_changed(self, engagement: EngagementId) -> None:
+    async def tell_changed(self, engagement: EngagementId) -> None:
+        """`changed`, for those who are at this node."""
         record = await self.engagements.load(engagement)
         if record is None:
             return
@@ -281,6 +310,12 @@ class Hub:
     def _sessions_of(self, record: EngagementRecord) -> list[Session]:
         return [session for user in record.users for session in self._by_user.get((record.portal, user), ())]
 
+    def _tell_engagement(self, before: EngagementRecord, after: EngagementRecord) -> None:
+        """What only one node does about a change: tell the others, and erase what has ended."""
+        self.nodes.tell(ENGAGEMENT, before.serialize())
+        if after.ended:
+            self.spawn(self._end(after))
+
     def _engagement_changed(self, before: EngagementRecord, after: EngagementRecord) -> None:
         room = self.rooms.get(after.id)
         if room is not None:
@@ -290,9 +325,7 @@ class Hub:
             for session in list(room.subscriptions):
                 if after.ended or session.user not in after.users:
                     session.close_subscription(after.id)
-        if after.ended:
-            self.spawn(self._end(after))
-        self.changed(after.id)
+        self.spawn(self.tell_changed(after.id))
         self._tell_removed(before, after)
 
     def _tell_removed(self, before: EngagementRecord, after: EngagementRecord) -> None:
@@ -307,9 +340,21 @@ class Hub:
         await self.sweep.sweep(record, int(self.clock() * 1000))
 
     def _key_packages_low(self, device: DeviceId, left: int) -> None:
+        if not self.tell_low(device, left):
+            self.nodes.tell(LOW, device, left)
+
+    def tell_low(self, device: DeviceId, left: int) -> bool:
+        """Tell a device, if it is here, that it has few key packages left."""
         session = self._by_device.get(device)
         if session is not None:
             session.send_packed(encode_frame(fr.KeyPackagesLow(left)))
+        return session is not None
+
+    def _stock_changed(self, device: DeviceId) -> None:
+        self.nodes.tell(STOCK, device)
+
+    def _tell_stored(self, portal: PortalId, size: int) -> None:
+        self.nodes.tell(STORED, portal, size)
 
     def _keep_time(self) -> None:
         """Once a second: tokens, handshakes, devices that went on reading without saying so, the sweep."""
@@ -327,12 +372,17 @@ class Hub:
                 session.end(ErrorCode.TOKEN_EXPIRED)
             elif session.congested:
                 session.pump()
+        self.rooms.tick(now)
+        self.nodes.tick(now)
         self.spawn(self.access.poll())
         if now >= self._next_sweep:
             self._next_sweep = now + self.settings.sweep_seconds
             self.spawn(self._sweep(now))
 
     async def _sweep(self, now: float) -> None:
+        # Half as long again: the node that swept the last time goes on, another one if it does not.
+        if not await self.leases.take("sweep", self.settings.sweep_seconds * 1.5):
+            return
         await self.sweep.run(int(now * 1000))
         await self.access.sweep(int(now))
         await self.engagements.idempotency.sweep(int(now))

@@ -9,11 +9,12 @@ from weakref import WeakValueDictionary
 
 from relay.core.engagements import EngagementRecord
 from relay.core.idempotency import MAX_KEYS, KeptAnswer, fingerprint_of, key_name
-from relay.errors import RateLimited, RecordConflict, RequestError
+from relay.errors import RateLimited, RecordConflict, RequestError, StoreUnavailable
 from relay.hub import spaces
 from relay.store.interface import ABSENT, Directory
 
 _PAGE: Final = 256
+_ATTEMPTS: Final = 4  # an answer is there when the first has failed
 Insert = Callable[[EngagementRecord], Awaitable[None]]
 
 
@@ -34,7 +35,12 @@ class Idempotency:
         place = spaces.idempotency_key(draft.portal, key_name(key))
         lock = self._locks.setdefault(place, asyncio.Lock())
         async with lock:
-            return await self._create(place, draft, insert)
+            for _ in range(_ATTEMPTS):
+                try:
+                    return await self._create(place, draft, insert)
+                except RecordConflict:
+                    continue  # another node was a moment faster: its answer is ours
+        raise StoreUnavailable("too many requests under one key at once")
 
     async def _create(self, place: str, draft: EngagementRecord, insert: Insert) -> EngagementRecord:
         fingerprint, now = fingerprint_of(draft), int(self._clock())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from relay.core.keypackages import accept_published, is_low
 from relay.hub import spaces
@@ -29,7 +29,7 @@ class Stock(NamedTuple):
 
 
 class KeyPackages:
-    """Publishes, counts and hands out. `low` is told when a device's stock runs low."""
+    """Publishes, counts and hands out. `low` is told when a stock runs low, `changed` of each change."""
 
     def __init__(
         self,
@@ -37,11 +37,13 @@ class KeyPackages:
         rng: Callable[[int], bytes],
         clock: Callable[[], float],
         low: Callable[[DeviceId, int], None],
+        changed: Callable[[DeviceId], None],
     ) -> None:
         self._directory = directory
         self._rng = rng
         self._clock = clock
         self._low = low
+        self._changed = changed
         self._stocks: Cache[DeviceId, Stock] = Cache(_CACHED)
 
     async def stock(self, device: DeviceId) -> Stock:
@@ -81,9 +83,18 @@ class KeyPackages:
             await self._directory.put_many(spaces.KEY_PACKAGES, records)
         for outdated in old:
             await self._directory.delete(spaces.KEY_PACKAGES, outdated)
-        self._stocks.drop(device)
+        self._drop(device)
         after = await self.stock(device)
         return after.single_use, after.any and not before.any
+
+    @property
+    def caches(self) -> tuple[Cache[Any, Any], ...]:
+        """What is kept in memory."""
+        return (self._stocks,)
+
+    def _drop(self, device: DeviceId) -> None:
+        self._stocks.drop(device)
+        self._changed(device)
 
     def forgotten(self, device: DeviceId) -> None:
         """What there was for a device has been deleted with it."""
@@ -103,7 +114,7 @@ class KeyPackages:
             if last_resort is None:
                 return ClaimedKeyPackage(device, None, False), False
             return ClaimedKeyPackage(device, last_resort.value, True), False
-        self._stocks.drop(device)
+        self._drop(device)
         stock = await self.stock(device)
         if is_low(stock.single_use):
             self._low(device, stock.single_use)

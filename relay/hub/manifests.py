@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.manifests import HeldManifest, Manifest, end_list, read_manifest, take_manifest
 from relay.errors import InvalidRequest, NotFound, StoreUnavailable
+from relay.hub.nodes import MANIFEST
 from relay.hub.session import Session
 from relay.store.interface import ABSENT
 from relay.wire import frames as fr
@@ -48,6 +49,7 @@ class Manifests:
                 raise NotFound("no such device list")
             ended = end_list(held)
             if await devices.keep_manifest(portal, user, ended, version):
+                self._hub.nodes.tell(MANIFEST, portal, user)
                 await self._shut_out(portal, user, ended)
                 await self._hub.access.revoke_tokens(portal, user)
                 return
@@ -61,6 +63,7 @@ class Manifests:
             if taken is None or taken == held:
                 return held
             if await devices.keep_manifest(session.portal, session.user, taken, version or ABSENT):
+                self._hub.nodes.tell(MANIFEST, session.portal, session.user)
                 return taken
         raise StoreUnavailable("too many device lists of one user at once")
 

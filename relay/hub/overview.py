@@ -8,12 +8,14 @@ from relay.core.engagements import EngagementRecord
 from relay.wire import frames as fr
 from relay.wire.codec import encode_frame
 from relay.wire.ids import DeviceId, PortalId, UserId
-from relay.wire.limits import MAX_FRAME_BYTES
+from relay.wire.limits import MAX_DEVICES_PER_USER, MAX_FRAME_BYTES, MAX_PARTICIPANTS
 
 if TYPE_CHECKING:
     from relay.hub.hub import Hub
 
 _FRAME_MARGIN_BYTES: Final = 64
+_MOST_DEVICES: Final = MAX_PARTICIPANTS * MAX_DEVICES_PER_USER
+"""What the frame holds. There are more only if almost every participant has a ninth device, not listed yet."""
 
 
 class Overview:
@@ -34,7 +36,7 @@ class Overview:
             for participant in record.participants
             for device in await self._hub.devices.of_user(record.portal, participant.user)
         ]
-        return _engagement(record, tuple(devices), last_commit)
+        return _engagement(record, tuple(devices[:_MOST_DEVICES]), last_commit)
 
     async def of_user(self, portal: PortalId, user: UserId) -> tuple[fr.Engagement, ...]:
         """A user's engagements, as many of them as one frame holds: active and new ones first."""
@@ -50,7 +52,7 @@ class Overview:
 
     async def _members(self, record: EngagementRecord) -> tuple[set[DeviceId], int]:
         room = self._hub.rooms.get(record.id)
-        if room is not None:
+        if room is not None and not self._hub.nodes.is_shared:  # a commit elsewhere may not be known here yet
             return set(room.joined), room.last_commit
         view = await self._hub.streams.view(record.id)
         return (set(view.members), view.last_commit) if view else (set(), 0)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from relay.errors import InvalidRequest, NotFound, RateLimited, RequestError, StoreError
+from relay.core.operations import StreamView
+from relay.errors import InvalidRequest, NotFound, RateLimited, RequestError, StoreError, StoreUnavailable
 from relay.hub.delivery import Subscription
 from relay.hub.manifests import Manifests
+from relay.hub.nodes import EPHEMERAL
 from relay.hub.rendezvous import Rendezvous
 from relay.hub.session import Session
 from relay.wire import frames as fr
 from relay.wire.codec import encode_frame
 from relay.wire.errors import ErrorCode, WireError
+from relay.wire.ids import EngagementId
 
 if TYPE_CHECKING:
     from relay.hub.hub import Hub
     from relay.hub.rooms import Room
 
 _F = TypeVar("_F")
+_ATTEMPTS: Final = 16
 _Handler = Callable[[Session, Any], Coroutine[Any, Any, None] | None]
 
 
@@ -53,10 +57,7 @@ class Requests:
     async def open(self, session: Session, frame: fr.Open) -> None:
         """Begin, or begin anew, to deliver a stream."""
         hub = self._hub
-        room = await hub.rooms.enter(frame.stream, session.portal, session.user)
-        view = await hub.streams.view(frame.stream)
-        if view is None:
-            raise NotFound("the engagement has ended meanwhile")
+        room, view = await self._room_and_view(session, frame.stream)
         if session.closed:
             return
         device = session.device
@@ -82,6 +83,20 @@ class Requests:
         )
         if subscription.wants_reading:
             hub.read_for(subscription)
+
+    async def _room_and_view(self, session: Session, stream: EngagementId) -> tuple[Room, StreamView]:
+        """A room that is in use, and its stream as the store has it; raises what `Rooms.enter` raises."""
+        rooms = self._hub.rooms
+        for _ in range(_ATTEMPTS):
+            room = await rooms.enter(stream, session.portal, session.user)
+            view = await self._hub.streams.view(stream)
+            if view is None:
+                raise NotFound("the engagement has ended meanwhile")
+            if rooms.get(stream) is room:  # a room that nobody has open may be forgotten at any time
+                if self._hub.nodes.is_shared:
+                    room.take(view)
+                return room, view
+        raise StoreUnavailable("too many streams are opened at once")
 
     def ephemeral(self, session: Session, frame: fr.Ephemeral) -> Coroutine[Any, Any, None] | None:
         """Forward to the member devices that have the stream open."""
@@ -111,6 +126,7 @@ class Requests:
         for other in room.subscriptions:
             if other is not session and other.device in room.joined:
                 other.send_packed(packed)
+        self._hub.nodes.tell_stream(frame.stream, EPHEMERAL, packed)
 
     async def publish(self, session: Session, frame: fr.PublishKeyPackages) -> None:
         """Store key packages of the device itself."""

@@ -43,6 +43,7 @@ class Session:
         "limits",
         "link",
         "nonces",
+        "number",
         "out_bytes",
         "portal",
         "subscriptions",
@@ -59,6 +60,7 @@ class Session:
         self.user = UserId("")
         self.device = DeviceId(b"")
         self.token_expires = 0
+        self.number = 0  # where there are other nodes: the device's newest connection has the highest
         self.limits: Limits | None = None
         self.subscriptions: dict[EngagementId, Subscription] = {}
         self.closed = False

@@ -29,6 +29,12 @@ CONGESTED_BYTES: Final = 2 * MIB
 SLOW_READER_BYTES: Final = 8 * MIB
 CONCURRENT_READS: Final = 16  # each holds at most a window in memory
 CACHED_ROOMS: Final = 8_192
+# Where there are other nodes. News of them may be lost: so long it takes at most until that is noticed.
+HEAL_SECONDS: Final = 10
+CACHE_SECONDS: Final = 30.0
+PRESENT_SECONDS: Final = 5.0  # a node says each second that it is there
+MAX_NODES: Final = 64  # that one node hears of
+UNUSED_LOOKS: Final = 3  # after which a stream that nobody has open is not followed any more
 CLAIM_RATE: Final = Rate(per_second=2, burst=128)  # key packages that one connection may claim
 MESSAGE_OVERHEAD_BYTES: Final = 4 * KIB
 

@@ -23,6 +23,9 @@ NOTES: Final = "notes"  # kind:id -> nothing: what another process changed and t
 MARKS: Final = "marks"  # name -> nothing: what was done once
 ARCHIVES: Final = "archives"  # engagement/user -> ArchiveRecord
 ARCHIVE_PARTS: Final = "archiveparts"  # engagement/user/series/number -> one sealed part
+LEASES: Final = "leases"  # what only one node does at a time -> who, until when
+COUNTERS: Final = "counters"  # name -> nothing: its versions count
+RENDEZVOUS: Final = "rendezvous"  # portal/user/channel -> who is there (in memory where there is one node)
 SECRETS: Final = "secrets"  # name -> a secret of this relay
 
 
@@ -59,6 +62,11 @@ def active_key(portal: PortalId, engagement: EngagementId | None = None) -> str:
 def idempotency_key(portal: PortalId, name: str = "") -> str:
     """The key of a kept answer, or what all of a portal's begin with."""
     return f"{portal}/{name}"
+
+
+def rendezvous_key(portal: PortalId, user: UserId, channel: bytes | None = None) -> str:
+    """The key of a channel, or what all of a user's begin with."""
+    return f"{portal}/{user}/{channel.hex() if channel is not None else ''}"
 
 
 def archive_key(engagement: EngagementId, user: UserId) -> str:

@@ -16,15 +16,17 @@ from relay.store.interface import Directory
 from relay.wire.ids import EngagementId, PortalId
 
 _PAGE: Final = 256
+Tell = Callable[[PortalId, int], None]
 PortalOf = Callable[[EngagementId], Awaitable[PortalId | None]]
 
 
 class StoredBytes:
     """Counts. Whoever changes uploads does so under a lock of theirs, and tells."""
 
-    def __init__(self, directory: Directory, portal_of: PortalOf) -> None:
+    def __init__(self, directory: Directory, portal_of: PortalOf, tell: Tell) -> None:
         self._directory = directory
         self._portal_of = portal_of
+        self._tell = tell
         self._totals: Counter[PortalId] | None = None
 
     async def of(self, portal: PortalId) -> int:
@@ -41,12 +43,20 @@ class StoredBytes:
         """An upload is gone."""
         await self._change(record, -record.size)
 
+    def heard(self, portal: PortalId, size: int) -> None:
+        """Another node has taken or erased so many bytes."""
+        if self._totals is not None:
+            self._totals[portal] += size
+
+    def forget(self) -> None:
+        """News may have been missed: count anew when a quota asks."""
+        self._totals = None
+
     async def _change(self, record: UploadRecord, size: int) -> None:
-        if self._totals is None:
-            return
         portal = await self._portal_of(record.engagement)
         if portal is not None:
-            self._totals[portal] += size
+            self._tell(portal, size)
+            self.heard(portal, size)
 
     async def _count(self) -> Counter[PortalId]:
         totals: Counter[PortalId] = Counter()

@@ -12,7 +12,7 @@ from relay.core.portals import PortalRecord
 from relay.core.uploads import UploadRecord
 from relay.errors import NotFound, RateLimited, RecordConflict, StoreUnavailable
 from relay.hub import spaces
-from relay.hub.stored_bytes import PortalOf, StoredBytes
+from relay.hub.stored_bytes import PortalOf, StoredBytes, Tell
 from relay.store.interface import ABSENT, Directory
 from relay.wire.ids import BlobId, DeviceId, EngagementId, PortalId
 
@@ -33,11 +33,12 @@ class Uploads:
         *,
         clock: Callable[[], float],
         rng: Callable[[int], bytes],
+        tell: Tell,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._rng = rng
-        self._stored = StoredBytes(directory, portal_of)
+        self._stored = StoredBytes(directory, portal_of, tell)
         self._changing = asyncio.Lock()  # an upload's record and its portal's count change together
 
     # For the HTTP side
@@ -105,6 +106,16 @@ class Uploads:
             rules.check_terminable(record, device, retracted=retracted)
             await self._directory.delete(spaces.UPLOADS, key, expect=stored.version)
             await self._stored.removed(record)
+
+    # For other nodes
+
+    def heard(self, portal: PortalId, size: int) -> None:
+        """Another node has taken or erased so many bytes of a portal's."""
+        self._stored.heard(portal, size)
+
+    def missed(self) -> None:
+        """News of other nodes may have been missed."""
+        self._stored.forget()
 
     # For appends
 

@@ -32,7 +32,7 @@ async def test_entries_and_state_survive(durable: Reopen) -> None:
     after = await store.view(STREAM)
     assert before is not None
     assert after is not None
-    # A store that cannot know whether it lost something, as Redis after a start, says so: the devices compare.
+    # Who cannot know whether it lost something, as Redis after a start, says so: the devices compare.
     assert after._replace(incarnation=INCARNATION) == before
     assert await held(store) == entries
     assert before.incarnation == INCARNATION

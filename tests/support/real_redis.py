@@ -91,7 +91,8 @@ class Process:
     def ask(self, *command: str) -> Any:
         """What it answers to a command."""
         with contextlib.closing(_client(self.port)) as client:
-            return client.execute_command(*command)
+            untyped: Any = client
+            return untyped.execute_command(*command)
 
     def _answers(self) -> bool:
         return bool(self.ask("PING"))
