@@ -39,7 +39,7 @@ export class CoachRelayElement extends HTMLElement {
   static readonly observedAttributes = WATCHED;
 
   /** Called whenever a token is needed. Without it the event `token-request` asks. */
-  tokenProvider: TokenProvider | null = null;
+  tokenProvider: TokenProvider | null = givenBefore(this);
 
   readonly #root = this.attachShadow({ mode: "closed" });
   #frame: HTMLIFrameElement | null = null;
@@ -157,15 +157,20 @@ export class CoachRelayElement extends HTMLElement {
   }
 
   async #token(): Promise<string> {
-    if (this.tokenProvider !== null) return await this.tokenProvider();
+    const answer = this.#asked() ?? (await loaded().then(() => this.#asked())); // its script may come later
+    if (answer === null)
+      throw new LoaderError("token_provider_missing", "nobody gives any: set the element's tokenProvider.");
+    return await answer;
+  }
+
+  #asked(): Promise<string> | string | null {
+    if (this.tokenProvider !== null) return this.tokenProvider();
     let answer: Promise<string> | string | null = null;
     const respondWith = (token: Promise<string> | string): void => {
       answer = token;
     };
     this.#dispatch("token-request", { respondWith });
-    if (answer === null)
-      throw new LoaderError("token_provider_missing", "Nobody gives access tokens: set tokenProvider.");
-    return await answer;
+    return answer;
   }
 
   #tell<E extends EventName>(event: E, detail: Details[E]): void {
@@ -196,6 +201,16 @@ export class CoachRelayElement extends HTMLElement {
     this.#frame = null;
   }
 }
+
+/** What a script gave the element before this one defined it. */
+const givenBefore = (element: { tokenProvider?: TokenProvider | null }): TokenProvider | null =>
+  element.tokenProvider ?? null;
+
+/** When all scripts of the page have run. */
+const loaded = async (): Promise<void> => {
+  if (document.readyState === "complete") return;
+  await new Promise((resolve) => window.addEventListener("load", resolve, { once: true }));
+};
 
 const silent = (address: URL): LoaderError =>
   new LoaderError(
