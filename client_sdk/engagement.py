@@ -379,6 +379,12 @@ class Engagement:
     # A person's decisions
 
     @property
+    def repairing(self) -> bool:
+        """Whether the relay lost the newest messages and this device is bringing them back; then new ones
+        wait, with `WaitReason.REPAIRING`. Nothing has to be decided, and nothing is lost."""
+        return self._conversation.repairing
+
+    @property
     def alarm(self) -> SecurityAlarm | None:
         """The security alarm that has stopped sending, until a person decides."""
         return self._conversation.alarm

@@ -28,17 +28,21 @@ from .counters import MessageCounters
 from .cursor import Place, Resume, check_opened, place
 from .outbox import MOST_IN_FLIGHT, Action, Event, ItemState, Outbox, OutboxItem
 from .receipts import Receipts
+from .repair import MOST_COMPARED, MOST_PASSED, Comparison, Passed, after_incarnation, log_at
 from .stream_hash import after_commit, after_entry, entry_hash
 
 __all__ = [
     "ALARMS",
+    "MOST_COMPARED",
     "MOST_IN_FLIGHT",
+    "MOST_PASSED",
     "Action",
     "ArchiveRolledBack",
     "ArchiveWithheld",
     "AttestLog",
     "BundleMismatch",
     "ClonedDevice",
+    "Comparison",
     "EpochRolledBack",
     "Event",
     "Fact",
@@ -51,6 +55,7 @@ __all__ = [
     "Outbox",
     "OutboxItem",
     "OwnIdentityChanged",
+    "Passed",
     "Place",
     "Receipts",
     "RelayContradiction",
@@ -63,8 +68,10 @@ __all__ = [
     "StreamSkipped",
     "after_commit",
     "after_entry",
+    "after_incarnation",
     "alarm_from",
     "check_opened",
     "entry_hash",
+    "log_at",
     "place",
 ]

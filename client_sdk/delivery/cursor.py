@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from relay.wire.frames import Opened
 
-from .alarms import ClonedDevice, StreamReplaced, StreamRolledBack, StreamSkipped
+from .alarms import ClonedDevice, StreamRolledBack, StreamSkipped
 
 
 class Resume(Enum):
@@ -28,16 +28,14 @@ class Place(Enum):
     """Stored before: acknowledge it again and drop it."""
 
 
-def check_opened(opened: Opened, *, seq: int, last_commit: int, incarnation: bytes | None) -> Resume:
+def check_opened(opened: Opened, *, seq: int, last_commit: int) -> Resume:
     """Whether the opened stream continues what this device has stored up to ``seq`` (0: nothing).
 
-    A device that was just added has nothing stored: it reads on behind ``opened.cursor``. ``incarnation``
-    is the one seen before, None at first. Raises StreamReplaced; StreamRolledBack when the stream ends
-    before our position or newest commit; ClonedDevice when this device had acknowledged more than it has:
-    then its vault is an old copy.
+    It is of the incarnation that is known: of another one ``repair`` says how far it is the same. A device
+    that was just added has nothing stored: it reads on behind ``opened.cursor``. Raises StreamRolledBack
+    when the stream ends before our position or newest commit; ClonedDevice when this device had
+    acknowledged more than it has: then its vault is an old copy.
     """
-    if incarnation is not None and opened.incarnation != incarnation:
-        raise StreamReplaced(before=incarnation, now=opened.incarnation)
     if opened.head < seq or opened.last_commit < last_commit:
         raise StreamRolledBack(
             seq=seq, head=opened.head, last_commit=last_commit, relay_last_commit=opened.last_commit

@@ -6,7 +6,7 @@ decides only what happens to it. Items keep their order; those in flight have co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -348,6 +348,28 @@ class Outbox:
         )
         kept = (item for item in settled.items if item not in done and item.kind is EntryKind.MESSAGE)
         return replace(settled, items=tuple(_queued(item) for item in kept)), done
+
+    # Repair
+
+    def repairing(self, lost: Sequence[bytes], last_counter: int, last_message_counter: int) -> Self:
+        """The relay lost entries: our messages among them, in their order, are to be sent once more.
+
+        They stand before what was not stored yet, and keep their numbers (``last_message_counter`` is that
+        before the first); appends are numbered on from what the relay has stored. Commits are dropped.
+        """
+        again = tuple(OutboxItem(item_id, EntryKind.MESSAGE) for item_id in lost)
+        waiting = (item for item in self.items if item.kind is EntryKind.MESSAGE and item.id not in set(lost))
+        return replace(
+            self,
+            items=(*again, *(_queued(item) for item in waiting)),
+            last_counter=last_counter,
+            last_message_counter=last_message_counter,
+            late=frozenset(),
+        )
+
+    def offer_commit(self, item_id: bytes, *, after_commit: int, body_hash: bytes) -> Self:
+        """A commit that the stream had before is offered again, before all that waits."""
+        return self.enqueue_commit(item_id).encrypted(item_id, after_commit=after_commit, body_hash=body_hash)
 
     # Inside
 

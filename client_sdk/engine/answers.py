@@ -9,6 +9,7 @@ from client_sdk.delivery import Action, Outbox
 from client_sdk.engine import amending, journal
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
+from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
 
@@ -40,9 +41,17 @@ class Retry:
         return max(0.0, self.at - now)
 
 
-def refused(box: Outbox, frame: fr.Refused) -> tuple[Outbox, Action]:
-    """The outbox after a refusal, and what to do; raises `SecurityAlarm`."""
+_NOT_YET: Final = (ErrorCode.NOT_MEMBER, ErrorCode.NOT_ON_ROSTER, ErrorCode.TOO_MANY_DEVICES)
+
+
+def refused(box: Outbox, frame: fr.Refused, *, repairs: bool = False) -> tuple[Outbox, Action]:
+    """The outbox after a refusal, and what to do; raises `SecurityAlarm`.
+
+    A relay that was set back (`repairs`) may take a commit once it has got back what it lost besides.
+    """
     code = ErrorCode(frame.code) if frame.code in set(ErrorCode) else ErrorCode.INTERNAL
+    if repairs and code in _NOT_YET:
+        code = ErrorCode.INTERNAL
     in_flight = box.in_flight
     about = next((item for item in in_flight if item.counter == frame.counter), None)
     if code is ErrorCode.STALE and about is not None and frame.last_commit <= about.after_commit:
@@ -57,13 +66,13 @@ def refused(box: Outbox, frame: fr.Refused) -> tuple[Outbox, Action]:
 
 def withdraw(work: Work, box: Outbox, code: str, context: Context) -> None:
     """Store what a final refusal leaves; a message that can never be sent leaves a notice."""
-    gone = {item.id for item in work.box.items} - {item.id for item in box.items}
+    messages = {item.id for item in work.box.items if item.kind is EntryKind.MESSAGE}
+    gone = messages - {item.id for item in box.items}
     work.box = box
     pending = work.pending
-    if pending is not None and (pending.id in gone or not _is_in_flight(box, pending.id)):
+    if pending is not None and not _is_in_flight(box, pending.id):
         work.box = without(box, pending.id)
         work.set_pending(None)
-        gone.discard(pending.id)
     for item_id in gone:
         work.drop_waiting(item_id)
         amending.withdraw(work, item_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from client_sdk.delivery import BundleMismatch, ClonedDevice, MessageCounters, SecurityAlarm
-from client_sdk.engine import journal
+from client_sdk.engine import journal, keeping, resending, spaces
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import enter
 from client_sdk.engine.outofstep import OUT_OF_STEP, begin_rejoin, doubt, lost_step
@@ -39,6 +39,7 @@ from client_sdk.mls import (
 )
 from relay.wire import Bundle, WireError
 from relay.wire import frames as fr
+from relay.wire.ids import DeviceId
 
 _OURS_ALONE: Final = (CryptoError, SecretReuse)
 """What may be wrong with a commit for one member and not for another; all else every member finds alike."""
@@ -46,6 +47,8 @@ _OURS_ALONE: Final = (CryptoError, SecretReuse)
 _A_MEMBER_MAY: Final = (Add, Remove, GroupContextExtensions)
 _A_REJOINER_MAY: Final = (ExternalInit, Remove)
 """The proposals of PROTOCOL 7; of any other only a ReInit may be, and only as `renewing` allows."""
+
+_PAGE: Final = 1000
 
 REMOVED: Final = "This device was removed from the conversation."
 
@@ -132,13 +135,17 @@ def extend(work: Work, entry: fr.Entry, body_hash: bytes) -> bool:
         work.halt(alarm)
         return False
     work.change(cursor=entry.seq)
+    keeping.note(work, entry, body_hash)
     return True
 
 
 def _accept(work: Work, context: Context, entry: fr.Entry, body: bytes, accepted: _Accepted) -> None:
+    back: frozenset[DeviceId] = frozenset()
     if accepted.received.external:
-        _forget_counter(work, accepted)
+        back = _came_back(work, accepted)
     _begin_epoch(work, context, entry, body, accepted.received.state, accepted.after, accepted.epoch)
+    for device in back:
+        resending.resend_to(work, device)
 
 
 def _renew(work: Work, context: Context, entry: fr.Entry, body: bytes, renewal: Renewal) -> None:
@@ -176,12 +183,25 @@ def _begin_epoch(
         work.halt(alarm)
         return
     enter(work, context, entry.seq, group, view, log)
+    keeping.note_commit(work, entry, body, epoch=epoch)
+    forget_lost(work)
 
 
-def _forget_counter(work: Work, accepted: _Accepted) -> None:
+def forget_lost(work: Work) -> None:
+    """In a new epoch nothing comes again that was encrypted for an earlier one."""
+    if not work.record.has_lost:
+        return
+    while rows := work.tx.scan(spaces.LOST, work.key, limit=_PAGE):
+        for key, _ in rows:
+            work.tx.delete(spaces.LOST, key)
+    work.change(has_lost=False)
+
+
+def _came_back(work: Work, accepted: _Accepted) -> frozenset[DeviceId]:
     """A device that rejoined has a gap of its own: it may go on with any counter."""
     back = {leaf.device for leaf in accepted.after.leaves if leaf.index == accepted.received.sender}
     work.counters = MessageCounters({d: c for d, c in work.counters.last.items() if d not in back})
+    return frozenset(back)
 
 
 def _removed(work: Work, context: Context, entry: fr.Entry, removed: RemovedFromGroup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -9,13 +10,14 @@ from typing import Final
 from client_sdk.content import Content, Receipt
 from client_sdk.delivery import (
     Action,
+    Comparison,
     ItemState,
     Receipts,
     Resume,
     SecurityAlarm,
     check_opened,
 )
-from client_sdk.engine import amending, answers, reading, sending
+from client_sdk.engine import amending, answers, comparing, reading, repairing, sending
 from client_sdk.engine.answers import Retry
 from client_sdk.engine.context import Context
 from client_sdk.engine.membership import Made
@@ -24,7 +26,7 @@ from client_sdk.engine.receiving import NewestBundles, take
 from client_sdk.engine.records import CommitReason, Phase
 from client_sdk.engine.rejoining import rejoin
 from client_sdk.engine.situation import Situation
-from client_sdk.engine.standing import Work
+from client_sdk.engine.standing import IN_THE_GROUP, Work
 from client_sdk.errors import RelayUnreachable
 from client_sdk.transport import Environment, Link
 from client_sdk.vault import Vault
@@ -59,6 +61,7 @@ class Conversation(Situation):
         self.later = later
         self._changed = changed
         self._newest = NewestBundles()
+        self._comparing: tuple[fr.Opened, Comparison] | None = None
         self._tried = 0
         self._heard_at = 0.0
         self._retry = Retry()
@@ -69,6 +72,8 @@ class Conversation(Situation):
         """Told the ids of our messages that got their position, and of others' that came."""
         self.key_packages_spent: Callable[[], None] = lambda: None
         """Told when this device was let in by one of its key packages."""
+        self.relay_was_restored: Callable[[], None] = lambda: None
+        """Told when the relay has gone back to an earlier state, or says so."""
 
     @property
     def caught_up(self) -> bool:
@@ -87,8 +92,12 @@ class Conversation(Situation):
         after = record.cursor
         if record.phase is Phase.REJOINING:
             after = max(record.last_commit - 1, 0)  # the newest commit once more, for its GroupInfo
-        self._opened = None
+        self._comparing = None
         self._newest, self._tried = NewestBundles(), 0
+        self._read_after(after)
+
+    def _read_after(self, after: int) -> None:
+        self._opened = None
         self._open_request = self._link.next_request()
         self._link.send(fr.Open(self._open_request, self.id, after))
 
@@ -100,7 +109,7 @@ class Conversation(Situation):
 
     def disconnected(self) -> None:
         """The connection is gone: what was not answered is sent again on the next one."""
-        self._opened = None
+        self._opened = self._comparing = None
         self._open_request = 0
         self._needed_commit = 0
         self.stopped = ""
@@ -119,6 +128,10 @@ class Conversation(Situation):
         """The relay begins to deliver the stream, if it is the one that we know."""
         if opened.request != self._open_request:
             return  # of a request that a later one has replaced
+        incarnation = self.standing.record.incarnation
+        if incarnation and opened.incarnation != incarnation:
+            self._meet_incarnation(opened)
+            return
         was = self.standing.record.phase
         with self.work("open") as work:
             try:
@@ -134,6 +147,44 @@ class Conversation(Situation):
                 self.open()
         self.go_on()
 
+    def _meet_incarnation(self, opened: fr.Opened) -> None:
+        """The relay was set back to an earlier state, or says so: see how far we still agree."""
+        if self._comparing is not None and self._comparing[0].incarnation == opened.incarnation:
+            self._comparing = opened, self._comparing[1]
+            return  # what was asked for again comes now
+        with self.work("compare") as work:
+            try:
+                comparison = comparing.meet(work, opened)
+            except SecurityAlarm as alarm:
+                work.halt(alarm)
+                comparison = None
+        if comparison is not None:
+            self._comparing = opened, comparison
+            self._read_after(comparison.base)
+            self._changed(self)
+        else:
+            self._compared(halted=work.halted)
+
+    def _compare(self, entries: tuple[fr.Entry, ...], opened: fr.Opened, comparison: Comparison) -> None:
+        for entry in entries:
+            comparison.feed(entry, None if entry.body is None else hashlib.sha256(entry.body).digest())
+        self._link.send(fr.Ack(self.id, comparison.same_upto))
+        if comparison.agreed is None:
+            return
+        with self.work("repair") as work:
+            try:
+                comparing.conclude(work, opened, comparison)
+            except SecurityAlarm as alarm:
+                work.halt(alarm)
+        self._compared(halted=work.halted)
+
+    def _compared(self, *, halted: bool) -> None:
+        self._comparing = None
+        if not halted:
+            self.open()
+            self.relay_was_restored()
+        self.go_on()
+
     def on_error(self, error: fr.Error) -> None:
         """The relay refused a request; if it was to open the stream, it is not for us."""
         if error.request == self._open_request:
@@ -147,11 +198,11 @@ class Conversation(Situation):
     def _check_opened(self, work: Work, opened: fr.Opened) -> None:
         record = work.record
         member = record.phase is Phase.MEMBER
+        inside = record.phase in IN_THE_GROUP
         resume = check_opened(
             opened,
-            seq=record.cursor if member else 0,
-            last_commit=record.last_commit if member else 0,
-            incarnation=record.incarnation or None,
+            seq=record.cursor if inside else 0,
+            last_commit=record.last_commit if inside else 0,
         )
         if record.phase is not Phase.REJOINING:
             work.box.check_opened(opened.last_counter)
@@ -171,8 +222,14 @@ class Conversation(Situation):
 
     def on_entries(self, entries: tuple[fr.Entry, ...]) -> None:
         """Store what these entries do, in one transaction; then acknowledge them."""
+        if self._comparing is not None:
+            self._compare(entries, *self._comparing)
+            return
         if self._opened is None:
             return
+        if not self._opened.member and self.standing.record.phase is Phase.REPAIRING:
+            # Another device has brought back the commit by which this one is a member.
+            self._opened = self._opened._replace(member=True, head=max(self._opened.head, entries[-1].seq))
         self._heard_at = self._env.monotonic()
         was = self.standing.record.phase
         with self.work("receive") as work:
@@ -186,7 +243,7 @@ class Conversation(Situation):
             self._receipts = self._receipts.received(is_receipt=not work.heard)
         if work.halted:
             self._opened = None
-        elif was is Phase.MEMBER and self.standing.record.phase is Phase.REJOINING:
+        elif was in IN_THE_GROUP and self.standing.record.phase is Phase.REJOINING:
             self.open()
         if work.key_packages_spent:
             self.key_packages_spent()
@@ -200,6 +257,7 @@ class Conversation(Situation):
         self._give_up_tail()
         if self.caught_up and not self.standing.record.alarm:
             self._rejoin_if_due()
+            self._offer_if_due()
             self._receipt_if_due()
             self._pump()
         self._changed(self)
@@ -228,6 +286,16 @@ class Conversation(Situation):
             for group_info in newest.group_infos:
                 if rejoin(work, self.context, group_info, opened.last_counter):
                     break
+
+    def _offer_if_due(self) -> None:
+        """Offer the relay the next commit that it lost, unless one is on its way."""
+        opened, standing = self._opened, self.standing
+        in_flight = any(item.kind is EntryKind.COMMIT and item.in_flight for item in standing.box.items)
+        if standing.record.phase is not Phase.REPAIRING or in_flight or opened is None or not opened.member:
+            return
+        if standing.record.last_commit >= self._needed_commit:
+            with self.work("offer") as work:
+                repairing.offer_next(work)
 
     def _receipt_if_due(self) -> None:
         if self.standing.box.items or not self._may_encrypt():
@@ -396,7 +464,8 @@ class Conversation(Situation):
     def on_refused(self, frame: fr.Refused) -> None:
         """The relay has not stored an entry of ours."""
         try:
-            box, action = answers.refused(self.standing.box, frame)
+            repairs = self.standing.record.phase is Phase.REPAIRING
+            box, action = answers.refused(self.standing.box, frame, repairs=repairs)
         except SecurityAlarm as alarm:
             self.raise_alarm(alarm)
             return

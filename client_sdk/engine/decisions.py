@@ -15,7 +15,7 @@ from client_sdk.delivery import (
     StreamRolledBack,
     StreamSkipped,
 )
-from client_sdk.engine import trusting
+from client_sdk.engine import keeping, trusting
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.outofstep import begin_rejoin
 from client_sdk.engine.people import Person
@@ -98,6 +98,7 @@ def _settle(work: Work, alarm: SecurityAlarm) -> None:
     if isinstance(alarm, IdentityChanged):
         _accept_identity(work, alarm.user)
     elif isinstance(alarm, NEW_STREAM):
+        keeping.forget_stream(work)
         work.change(incarnation=b"", cursor=0, last_commit=0, starts_over=True)
         _rejoin(work, alarm)
     elif isinstance(alarm, BROKEN_STREAM):

@@ -68,6 +68,7 @@ class Engine:
         self.listed = asyncio.Event()
         """Set once the relay has told, on the present connection, which engagements there are."""
         self.failure: BaseException | None = None
+        self._told_again = False
         self._admissions: dict[EngagementId, Admissions] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watchers: set[asyncio.Event] = set()
@@ -234,6 +235,7 @@ class Engine:
 
     def connected(self, ready: fr.Ready) -> None:
         """A connection is ready: hear which engagements there are, and publish key packages."""
+        self._told_again = False
         self.spawn(self._begin(ready.key_packages_left))
         self.notify()
 
@@ -352,6 +354,7 @@ class Engine:
         conversation.identities = self.identities
         conversation.released = self.files.forget
         conversation.key_packages_spent = self._replace_spent
+        conversation.relay_was_restored = self._relay_was_restored
         return conversation
 
     # Key packages
@@ -359,6 +362,21 @@ class Engine:
     def _replace_spent(self) -> None:
         """One of last resort that was used is replaced at once; the relay says when the others run low."""
         self.spawn(self._fill_up(key_packages.SINGLE_USE))
+
+    def _relay_was_restored(self) -> None:
+        """Have the relay know this user's device list and key packages again; once a connection is enough."""
+        if not self._told_again:
+            self._told_again = True
+            self.spawn(self._tell_again())
+
+    async def _tell_again(self) -> None:
+        with self.vault.transaction() as tx:
+            key_packages.forget_published(tx)
+        try:
+            await self.own.relay_was_restored()
+            await self._publish(0)
+        except (RelayError, VaultError) as error:
+            _log.info("the relay was restored and could not be told everything: %s", error.code)
 
     async def _fill_up(self, left: int) -> None:
         try:

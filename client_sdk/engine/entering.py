@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 from client_sdk.delivery import AttestLog, EpochRolledBack, MessageCounters, SecurityAlarm
-from client_sdk.engine import journal, key_packages, resending, sending, spaces, trusting, witnessing
+from client_sdk.engine import (
+    journal,
+    keeping,
+    key_packages,
+    resending,
+    sending,
+    spaces,
+    trusting,
+    witnessing,
+)
 from client_sdk.engine.answers import without
 from client_sdk.engine.context import Context
 from client_sdk.engine.outofstep import begin_rejoin, settled
@@ -17,7 +27,8 @@ from client_sdk.mls import GroupState, KeyPackageBundle, MLSError, UnknownKeyPac
 from relay.wire import Bundle, WireError
 from relay.wire import frames as fr
 
-UNKNOWN_WELCOME = "This device was added by keys that it does not have any more."
+MOST_REMOVED: Final = 64  # devices that left: as many as two full conversations
+UNKNOWN_WELCOME: Final = "This device was added by keys that it does not have any more."
 
 
 def enter(
@@ -29,8 +40,10 @@ def enter(
     earlier = work.view
     work.group, work.view, work.log = group, view, log
     users = {leaf.user for leaf in view.leaves} - {context.account.user}
+    gone = (*work.record.removed, *sorted(map(bytes, before - view.devices)))
     work.change(
         phase=Phase.MEMBER,
+        removed=tuple(device for device in gone if device not in view.devices)[-MOST_REMOVED:],
         cursor=seq,
         last_commit=seq,
         suite=group.suite.id,
@@ -119,6 +132,8 @@ def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: b
     work.change(spoken_epoch=epoch)
     work.counters = MessageCounters()
     enter(work, context, entry.seq, group, view, log)
+    work.change(entered=entry.seq)
+    keeping.note_commit(work, entry, body, epoch=epoch)
 
 
 def _drop_creation(work: Work) -> None:
@@ -155,6 +170,10 @@ def own_commit(work: Work, context: Context, entry: fr.Entry, pending: PendingCo
         work.counters = MessageCounters()
     rejoined = pending.reason is CommitReason.REJOIN
     enter(work, context, entry.seq, group, view, log)
+    creates = pending.reason is CommitReason.CREATE
+    if rejoined or creates:
+        work.change(entered=entry.seq)
+    keeping.note_commit(work, entry, pending.body, epoch=epoch, creates=creates)
     if rejoined:
         reason = work.record.rejoin_reason
         work.change(rejoin_reason="", rejoined_at=int(work.now), starts_over=False)

@@ -98,6 +98,14 @@ def published(tx: Transaction, publication: Publication) -> None:
             tx.put(SPACE, ref, replace(StoredKeyPackage.parse(data), published=True).serialize())
 
 
+def forget_published(tx: Transaction) -> None:
+    """The relay may have lost what was published, or hold what was used: all of it is published anew."""
+    for ref, data in tx.scan(SPACE, limit=_MAX_KEPT):
+        stored = StoredKeyPackage.parse(data)
+        if stored.published:
+            tx.put(SPACE, ref, replace(stored, published=False).serialize())
+
+
 def _make(
     tx: Transaction, account: Account, now: int, rng: Callable[[int], bytes], *, last_resort: bool
 ) -> dict[bytes, StoredKeyPackage]:

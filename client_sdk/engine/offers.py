@@ -62,6 +62,7 @@ def read_offer(work: Work, context: Context, group_info: bytes) -> Offer:
 def check_offer(work: Work, context: Context, offer: Offer) -> None:
     """Whether it is of the present, and of the people that this device knows; raises `SecurityAlarm`."""
     _check_newer(work, offer)
+    _check_removed(work, context, offer)
     for participant in offer.view.info.participants:
         known = trusting.trust_of(work.tx, participant.user)
         if known is None or participant.user == context.account.user:
@@ -86,10 +87,24 @@ def _check_identity(participant: Participant, known: TrustRecord, governing: Ver
         raise changed from None
 
 
+def _check_removed(work: Work, context: Context, offer: Offer) -> None:
+    """After the relay lost commits nobody is back whom this device saw leave, but by a newer list."""
+    if not work.record.starts_over:
+        return
+    for leaf in offer.view.leaves:
+        if bytes(leaf.device) not in work.record.removed or leaf.user == context.account.user:
+            continue  # of our own devices our own list decides, before anything is said
+        governing, known = offer.view.governing(leaf.user), trusting.trust_of(work.tx, leaf.user)
+        if governing is None or known is None or governing.version <= known.newest.version:
+            raise EpochRolledBack(own=work.record.highest_epoch, offered=offer.epoch)
+
+
 def _check_newer(work: Work, offer: Offer) -> None:
     own, transcript = work.record.highest_epoch, offer.info.group_context.confirmed_transcript_hash
     weaker = suites.is_stronger(work.record.suite, offer.info.group_context.cipher_suite)
     if offer.epoch < own or weaker:
         raise EpochRolledBack(own=own, offered=offer.epoch)
+    if work.record.starts_over:
+        return  # the relay lost the epoch that we were in, and others have begun another one instead
     if offer.epoch == own and not hmac.compare_digest(transcript, work.record.transcript):
         raise StreamForked(own_epoch=own, own_transcript=work.record.transcript)

@@ -261,6 +261,12 @@ class OwnList:
 
     # Following
 
+    async def relay_was_restored(self) -> None:
+        """The relay may hold an earlier list by now: whoever left it since would be let in again."""
+        with self._engine.vault.transaction() as tx:
+            tx.delete(spaces.OWN_LIST, _REGISTERED)
+        await self.connected()
+
     async def connected(self) -> None:
         """Finish a change that was interrupted, and have the relay know the list."""
         with self._engine.vault.transaction() as tx:

@@ -10,12 +10,21 @@ from typing import Final
 
 from client_sdk.content import CallInvite, Envelope, Profile, Receipt
 from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm, StreamForked
-from client_sdk.engine import amending, journal, reading, trusting, witnessing
+from client_sdk.engine import (
+    amending,
+    journal,
+    keeping,
+    reading,
+    repairing,
+    trusting,
+    witnessing,
+)
+from client_sdk.engine.answers import without
 from client_sdk.engine.commits import extend, foreign_commit
 from client_sdk.engine.context import Context
 from client_sdk.engine.entering import join, own_commit
 from client_sdk.engine.outofstep import lost_step, missed
-from client_sdk.engine.records import CommitReason, Phase
+from client_sdk.engine.records import CommitReason, PendingCommit, Phase
 from client_sdk.engine.renewing import is_of_next_group
 from client_sdk.engine.standing import Work
 from client_sdk.errors import ContentError, VaultCorrupt
@@ -56,7 +65,9 @@ def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -
     """Process one entry; what lies behind our position already changes nothing."""
     if work.halted:
         return
-    if work.record.phase is not Phase.MEMBER:
+    if work.record.phase is Phase.REPAIRING:
+        repairing.follow(work, context, entry)
+    elif work.record.phase is not Phase.MEMBER:
         _as_outsider(work, context, entry, newest)
     elif entry.seq > work.record.cursor + 1:
         missed(work, entry.seq)
@@ -70,8 +81,10 @@ def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -
 
 
 def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -> None:
-    if entry.kind is EntryKind.COMMIT and entry.body is not None:
-        newest.note(entry.seq, entry.body)
+    if entry.kind is EntryKind.COMMIT:
+        body = keeping.own_commit_at(work, entry) if entry.body is None else entry.body
+        if body is not None:
+            newest.note(entry.seq, body)
     if entry.seq <= work.record.cursor:
         return
     work.change(cursor=entry.seq)
@@ -106,10 +119,18 @@ def _as_member(work: Work, context: Context, entry: fr.Entry) -> None:
         _own(work, context, entry)
     elif any(item.seq == entry.seq for item in work.box.items):
         work.halt(RelayContradiction(seq=entry.seq))  # it said that our entry stands here
+    elif work.pending is not None and entry.body == work.pending.body:
+        _offered_by_another(work, context, entry, work.pending)
     elif entry.kind is EntryKind.COMMIT:
         foreign_commit(work, context, entry, entry.body)
-    else:
+    elif not repairing.recognized(work, entry, entry.body):
         _message(work, context, entry, entry.body)
+
+
+def _offered_by_another(work: Work, context: Context, entry: fr.Entry, pending: PendingCommit) -> None:
+    """Our own commit, which the relay had lost before it came back to us, and another device had seen."""
+    work.box = without(work.box, pending.id)
+    own_commit(work, context, entry, pending)
 
 
 def _own_item(work: Work, entry: fr.Entry) -> OutboxItem | None:
@@ -136,7 +157,9 @@ def _own(work: Work, context: Context, entry: fr.Entry) -> None:
 
 def _placed(work: Work, item: OutboxItem, seq: int) -> None:
     waiting = work.waiting(item.id)
-    work.drop_waiting(item.id)
+    keeping.keep_own(work, item, waiting, seq)
+    if item.id in work.record.reoffers:
+        work.change(reoffers=tuple(other for other in work.record.reoffers if other != item.id))
     if waiting.in_history:
         amending.place_own(work, item.id, seq)
     work.placed.append(item.id)
@@ -185,7 +208,9 @@ def _said(
     except ContentError:
         journal.keep_notice(work, journal.GAP, UNREADABLE, entry.seq, context.new_id())
         return
+    keeping.note_said(work, entry.seq, envelope, leaf.device)
     _check(work, entry.seq, leaf, envelope, before)
+    keeping.attested(work, context.account.device)
     if isinstance(envelope.content, Receipt):
         _read(work, context, leaf, envelope.content, envelope.attest.seq)
         work.heard = work.heard or False
@@ -255,3 +280,5 @@ def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: Applic
     if keep(item):
         amending.arrived(work, envelope.id)
         work.said.append(envelope.id)
+    else:
+        repairing.said_again(work, item)

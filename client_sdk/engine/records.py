@@ -20,6 +20,8 @@ class Phase(StrEnum):
     MEMBER = "member"
     REJOINING = "rejoining"
     """Out of step with the others: it waits for the stream's end and joins by external commit."""
+    REPAIRING = "repairing"
+    """The relay lost commits that this device has: they are offered to it again before anything else."""
 
 
 class Record:
@@ -91,6 +93,23 @@ class ConversationRecord(Record):
     """The other users, and the position up to which each has read."""
     suite: int = 0
     """The MLS suite of the group that this device was last in; 0: it was in none."""
+    entered: int = 0
+    """The position of the commit by which this device came in, the last time."""
+    kept_from: int = 1
+    """What we said from this position on is kept as it was sent: some device may not have it yet."""
+    kept_bytes: int = 0
+    histories: tuple[tuple[bytes, int], ...] = ()
+    """Earlier incarnations of the stream, and when each was over."""
+    lost_from: int = 0
+    """Where the relay was, as far as is known here, when its incarnation changed the last time."""
+    has_lost: bool = False
+    """Whether messages are known that the relay lost and that have not come again."""
+    unheard: bool = False
+    """In repair something came that this device has no keys for any more."""
+    reoffers: tuple[bytes, ...] = ()
+    """What of ours the relay lost, and has not got back yet."""
+    removed: tuple[bytes, ...] = ()
+    """Devices that this one saw leave, the newest last."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", Phase(self.phase))
@@ -109,6 +128,24 @@ class OutboxRecord(Record):
     blobs: tuple[str, ...] = ()
     in_history: bool = True
     body: bytes = field(default=b"", repr=False)
+    message_counter: int = 0
+    """What the ciphertext says inside: its counter, and what it attests."""
+    attests: tuple[tuple[int, int, bytes], ...] = field(default=(), repr=False)
+    """(epoch, seq, S), first the newest that was seen, then the closing values."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRecord(Record):
+    """A commit entry that this device accepted, byte for byte: offered again should the relay lose it.
+
+    `epoch` is the one that it began, `at` when it was accepted.
+    """
+
+    body: bytes = field(repr=False)
+    epoch: int
+    at: int
+    creates: bool = False
+    """Whether it is this device's own first bundle of the stream."""
 
 
 class CommitReason(StrEnum):

@@ -13,6 +13,7 @@ from client_sdk.content.packing import MAX_INT
 from client_sdk.delivery import OutboxItem
 from client_sdk.engine import journal
 from client_sdk.engine.account import Account
+from client_sdk.engine.keeping import attests_of, still_holds
 from client_sdk.engine.membership import Made
 from client_sdk.engine.records import CommitReason, OutboxRecord, PendingCommit
 from client_sdk.engine.standing import Work
@@ -61,23 +62,55 @@ def encrypt_next(work: Work, rng: Rng) -> OutboxItem | None:
     if work.group is None or work.log is None:
         raise UsageError("There is no group to encrypt for.")
     waiting = work.waiting(item.id)
-    said = replace(
-        Envelope.parse(waiting.content),
-        counter=work.box.next_message_counter,
-        attest=work.log.attest,
-        closings=work.log.closings_since(work.record.spoken_epoch),
-    )
-    encrypted = encrypt(work.group, said.serialize(), rng=rng, padding=padded_length)
-    work.group = encrypted.state
-    if work.record.owes_receipt:
-        work.change(owes_receipt=False)  # this message attests everything
-    work.put_waiting(replace(waiting, body=encrypted.message))
+    if _may_hold_soon(work, waiting):
+        return None
+    if not _goes_again(work, waiting):
+        _forget_ciphertexts(work, item)
+        said = replace(
+            Envelope.parse(waiting.content),
+            counter=work.box.next_message_counter,
+            attest=work.log.attest,
+            closings=work.log.closings_since(work.record.spoken_epoch),
+        )
+        encrypted = encrypt(work.group, said.serialize(), rng=rng, padding=padded_length)
+        work.group = encrypted.state
+        if work.record.owes_receipt:
+            work.change(owes_receipt=False)  # this message attests everything
+        waiting = replace(
+            waiting, body=encrypted.message, message_counter=said.counter, attests=attests_of(said)
+        )
+        work.put_waiting(waiting)
     work.box = work.box.encrypted(
         item.id,
         after_commit=work.record.last_commit,
-        body_hash=hashlib.sha256(encrypted.message).digest(),
+        body_hash=hashlib.sha256(waiting.body).digest(),
     )
     return item
+
+
+def _goes_again(work: Work, waiting: OutboxRecord) -> bool:
+    """Whether the relay gets once more the bytes that it lost; all that they attest has to hold still."""
+    lost = waiting.id in work.record.reoffers
+    return lost and waiting.message_counter == work.box.next_message_counter and still_holds(work, waiting)
+
+
+def _may_hold_soon(work: Work, waiting: OutboxRecord) -> bool:
+    """Whether what a lost message attests may be so as soon as those before it stand in the stream again."""
+    if waiting.id not in work.record.reoffers or not waiting.attests or work.log is None:
+        return False
+    epoch, seq, _ = waiting.attests[0]
+    return bool(work.box.in_flight) and epoch == work.log.epoch and seq > work.log.seq
+
+
+def _forget_ciphertexts(work: Work, item: OutboxItem) -> None:
+    """One that the relay lost is encrypted afresh, under a later key: so are those behind it."""
+    if item.id not in work.record.reoffers:
+        return
+    for other in work.box.items:
+        if other.id in work.record.reoffers and other.id != item.id and not other.in_flight:
+            waiting = work.waiting(other.id)
+            if waiting.body:
+                work.put_waiting(replace(waiting, body=b"", attests=()))
 
 
 def put_commit(work: Work, made: Made, reason: CommitReason, *, commit_id: bytes) -> None:

@@ -56,6 +56,13 @@ class Situation:
         return self.standing.record.phase is Phase.MEMBER
 
     @property
+    def repairing(self) -> bool:
+        """Whether the relay lost something that this device is bringing back."""
+        record = self.standing.record
+        lost = record.reoffers
+        return record.phase is Phase.REPAIRING or any(item.id in lost for item in self.standing.box.items)
+
+    @property
     def is_ended(self) -> bool:
         return self.engagement is not None and self.engagement.status == "ended"
 
@@ -83,6 +90,7 @@ class Situation:
         return (
             self.caught_up
             and standing.pending is None
+            and standing.record.phase is not Phase.REPAIRING
             and not (standing.record.alarm or self.stopped or self.is_ended)
             and standing.record.last_commit >= self._needed_commit
             and len(standing.box.in_flight) < MOST_IN_FLIGHT

@@ -7,15 +7,31 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from client_sdk.content.packing import pack, unpack
-from client_sdk.delivery import AttestLog, MessageCounters, Outbox, OutboxItem, SecurityAlarm, alarm_from
+from client_sdk.delivery import (
+    AttestLog,
+    MessageCounters,
+    Outbox,
+    OutboxItem,
+    Passed,
+    SecurityAlarm,
+    alarm_from,
+)
 from client_sdk.engine import spaces
-from client_sdk.engine.records import ConversationRecord, OutboxRecord, PendingCommit, Phase
+from client_sdk.engine.records import (
+    CommitRecord,
+    ConversationRecord,
+    OutboxRecord,
+    PendingCommit,
+    Phase,
+)
 from client_sdk.errors import CoachRelayError, VaultCorrupt
 from client_sdk.identity import ConversationView, conversation_epoch, view_of
 from client_sdk.mls import GroupState, MLSError
 from client_sdk.vault import Transaction
+from relay.wire import EntryKind
 from relay.wire.ids import EngagementId
 
+IN_THE_GROUP: Final = (Phase.MEMBER, Phase.REPAIRING)
 STATE_LOST: Final = "This device could not read its own keys for this conversation."
 
 
@@ -65,16 +81,18 @@ def load(tx: Transaction, engagement: EngagementId) -> Standing:
         counters=MessageCounters() if counters is None else MessageCounters.parse(counters),
         pending=None if pending is None else PendingCommit.parse(pending),
     )
-    return _with_group(tx, key, standing) if standing.record.phase is Phase.MEMBER else standing
+    return _with_group(tx, key, standing) if standing.record.phase in IN_THE_GROUP else standing
 
 
 def _with_group(tx: Transaction, key: bytes, standing: Standing) -> Standing:
     epoch, ratchet, log = (tx.get(space, key) for space in (spaces.EPOCH, spaces.RATCHET, spaces.ATTEST))
     try:
-        if epoch is None or ratchet is None or log is None:
+        without_log = log is None and standing.record.phase is Phase.REPAIRING
+        if epoch is None or ratchet is None or (log is None and not without_log):
             raise VaultCorrupt("A part of the group's state is missing.")
         group = GroupState.assemble(epoch, ratchet)
-        return replace(standing, group=group, view=view_of(group), log=AttestLog.parse(log))
+        known = None if log is None else AttestLog.parse(log)
+        return replace(standing, group=group, view=view_of(group), log=known)
     except (MLSError, CoachRelayError):
         lost = replace(standing.record, phase=Phase.REJOINING, rejoin_reason=STATE_LOST)
         return replace(standing, record=lost)
@@ -97,6 +115,8 @@ class Work:
         self.pending = standing.pending
         self.halted = False
         """Nothing after this entry can be processed."""
+        self.passed: dict[int, Passed] = {}
+        """Entries that this change has processed."""
         self.placed: list[bytes] = []
         """Messages of ours that got their position."""
         self.said: list[bytes] = []
@@ -151,11 +171,20 @@ class Work:
         """The bytes of an entry of ours; raises `VaultCorrupt` if they are not those that were sent."""
         if self.pending is not None and item.id == self.pending.id:
             body = self.pending.body
+        elif item.kind is EntryKind.COMMIT:
+            body = self.lost_commit().body
         else:
             body = self.waiting(item.id).body
         if hashlib.sha256(body).digest() != item.body_hash:
             raise VaultCorrupt("A message that waits to be sent was altered in the vault.")
         return body
+
+    def lost_commit(self) -> CommitRecord:
+        """The next commit to be offered again; raises `VaultCorrupt` if there is none."""
+        found = self.tx.scan(spaces.LOST_COMMIT, self.key, limit=1)
+        if not found:
+            raise VaultCorrupt("A commit that is to be offered again is missing from the vault.")
+        return CommitRecord.parse(found[0][1])
 
     # Alarms
 
@@ -184,6 +213,10 @@ class Work:
             self._store_group()
         if self.log is not before.log and self.log is not None:
             self.tx.put(spaces.ATTEST, self.key, self.log.serialize())
+        elif self.log is None and before.log is not None:
+            self.tx.delete(spaces.ATTEST, self.key)
+        for passed in self.passed.values():
+            self.tx.put(spaces.PASSED, spaces.numbered_key(self.engagement, passed.seq), passed.serialize())
         return Standing(self.record, self.box, self.counters, self.group, self.view, self.log, self.pending)
 
     def _store_group(self) -> None:

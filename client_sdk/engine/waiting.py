@@ -28,6 +28,10 @@ class WaitReason(StrEnum):
         "them compare your safety number. With your recovery kit you need nobody's consent."
     )
     NOT_JOINED = "This device waits to be let into the conversation."
+    REPAIRING = (
+        "The relay lost the newest messages and is being brought up to date from the devices; "
+        "nothing is lost."
+    )
     REJOINING = "This device is rejoining the conversation."
     OUTDATED = "Somebody here has new keys, and their earlier devices have to leave the conversation first."
     NOBODY_THERE = "Nobody else has joined the conversation yet."
@@ -55,6 +59,7 @@ def reason(conversation: Conversation, *, online: bool) -> WaitReason:
         (WaitReason.CATCHING_UP, not conversation.caught_up),
         (WaitReason.NOT_ACCEPTED, phase is Phase.OUTSIDE and starts_anew(conversation)),
         (WaitReason.NOT_JOINED, phase is Phase.OUTSIDE),
+        (WaitReason.REPAIRING, conversation.repairing),
         (WaitReason.REJOINING, phase is Phase.REJOINING),
         (WaitReason.OUTDATED, bool(conversation.outdated_leaves)),
         (WaitReason.NOBODY_THERE, not conversation.somebody_listens),

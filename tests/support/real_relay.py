@@ -120,6 +120,20 @@ class RealRelay:
             raise RuntimeError("the relay did not register the portal")
         return found
 
+    async def run(self, *command: str) -> str:
+        """Run another command on the relay's data folder; what it said. Raises RuntimeError if it failed."""
+        running = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay.cli.main", *command, "--data-dir", str(self._data)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=_environment(),
+        )
+        out, _ = await running.communicate()
+        if running.returncode != 0:
+            raise RuntimeError(out.decode())
+        return out.decode()
+
     # The portal
 
     def token_for(self, user: str) -> Callable[[], Awaitable[str]]:

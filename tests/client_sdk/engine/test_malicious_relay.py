@@ -21,6 +21,7 @@ from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
+from tests.support.fake_stream import Log
 from tests.support.world import Device, World, alarms
 
 
@@ -167,7 +168,8 @@ async def test_the_stream_rolled_back(world: World) -> None:
 
 async def test_another_stream_under_the_same_name(world: World) -> None:
     async with world.pair() as (anna, ben):
-        world.relay.streams[world.stream].incarnation = bytes(16)
+        stream = world.relay.streams[world.stream]
+        stream.log, stream.incarnation = Log(), bytes(16)
         world.relay.drop_connections()
         await world.pass_time(2)
         await assert_stopped(world, anna, StreamReplaced)

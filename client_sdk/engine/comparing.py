@@ -1,0 +1,95 @@
+"""The relay's stream is of another incarnation: how far is it the one that this device has read?
+
+A relay cannot prove what it held. So the device reads the newest entries that both have once more, and
+compares them with what it remembers; whether others were shown the same, their next message tells as ever.
+"""
+
+from __future__ import annotations
+
+from client_sdk.delivery import (
+    MOST_COMPARED,
+    Comparison,
+    StreamReplaced,
+    StreamRolledBack,
+    after_incarnation,
+)
+from client_sdk.engine import keeping, repairing
+from client_sdk.engine.records import Phase
+from client_sdk.engine.standing import IN_THE_GROUP, Work
+from relay.wire import frames as fr
+
+
+def meet(work: Work, opened: fr.Opened) -> Comparison | None:
+    """What is to be read again; None if the new incarnation is dealt with. Raises `SecurityAlarm`."""
+    record = work.record
+    after_incarnation(record.histories, record.incarnation, opened.incarnation, at=int(work.now))
+    if record.phase not in IN_THE_GROUP:
+        _begin_anew(work, opened)
+        return None
+    if opened.head == 0 < record.cursor:
+        raise StreamReplaced(before=record.incarnation, now=opened.incarnation)  # it was begun anew
+    if not opened.member or record.cursor == 0:
+        _meet_outside(work, opened)
+        return None
+    upto = min(record.cursor, opened.head)
+    passed = {row.seq: row for row in keeping.passed_upto(work, upto, MOST_COMPARED)}
+    comparison = Comparison(passed, upto=upto, first=opened.first, entered=record.entered)
+    if comparison.agreed is not None:
+        conclude(work, opened, comparison)
+        return None
+    return comparison
+
+
+def conclude(work: Work, opened: fr.Opened, comparison: Comparison) -> None:
+    """How far both agree is known: go on, or go back and repair. Raises `SecurityAlarm`."""
+    agreed, record = comparison.agreed, work.record
+    if agreed is None or agreed < 0:
+        raise StreamReplaced(before=record.incarnation, now=opened.incarnation)
+    if agreed < record.cursor:
+        _repair(work, opened, agreed)
+        return
+    work.box.check_opened(opened.last_counter)
+    work.change(lost_from=agreed)
+    _note(work, opened)
+
+
+def _repair(work: Work, opened: fr.Opened, agreed: int) -> None:
+    record = work.record
+    if not keeping.passed_upto(work, record.cursor, 1):
+        # An earlier version of this program kept nothing that could be offered again.
+        raise StreamRolledBack(seq=record.cursor, head=opened.head)
+    repairing.begin(work, opened, agreed)
+    _note(work, opened)
+
+
+def _begin_anew(work: Work, opened: fr.Opened) -> None:
+    """This device has no group state: it takes the stream as it is, never below what it has seen."""
+    if opened.last_commit == 0 < work.record.last_commit:
+        raise StreamReplaced(before=work.record.incarnation, now=opened.incarnation)
+    if work.record.phase is Phase.REJOINING:
+        work.change(starts_over=True)
+    work.box = work.box.repairing((), opened.last_counter, work.box.last_message_counter)
+    if work.pending is not None:
+        work.set_pending(None)
+    work.change(cursor=0, last_commit=min(work.record.last_commit, opened.last_commit))
+    _note(work, opened)
+
+
+def _meet_outside(work: Work, opened: fr.Opened) -> None:
+    """The relay does not count this device among the members: perhaps because it lost that it came in."""
+    if work.record.cursor == 0:  # it knows that, and still waits
+        _note(work, opened)
+        return
+    entered = work.record.entered
+    has_spoken = any(passed.own for passed in keeping.passed_after(work, entered))
+    if entered and (opened.last_counter < work.box.last_counter or not has_spoken):
+        _repair(work, opened, entered - 1)
+    else:
+        work.box.check_opened(opened.last_counter)  # the relay has all that was said here: it was removed
+        _note(work, opened)
+
+
+def _note(work: Work, opened: fr.Opened) -> None:
+    record = work.record
+    known = after_incarnation(record.histories, record.incarnation, opened.incarnation, at=int(work.now))
+    work.change(incarnation=opened.incarnation, histories=known)

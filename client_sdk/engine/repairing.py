@@ -1,0 +1,350 @@
+"""After the relay lost its newest entries: it gets them back from the devices (docs/PROTOCOL.md section 4.1).
+
+The stream as the relay has it now is the order. This device goes back to where both agree, reads on from
+there, offers the commits that the relay lost, byte for byte, and then what it said itself. Its keys never go
+back: what cannot be sent again as it was is encrypted afresh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+from client_sdk.content import Attest, Envelope, File, Receipt
+from client_sdk.delivery import (
+    MOST_PASSED,
+    AttestLog,
+    ClonedDevice,
+    MessageCounters,
+    Passed,
+    SecurityAlarm,
+    StreamRolledBack,
+    StreamSkipped,
+    log_at,
+)
+from client_sdk.delivery.attest import RECENT
+from client_sdk.engine import amending, journal, keeping, spaces
+from client_sdk.engine.commits import extend, forget_lost
+from client_sdk.engine.context import Context
+from client_sdk.engine.offers import read_offer
+from client_sdk.engine.outofstep import begin_rejoin
+from client_sdk.engine.records import CommitReason, CommitRecord, OutboxRecord, Phase
+from client_sdk.engine.standing import Work
+from client_sdk.errors import IdentityError
+from client_sdk.mls import GroupState, MLSError
+from client_sdk.vault import HistoryItem
+from relay.wire import Bundle, EntryKind, WireError
+from relay.wire import frames as fr
+
+OVERTAKEN: Final = (
+    "The relay lost the newest messages, and others went on before this device could bring them back. "
+    "What they said meanwhile may be missing here."
+)
+_ID_BYTES: Final = 16
+
+
+# Going back to where both agree
+
+
+def begin(work: Work, opened: fr.Opened, agreed: int) -> None:
+    """The relay's stream is ours up to `agreed`, and behind that another one, or nothing yet.
+
+    Raises `SecurityAlarm`, and has changed nothing then.
+    """
+    lost = keeping.passed_after(work, agreed)
+    own = [passed for passed in lost if passed.own]
+    expected = work.box.last_counter - len(own)
+    _check_counters(work, expected, opened.last_counter)
+    keeping.forget_passed(work, lost)
+    _lose_commits(work, agreed)
+    _lose_messages(work, [passed for passed in lost if not passed.own])
+    before = [passed for passed in own if passed.kind == EntryKind.MESSAGE and passed.id]
+    _queue_again(work, before, opened.last_counter)
+    _go_back(work, agreed)
+    if opened.last_counter > expected or opened.cursor > agreed:
+        # A copy of another time: it has entries of ours of which it is not known any more what they said.
+        begin_rejoin_after(work)
+
+
+def _check_counters(work: Work, expected: int, last_counter: int) -> None:
+    """Whether the relay has those entries of ours that stand before the loss; raises `SecurityAlarm`."""
+    highest = work.box.highest_counter
+    if last_counter > highest:
+        raise ClonedDevice(relay_counter=last_counter, own_counter=highest)
+    if last_counter < expected:
+        raise StreamRolledBack(relay_counter=last_counter, own_counter=expected)
+
+
+def _lose_commits(work: Work, agreed: int) -> None:
+    for _, commit in keeping.take_commits_after(work, agreed):
+        key = spaces.numbered_key(work.engagement, commit.epoch)
+        work.tx.put(spaces.LOST_COMMIT, key, commit.serialize())
+
+
+def _lose_messages(work: Work, lost: list[Passed]) -> None:
+    for passed in lost[-MOST_PASSED:]:
+        if passed.kind == EntryKind.MESSAGE:
+            work.tx.put(spaces.LOST, work.key + passed.body_hash, passed.serialize())
+            work.change(has_lost=True)
+
+
+def _queue_again(work: Work, own: list[Passed], last_counter: int) -> None:
+    """What we said behind the loss is to be sent once more, first, and under the numbers that it had."""
+    ids = list(dict.fromkeys([passed.id for passed in own]))
+    again = [item.id for item in work.box.items if item.id in work.record.reoffers and item.id not in ids]
+    first = min((passed.message_counter for passed in own), default=0)
+    last_message = first - 1 if first else work.box.last_message_counter
+    work.box = work.box.repairing([*ids, *again], last_counter, last_message)
+    for message_id in ids:
+        _keep_waiting(work, message_id)
+    work.change(reoffers=(*ids, *again), kept_from=1)
+
+
+def _keep_waiting(work: Work, message_id: bytes) -> None:
+    """What belongs to a message in the outbox, from what is left of it."""
+    data = work.tx.get(spaces.OUTBOX, work.key + message_id)
+    kept = None if data is None else OutboxRecord.parse(data)
+    row = next(iter(work.tx.history(work.engagement, only=message_id, limit=1)), None)
+    if kept is not None:
+        work.change(kept_bytes=max(0, work.record.kept_bytes - len(kept.body)))
+    blobs: tuple[str, ...] = ()
+    if row is not None and row.payload:
+        said = journal.Said.parse(row.payload)
+        work.tx.update_item(replace(row, seq=None))
+        sealed = said.content()
+        blobs = (sealed.blob,) if isinstance(sealed, File) else ()
+        content, in_history = said.envelope, True
+    elif kept is not None and kept.content:
+        content, blobs, in_history = kept.content, kept.blobs, kept.in_history
+    else:
+        # It was taken back, or everybody has it: only its number is needed.
+        silence = Envelope(message_id, 1, Attest(0, 0, bytes(32)), (), work.now_ms, Receipt())
+        content, in_history = silence.serialize(), False
+    fresh = OutboxRecord(message_id, content, blobs, in_history)
+    if kept is not None and kept.body:
+        fresh = replace(fresh, body=kept.body, message_counter=kept.message_counter, attests=kept.attests)
+    work.put_waiting(fresh)
+
+
+def _go_back(work: Work, agreed: int) -> None:
+    record = work.record
+    closings = work.log.closings if work.log is not None else ()
+    before = keeping.passed_upto(work, agreed, RECENT)
+    work.log = log_at(before, closings)
+    has_commits = bool(work.tx.scan(spaces.LOST_COMMIT, work.key, limit=1))
+    work.counters = MessageCounters()
+    work.change(
+        phase=Phase.REPAIRING if has_commits else Phase.MEMBER,
+        # Who came in behind the loss knows nothing of what is before: it begins where it is let in again.
+        cursor=agreed if before else 0,
+        last_commit=before[-1].last_commit if before else 0,
+        lost_from=agreed,
+        unheard=False,
+        peers=tuple((device, user, min(seq, agreed)) for device, user, seq in record.peers),
+        reads=tuple((user, min(seq, agreed)) for user, seq in record.reads),
+        read=min(record.read, agreed),
+        read_told=min(record.read_told, agreed),
+        unread=0,
+    )
+    if not has_commits and work.log is None:
+        raise StreamRolledBack(seq=record.cursor, head=agreed)
+    _settle_pending(work)
+
+
+def _settle_pending(work: Work) -> None:
+    """A commit of ours that was on its way goes again, if it still fits; else it did not happen."""
+    pending = work.pending
+    if pending is None:
+        return
+    if work.record.phase is not Phase.MEMBER or pending.reason is not CommitReason.MEMBERSHIP:
+        work.set_pending(None)
+        return
+    body_hash = hashlib.sha256(pending.body).digest()
+    work.box = work.box.offer_commit(pending.id, after_commit=work.record.last_commit, body_hash=body_hash)
+
+
+# Reading on, while commits are missing
+
+
+def follow(work: Work, context: Context, entry: fr.Entry) -> None:
+    """One entry of the stream as it is now, while this device is in an epoch that it does not have yet."""
+    if entry.seq <= work.record.cursor:
+        return
+    if entry.kind is EntryKind.COMMIT:
+        _commit(work, context, entry)
+    elif entry.body is None:
+        work.halt(ClonedDevice(seq=entry.seq, counter=entry.counter))
+    elif not recognized(work, entry, entry.body):
+        work.change(unheard=True)
+        _pass(work, entry, hashlib.sha256(entry.body).digest())
+
+
+def _commit(work: Work, context: Context, entry: fr.Entry) -> None:
+    lost = work.lost_commit()
+    body_hash = hashlib.sha256(lost.body).digest()
+    if entry.body is None:
+        try:
+            work.box, item = work.box.own_entry(
+                seq=entry.seq, kind=entry.kind, after_commit=entry.after_commit, counter=entry.counter
+            )
+        except SecurityAlarm as alarm:
+            work.halt(alarm)
+            return
+        if item.body_hash == body_hash:
+            _came_back(work, entry, lost)
+        return
+    if entry.body == lost.body:
+        _came_back(work, entry, lost)
+    elif _leads_elsewhere(work, context, entry.body):
+        # Another commit took its place: our epoch is not in the stream any more.
+        begin_rejoin_after(work)
+    else:
+        _pass(work, entry, hashlib.sha256(entry.body).digest())
+
+
+def _leads_elsewhere(work: Work, context: Context, body: bytes) -> bool:
+    """Whether a commit entry describes an epoch of this conversation; one that does not is void for all."""
+    try:
+        read_offer(work, context, Bundle.parse(body).group_info)
+    except (WireError, MLSError, IdentityError):
+        return False
+    return True
+
+
+def _pass(work: Work, entry: fr.Entry, body_hash: bytes) -> bool:
+    """Go on to this position; False if the stream does not continue there."""
+    if work.log is not None:
+        passed = extend(work, entry, body_hash)
+    else:
+        passed = _continues(work, entry)
+        if passed:
+            work.change(cursor=entry.seq)
+            keeping.note(work, entry, body_hash)
+    if passed and entry.kind is EntryKind.COMMIT:
+        work.change(last_commit=entry.seq)
+    return passed
+
+
+def _continues(work: Work, entry: fr.Entry) -> bool:
+    cursor = work.record.cursor
+    if cursor and entry.seq != cursor + 1:
+        work.halt(StreamSkipped(expected=cursor + 1, got=entry.seq))
+        return False
+    return True
+
+
+def _came_back(work: Work, entry: fr.Entry, lost: CommitRecord) -> None:
+    """The stream has the commit again: from here on it is in the epoch that this one began."""
+    if not _continues(work, entry) or work.group is None:
+        return
+    if work.record.cursor == 0:
+        work.change(entered=entry.seq)
+    work.change(cursor=entry.seq, last_commit=entry.seq)
+    work.tx.delete(spaces.LOST_COMMIT, spaces.numbered_key(work.engagement, lost.epoch))
+    work.box = replace(work.box, items=tuple(i for i in work.box.items if i.kind is EntryKind.MESSAGE))
+    is_last = not work.tx.scan(spaces.LOST_COMMIT, work.key, limit=1)
+    # Of epochs in between the keys are gone, and with them what their stream hashes begin with.
+    work.log = _log_from(work, work.group, entry, lost) if is_last else None
+    keeping.put_commit(work, entry, lost)
+    if is_last:
+        _done(work)
+
+
+def _log_from(work: Work, group: GroupState, entry: fr.Entry, lost: CommitRecord) -> AttestLog:
+    begun = AttestLog.begin(
+        seq=entry.seq,
+        after_commit=entry.after_commit,
+        body_hash=hashlib.sha256(lost.body).digest(),
+        epoch=lost.epoch,
+        epoch_authenticator=group.epoch_authenticator,
+    )
+    kept = () if work.log is None else (*work.log.closings, work.log.attest)
+    return replace(begun, closings=kept)
+
+
+def _done(work: Work) -> None:
+    work.change(phase=Phase.MEMBER)
+    if work.record.unheard:
+        begin_rejoin_after(work)
+
+
+def begin_rejoin_after(work: Work) -> None:
+    """This device cannot go on from its own epoch: it comes in anew, never below what it has seen."""
+    _forget_lost_commits(work)
+    forget_lost(work)
+    work.change(starts_over=True, unheard=False)
+    work.set_pending(None)
+    begin_rejoin(work, OVERTAKEN)
+
+
+def _forget_lost_commits(work: Work) -> None:
+    while rows := work.tx.scan(spaces.LOST_COMMIT, work.key, limit=keeping.MOST_COMMITS):
+        for key, _ in rows:
+            work.tx.delete(spaces.LOST_COMMIT, key)
+
+
+def offer_next(work: Work) -> None:
+    """Put the next commit that the relay lost into the outbox; the bytes are those that it had."""
+    lost = work.lost_commit()
+    if lost.creates is False and work.record.last_commit == 0:
+        return  # only who made the group can make it again: the relay takes whoever begins for its member
+    body_hash = hashlib.sha256(lost.body).digest()
+    items = tuple(item for item in work.box.items if item.kind is EntryKind.MESSAGE)
+    work.box = replace(work.box, items=items).offer_commit(
+        body_hash[:_ID_BYTES], after_commit=work.record.last_commit, body_hash=body_hash
+    )
+
+
+# What comes once more
+
+
+def recognized(work: Work, entry: fr.Entry, body: bytes) -> bool:
+    """Whether this is a message that was here before the relay lost it; then it has its position anew.
+
+    Its keys are used up and deleted, so the bytes tell what it is; what it attests must hold still.
+    """
+    if not work.record.has_lost:
+        return False
+    body_hash = hashlib.sha256(body).digest()
+    data = work.tx.get(spaces.LOST, work.key + body_hash)
+    if data is None:
+        return False
+    before, passed = work.log, Passed.parse(data)
+    work.tx.delete(spaces.LOST, work.key + body_hash)
+    if not _pass(work, entry, body_hash):
+        return True
+    if before is not None:
+        _check(work, entry.seq, passed, before)
+    work.passed[entry.seq] = replace(
+        work.passed[entry.seq],
+        id=passed.id,
+        device=passed.device,
+        message_counter=passed.message_counter,
+        attest_epoch=passed.attest_epoch,
+        attest_seq=passed.attest_seq,
+        attest_hash=passed.attest_hash,
+    )
+    if passed.id:
+        amending.place_own(work, passed.id, entry.seq)
+    return True
+
+
+def _check(work: Work, seq: int, passed: Passed, before: AttestLog) -> None:
+    attest = passed.attest
+    if attest is None:
+        return
+    try:
+        before.check(attest, (), entry_seq=seq)
+    except SecurityAlarm as alarm:
+        work.raise_alarm(alarm)
+    work.counters = work.counters.after(passed.device, passed.message_counter)  # type: ignore[arg-type]
+
+
+def said_again(work: Work, item: HistoryItem) -> None:
+    """A message that comes once more, encrypted afresh, counts where it stands now."""
+    known = next(iter(work.tx.history(work.engagement, only=item.id, limit=1)), None)
+    if known is None:
+        return
+    if (known.sender_user, known.sender_device) == (item.sender_user, item.sender_device):
+        work.tx.update_item(replace(known, seq=item.seq))
