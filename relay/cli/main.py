@@ -7,16 +7,17 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from relay.cli import doctor, engagement, portal, serve
+from relay.cli import backup, doctor, engagement, portal, restore, serve
 from relay.errors import RelayError
 from relay.version import installed_version
 
-COMMANDS: tuple[ModuleType, ...] = (serve, portal, engagement, doctor)
+COMMANDS: tuple[ModuleType, ...] = (serve, portal, engagement, doctor, backup, restore)
 
 EXAMPLES = """examples:
   coach-relay serve                     run the relay on this machine: http://127.0.0.1:8470
   coach-relay portal add growth         register a portal, and print its keys once
   coach-relay engagement list growth    what runs at a portal
+  coach-relay backup 2026-11-22         copy everything that the relay keeps, while it runs
   coach-relay doctor                    check this installation, and say what to do
 """
 

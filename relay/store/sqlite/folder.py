@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,6 +64,17 @@ def prepare_folder(path: Path) -> None:
         path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailable(f"the data folder cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def held_lock(path: Path) -> Iterator[None]:
+    """Keep every relay out of a data folder, created if there is none; raises `StoreInUse` if one has it."""
+    prepare_folder(path)
+    lock = _take_lock(path / LOCK_FILE)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _take_lock(path: Path) -> int:

@@ -27,6 +27,7 @@ ALL = sorted(commands(parser()))
 def test_these_are_the_commands() -> None:
     assert [" ".join(path) for path in ALL] == [
         "",
+        "backup",
         "doctor",
         "engagement",
         "engagement end",
@@ -43,6 +44,7 @@ def test_these_are_the_commands() -> None:
         "portal rotate",
         "portal set-origins",
         "portal set-quota",
+        "restore",
         "serve",
     ]
 
@@ -66,7 +68,9 @@ def test_the_example_is_one_that_the_command_takes(
 ) -> None:
     with pytest.raises(SystemExit):
         main([*path, "--help"])
-    line_of_a_command = r"^  (coach-relay (?:serve|portal|engagement|doctor).*?)(?: {3}.*| > .*)?$"
+    line_of_a_command = (
+        r"^  (coach-relay (?:serve|portal|engagement|doctor|backup|restore).*?)(?: {3}.*| > .*)?$"
+    )
     shown = re.findall(line_of_a_command, capsys.readouterr().out, re.M)
     assert shown
     for line in shown:

@@ -1,0 +1,107 @@
+"""`coach-relay restore`: puts a backup in the place of a relay's data, and lets the devices know."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from relay.cli.backup import BLOBS, copy_blobs, read_record, sync_folder
+from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
+from relay.config import Settings
+from relay.errors import InvalidRequest, StoreUnavailable
+from relay.store.sqlite.copies import DATABASES, begin_history_in, check_copy, sync_file
+from relay.store.sqlite.folder import LOCK_FILE, held_lock
+
+HISTORY_BYTES: Final = 16
+_COMING: Final = ".restoring"
+_ASK: Final = (
+    "What the relay took since then is not in this backup. Devices notice that it was restored, and bring "
+    "back what they have: nothing that was said is lost as long as its sender's device comes back. "
+    "Engagements, portals and keys made since then are gone."
+)
+
+
+def register(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "restore",
+        help="put a backup in the place of the relay's data",
+        description="Check a backup, put it in the place of the relay's data, and have every device know "
+        "that the relay was set back. The relay must not run.",
+        example="coach-relay restore /var/backups/coach-relay/2026-11-22 --replace",
+    )
+    add_settings(parser)
+    parser.add_argument("source", type=Path, metavar="SRC", help="what `coach-relay backup` made")
+    parser.add_argument(
+        "--replace", action="store_true", help="if there is data: keep it beside, and use the backup instead"
+    )
+    add_yes(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    settings, source = settings_of(args), args.source
+    record = read_record(source)
+    _check(settings, record, source)
+    target = settings.data_dir
+    has_data = target.is_dir() and any(path.name != LOCK_FILE for path in target.iterdir())
+    if has_data and not args.replace:
+        raise InvalidRequest(f"{target} is not empty; with --replace it is kept beside, and the backup used")
+    made = datetime.fromtimestamp(record["made"], UTC).isoformat(sep=" ", timespec="minutes")
+    confirm(f"{_ASK}\nRestore the backup of {made} UTC to {target}?", args)
+    try:
+        with held_lock(target):
+            aside = _put_in_place(source, target, has_data=has_data)
+    except OSError as error:
+        raise StoreUnavailable(f"the backup cannot be put in place: {error.strerror}") from error
+    _say(f"Restored: {target}. Start the relay.")
+    if aside is not None:
+        _say(f"What was there before is in {aside}: remove it when all is well.")
+    return 0
+
+
+def _check(settings: Settings, record: dict[str, Any], source: Path) -> None:
+    """Raise `InvalidRequest` or `StoreCorrupt` unless the backup is whole and of a relay like this one."""
+    for name, size in record["databases"].items():
+        path = source / name
+        if name not in DATABASES or not path.is_file() or path.stat().st_size != size:
+            raise InvalidRequest(f"{source} is not whole: {name} is missing or of another size")
+        check_copy(path)
+    if bool(record["bucket"]) != bool(settings.s3_bucket):
+        kept = "in a bucket" if record["bucket"] else "in its data folder"
+        raise InvalidRequest(f"the relay of this backup kept files {kept}: set s3_bucket accordingly")
+
+
+def _put_in_place(source: Path, target: Path, *, has_data: bool) -> Path | None:
+    """Make the new folder beside, then exchange it for the old one; where that is now."""
+    coming = target.with_name(target.name + _COMING)
+    shutil.rmtree(coming, ignore_errors=True)
+    coming.mkdir(mode=0o700, parents=True)
+    for name in DATABASES:
+        shutil.copyfile(source / name, coming / name)
+        (coming / name).chmod(0o600)
+        sync_file(coming / name)
+    if (source / BLOBS).is_dir():
+        copy_blobs(source / BLOBS, coming / BLOBS)
+    asyncio.run(begin_history_in(coming, os.urandom(HISTORY_BYTES)))
+    sync_folder(coming)
+    aside = None
+    if has_data:
+        aside = target.with_name(f"{target.name}.before-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        target.rename(aside)
+    elif target.exists():
+        shutil.rmtree(target)  # a lock file at most
+    coming.rename(target)
+    sync_folder(target.parent)
+    return aside
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
