@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.support.real_relay import RealRelay
 
 PACKAGE: Final = Path(__file__).resolve().parents[2] / "client_sdk" / "browser"
-BUNDLE: Final = PACKAGE / "dist" / "coach-relay.js"
+BUNDLE: Final = Path(os.environ.get("BROWSER_BUNDLE", PACKAGE / "dist" / "coach-relay.js"))
 CHROMIUM: Final = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ANSWER_SECONDS: Final = 90
 _LINE_BYTES: Final = 16 << 20
@@ -72,7 +72,8 @@ class PageError(Exception):
 class Chromium:
     """One browser; pages go by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -81,7 +82,12 @@ class Chromium:
     async def start(self) -> None:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            "node", "e2e/driver.mjs", cwd=PACKAGE, stdin=pipe, stdout=pipe, limit=_LINE_BYTES
+            *("node", "e2e/driver.mjs"),
+            cwd=PACKAGE,
+            env={**os.environ, "CHROMIUM_ARGUMENTS": json.dumps(self._arguments)},
+            stdin=pipe,
+            stdout=pipe,
+            limit=_LINE_BYTES,
         )
         self._reading = asyncio.create_task(self._read(self._process))
 
@@ -118,6 +124,12 @@ class Chromium:
         """What this code returns in the page; `values` are its constants."""
         constants = "".join(f"const {key} = {json.dumps(value)};" for key, value in values.items())
         return await self.ask("run", name=page, code=constants + code)
+
+
+    async def script(self, page: str, code: str, **values: object) -> Any:
+        """What Playwright's own words come to: `page` is the page, `frame(part)` a frame of it."""
+        constants = "".join(f"const {key} = {json.dumps(value)};" for key, value in values.items())
+        return await self.ask("script", name=page, code=constants + code)
 
 
 class Portal:

@@ -61,14 +61,14 @@ class Stage:
 
     async def texts(self, page: str) -> list[str]:
         found: list[str] = await self.chromium.run(
-            page, "return (await window.room.history()).map((message) => message.text)"
+            page, "return (await window.room.history()).map((message) => message.text ?? message.kind)"
         )
         return found
 
     async def calm(self, *pages: str) -> None:
         """No alarm, and no error in any console."""
         for page in pages:
-            assert await self.chromium.run(page, "return window.room.alarm()") is None
+            assert await self.chromium.run(page, "return (await window.room.state()).alarm") is None
         assert await self.chromium.ask("errors") == []
 
 
@@ -193,7 +193,7 @@ async def test_the_relay_is_killed_and_started_again(stage: Stage) -> None:
         await stage.hears(ida, "after")
         assert await stage.texts(ida) == await stage.texts(jan)
         for page in (ida, jan):
-            assert await stage.chromium.run(page, "return window.room.alarm()") is None
+            assert await stage.chromium.run(page, "return (await window.room.state()).alarm") is None
 
 
 async def test_a_browser_that_forgot_its_user_says_so(stage: Stage) -> None:

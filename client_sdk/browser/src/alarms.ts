@@ -60,25 +60,62 @@ const ALARMS = {
     what: "The relay offered an old state of the conversation as the newest one.",
     why: "In an old state, devices that were removed could still read along.",
   },
-  identity_changed: {
-    what: "The security key of a person in this conversation has changed.",
-    why: "They set up everything anew with their recovery kit, or somebody poses as them.",
+  archive_rolled_back: {
+    what: "The relay has lost or withdrawn a part of your archive that it had already taken.",
+    why: "It was restored from an old copy, or somebody wants you not to get your history back one day.",
     do:
-      "Call or meet the person, ask whether they did that, and compare the new safety number. " +
-      "Go on only if it is really theirs.",
+      "Ask whoever runs the relay whether it was restored. Your archive is written anew from this device, " +
+      "where nothing is missing.",
+  },
+  archive_withheld: {
+    what: "The relay gave you back less of your archive than it had: the newest of your history is missing.",
+    why: "It was restored from an old copy, or somebody does not want you to have it.",
+    do:
+      "Ask whoever runs the relay. If it has the rest after all, come back once more with your recovery " +
+      "kit; or ask the others for what is missing.",
+  },
+  identity_changed: {
+    what: "{who} appears with a new security key.",
+    why:
+      "Either {who} lost everything and started anew without a recovery kit, or somebody else uses that " +
+      "account at your portal.",
+    do:
+      "Call {who}, or meet, and ask. If it is so, compare the new safety number, and let the new key in; " +
+      "if not, go on without it, and tell your portal.",
+  },
+  identity_recovered: {
+    what: "{who} came back on a new device with the recovery kit, and has a new security key.",
+    why: "The earlier devices of {who} are shut out. But whoever found that kit could have done the same.",
+    do: "Call {who}, or meet, ask whether it is so, and compare the new safety number. Then go on.",
+  },
+  own_identity_changed: {
+    what: "Your own account was set up anew on another device.",
+    why: "Either you did that yourself, or somebody has your portal login, and perhaps your recovery kit.",
+    do:
+      "If it was you, go on there: this device belongs to the time before. If it was not, call the people " +
+      "you talk with, and tell your portal at once.",
   },
   manifest_rolled_back: {
-    what: "An out-of-date list of a person's devices was presented as their current one.",
-    why: "A device that they removed, for example a stolen one, could come back that way.",
+    what: "An out-of-date list of the devices of {who} was presented as the current one.",
+    why: "A device that was removed from it, for example a stolen one, could come back that way.",
   },
   manifest_forked: {
-    what: "Two different lists of a person's devices exist that both claim to be the same one.",
-    why: "Two of their devices were changed at once, or somebody else holds their identity key.",
-    do: "Ask the person to save their device list again; compare safety numbers if in doubt.",
+    what: "Two different lists of the devices of {who} exist that both claim to be the same one.",
+    why: "Two devices of {who} changed it at once, or somebody else holds the key that signs it.",
+    do: "Ask {who} to remove and add one device, which makes a new list; compare safety numbers if in doubt.",
   },
 } as const satisfies Readonly<Record<string, Told>>;
 
 export type AlarmCode = keyof typeof ALARMS;
+
+const SOMEBODY = "somebody in this conversation";
+
+/** What happened, why it matters and what to do, about the person who is called so. */
+export function sentenceAbout(code: AlarmCode, who: string): string {
+  const { what, why, do: toDo = DO }: Told = ALARMS[code];
+  const said = [what, why, UNTIL_THEN, toDo].map((part) => part.replaceAll("{who}", who));
+  return said.map((part) => part.slice(0, 1).toUpperCase() + part.slice(1)).join(" ");
+}
 
 /** One public fact: a position, an epoch, a hash, a device id (bytes as hexadecimal digits). */
 export type Fact = number | string;
@@ -91,11 +128,13 @@ export class SecurityAlarm extends CoachRelayError {
   readonly code: AlarmCode;
   override readonly fault = "remote";
   readonly evidence: Readonly<Record<string, Fact>>;
+  /** What happened, alone. */
+  readonly what: string;
 
   constructor(code: AlarmCode, evidence: Readonly<Record<string, Fact | Bytes>> = {}) {
-    const told: Told = ALARMS[code];
-    super(`${told.what} ${told.why} ${UNTIL_THEN} ${told.do ?? DO}`);
+    super(sentenceAbout(code, SOMEBODY));
     this.code = code;
+    this.what = ALARMS[code].what.replaceAll("{who}", SOMEBODY);
     const facts = Object.entries(evidence).map(([name, fact]) => [
       name,
       fact instanceof Uint8Array ? hex(fact) : fact,

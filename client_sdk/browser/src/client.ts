@@ -1,29 +1,31 @@
 /** What a page uses: `createCoachRelay`. */
 
-import type { CoachRelayOptions, Me } from "./api.ts";
-import { firstUseAnswers } from "./devices/page.ts";
-import type { Person } from "./engine/conversation.ts";
-import type { Message } from "./engine/history.ts";
-import type { Failure, Happening } from "./engine/messages.ts";
+import type { CoachRelayOptions, Device, Me, Newcomer, RecoveryKit, RelayApi, RelayEvents } from "./api.ts";
+import type { OwnDevices } from "./devices/page.ts";
+import { firstUseAnswers, ownDevices } from "./devices/page.ts";
+import type { Happening } from "./engine/messages.ts";
 import EngineWorker from "./engine/worker.ts?worker&inline";
 import { Bridge } from "./page/bridge.ts";
+import { Emitter } from "./page/events.ts";
+import { Room } from "./page/room.ts";
 
 export type { CoachRelayOptions } from "./api.ts";
 export { CoachRelayFailure } from "./page/bridge.ts";
+export { Room } from "./page/room.ts";
 
-/**
- * This person's device in this browser. Events: `online`, `offline` (detail: why, or null), `waiting` (another
- * tab has the device; this one takes over when that is closed), `failed` (this browser's store is gone).
- */
-export class CoachRelay extends EventTarget {
+/** This person's device in this browser. */
+export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
   readonly #bridge: Bridge;
+  readonly #devices: OwnDevices;
   readonly #rooms = new Map<string, Room>();
   #me: Me = { portal: "", user: "", name: "", safetyNumber: "" };
+  #online = false;
 
   private constructor({ tokenProvider, firstUse }: CoachRelayOptions) {
     super();
     const answers = { token: async () => tokenProvider(), ...firstUseAnswers(firstUse) };
     this.#bridge = new Bridge(new EngineWorker(), answers);
+    this.#devices = ownDevices(this.#bridge);
     this.#bridge.listen((happening) => this.#happen(happening));
   }
 
@@ -31,17 +33,21 @@ export class CoachRelay extends EventTarget {
   static async create(options: CoachRelayOptions, prepare: (made: CoachRelay) => void): Promise<CoachRelay> {
     const made = new CoachRelay(options);
     prepare(made);
+    // Asked for here, as Workers cannot; refused or not, the vault is the same.
+    void navigator.storage?.persist?.().catch(() => false);
     const { url, name = "", firstUse } = options;
     made.#me = await made.#bridge.call("start", { url, name, asks: firstUse !== undefined });
     return made;
   }
 
-  /** Whose device this is. */
   get me(): Me {
     return this.#me;
   }
 
-  /** The engagements that the relay named, once online. */
+  get online(): boolean {
+    return this.#online;
+  }
+
   engagements(): Promise<readonly { readonly id: string; readonly status: string }[]> {
     return this.#bridge.call("engagements");
   }
@@ -54,69 +60,87 @@ export class CoachRelay extends EventTarget {
     return room;
   }
 
+  async setName(name: string): Promise<void> {
+    this.#me = await this.#bridge.call("setName", name);
+  }
+
+  readReceipts(): Promise<boolean> {
+    return this.#bridge.call("readReceipts");
+  }
+
+  async setReadReceipts(on: boolean): Promise<void> {
+    await this.#bridge.call("setReadReceipts", on);
+  }
+
+  /** How much this origin stores and may store, in bytes, and whether the browser promised to keep it. */
+  async storage(): Promise<{
+    readonly usage: number | null;
+    readonly quota: number | null;
+    readonly kept: boolean;
+  }> {
+    const estimate = await navigator.storage?.estimate?.();
+    const kept = (await navigator.storage?.persisted?.()) ?? false;
+    return { usage: estimate?.usage ?? null, quota: estimate?.quota ?? null, kept };
+  }
+
+  devices(): Promise<readonly Device[]> {
+    return this.#devices.devices();
+  }
+
+  renameDevice(id: string, name: string): Promise<void> {
+    return this.#devices.renameDevice(id, name);
+  }
+
+  removeDevice(id: string): Promise<void> {
+    return this.#devices.removeDevice(id);
+  }
+
+  findNewcomer(shown: string): Promise<Newcomer> {
+    return this.#devices.findNewcomer(shown);
+  }
+
+  linkNewcomer(newcomer: Newcomer, options: Parameters<RelayApi["linkNewcomer"]>[1]): Promise<void> {
+    return this.#devices.linkNewcomer(newcomer, options);
+  }
+
+  refuseNewcomer(newcomer: Newcomer): Promise<void> {
+    return this.#devices.refuseNewcomer(newcomer);
+  }
+
+  recoveryKitDue(): Promise<boolean> {
+    return this.#devices.recoveryKitDue();
+  }
+
+  recoveryKit(): Promise<RecoveryKit> {
+    return this.#devices.recoveryKit();
+  }
+
+  kitMade(words: Readonly<Record<number, string>>): Promise<void> {
+    return this.#devices.kitMade(words);
+  }
+
+  archive(): Promise<boolean> {
+    return this.#devices.archive();
+  }
+
+  setArchive(on: boolean): Promise<void> {
+    return this.#devices.setArchive(on);
+  }
+
   /** End; what waits to be sent is kept for the next time. */
   async destroy(): Promise<void> {
-    await this.#bridge.call("destroy");
-    this.#bridge.close();
+    try {
+      await this.#bridge.call("destroy");
+    } finally {
+      this.#bridge.close();
+    }
   }
 
   #happen({ event, engagement, detail }: Happening): void {
+    if (event.startsWith("@")) return; // between the halves of a part
+    if (event === "online" || event === "offline") this.#online = event === "online";
     const target = engagement === null ? this : this.#rooms.get(engagement);
-    target?.dispatchEvent(new CustomEvent(event, { detail }));
-  }
-}
-
-/**
- * One conversation. Events: `message` (detail: a Message; again when its state changes), `changed` (people,
- * devices, membership), `alarm` (detail: code and message: nothing is sent until somebody has looked).
- */
-export class Room extends EventTarget {
-  readonly id: string;
-  readonly #bridge: Bridge;
-
-  constructor(id: string, bridge: Bridge) {
-    super();
-    this.id = id;
-    this.#bridge = bridge;
-  }
-
-  /** Whether this device takes part; until somebody has let it in, what is said waits. */
-  async joined(): Promise<boolean> {
-    return (await this.#bridge.call("open", this.id)).member;
-  }
-
-  people(): Promise<readonly Person[]> {
-    return this.#bridge.call("people", this.id);
-  }
-
-  /** Say something; resolves with the message's id when it is safe on this device. */
-  send(text: string, options: { readonly replyTo?: string } = {}): Promise<string> {
-    return this.#bridge.call("send", this.id, text, options.replyTo ?? null);
-  }
-
-  /** At most `limit` messages, oldest first: the newest, or those before a message. */
-  history(options: { readonly limit?: number; readonly before?: string } = {}): Promise<readonly Message[]> {
-    return this.#bridge.call("history", this.id, options.limit ?? 100, options.before ?? null);
-  }
-
-  /** The 30 digits to compare with a person. */
-  safetyNumber(user: string): Promise<string> {
-    return this.#bridge.call("safetyNumber", this.id, user);
-  }
-
-  /** The number that was shown for this person is the one they read out. */
-  async verify(user: string, number: string): Promise<void> {
-    await this.#bridge.call("verify", this.id, user, number);
-  }
-
-  /** What a person has to look at before anything more is sent; null if nothing. */
-  alarm(): Promise<Failure | null> {
-    return this.#bridge.call("alarm", this.id);
-  }
-
-  /** A person has looked at the alarm and goes on. */
-  async goOn(): Promise<void> {
-    await this.#bridge.call("goOn", this.id);
+    target?.emit(event, detail);
   }
 }
 

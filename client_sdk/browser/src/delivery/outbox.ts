@@ -366,6 +366,24 @@ export class Outbox implements Parts {
     return [settled, done];
   }
 
+  /** With these of its items alone, in this order. */
+  keeping(items: readonly OutboxItem[]): Outbox {
+    return this.#with({ items });
+  }
+
+  /** The relay's count of what it has of us is the one that counts, whatever this device had. */
+  startingOver(lastCounter: number): Outbox {
+    return this.#with({ lastCounter, highestCounter: Math.max(this.highestCounter, lastCounter) });
+  }
+
+  /** These are said (again), behind what is in flight and before all that waits. */
+  saidAgain(ids: readonly Bytes[]): Outbox {
+    const again = ids.map((id) => queued({ id, kind: MESSAGE }));
+    return this.#with({
+      items: [...this.inFlight, ...again, ...this.items.filter((item) => !inFlight(item))],
+    });
+  }
+
   /** Without a commit that lost its race before it was answered. */
   dropped(id: Bytes): Outbox {
     return this.#with({ items: this.items.filter((item) => !equal(item.id, id)) });

@@ -1,52 +1,81 @@
 /** One conversation on this device: steps one after the other, each stored before anything of it is said. */
 
-import { alarmFrom, SecurityAlarm } from "../alarms.ts";
-import type { Bytes } from "../bytes.ts";
-import { equal, hex } from "../bytes.ts";
+import { SecurityAlarm, sentenceAbout } from "../alarms.ts";
+import type { Item, Notice, Person, RoomState } from "../api.ts";
+import { equal, hex, unhex } from "../bytes.ts";
+import type { Amendment } from "../content/amending.ts";
+import { mayAmend } from "../content/amending.ts";
+import { retract } from "../content/amendments.ts";
 import type { Content } from "../content/messages.ts";
-import { profile, receipt } from "../content/messages.ts";
+import { receipt } from "../content/messages.ts";
 import { checkOpened } from "../delivery/cursor.ts";
-import { dueMs } from "../delivery/receipts.ts";
+import type { Receipts } from "../delivery/receipts.ts";
+import { dueMs, NO_RECEIPTS, received as receiptFor, receiptSent } from "../delivery/receipts.ts";
 import type { Environment } from "../environment.ts";
-import { CoachRelayError, OutboxFull, RelayError, UsageError, VaultCorrupt } from "../errors.ts";
-import { checkFeatures } from "../identity/conversation.ts";
-import { leavesToRemove, placesBefore } from "../identity/membership.ts";
-import { safetyNumber } from "../identity/safety.ts";
-import { checkMaySend, verifiedBy } from "../identity/trust.ts";
+import { EngagementUnavailable, RelayError, UsageError, VaultCorrupt } from "../errors.ts";
+import type { Manifest } from "../identity/manifest.ts";
+import type { ConversationView } from "../identity/membership.ts";
+import type { Packable } from "../msgpack.ts";
 import type { Link } from "../transport/link.ts";
 import type { Vault } from "../vault/vault.ts";
 import type { DeviceFrames, Engagement, RelayFrame, RelayFrames } from "../wire/frames.ts";
 import type { EngagementId } from "../wire/ids.ts";
-import { parseUserId } from "../wire/ids.ts";
-import { admit, create, waitingDevices } from "./admitting.ts";
-import type { Message, Stored } from "./history.ts";
-import { messageOf, parseStored } from "./history.ts";
-import { dropPending, take } from "./receiving.ts";
-import { appendFrame, encryptNext, parseWaiting, queue } from "./sending.ts";
+import { Admissions } from "./admissions.ts";
+import { takeBack } from "./amending.ts";
+import { refused, withdraw } from "./answers.ts";
+import { isNews } from "./decisions.ts";
+import type { Stored } from "./history.ts";
+import { storedKind } from "./history.ts";
+import type { Reach } from "./items.ts";
+import { itemOf } from "./items.ts";
+import { isAway, missed } from "./outOfStep.ts";
+import { itemsBefore, mineBetween, newestItems } from "./pages.ts";
+import { peopleOf } from "./people.ts";
+import { NewestBundles, take } from "./receiving.ts";
+import { MOST_RESENT, rejoin, resendUnattested } from "./rejoining.ts";
+import type { Queued } from "./sending.ts";
+import { appendFrame, encryptNext, parseWaiting, queue, waitingName } from "./sending.ts";
+import type { Situation } from "./situation.ts";
+import {
+  caughtUp,
+  hindrance,
+  isEnded,
+  mayCommit,
+  mayEncrypt,
+  protectionOf,
+  viewOfState,
+} from "./situation.ts";
 import type { Raised, State } from "./state.ts";
-import { NEW_STATE, parseState } from "./state.ts";
-import type { Book, Shared } from "./work.ts";
-import { Work } from "./work.ts";
+import { NEW_STATE, parseState, phaseOf } from "./state.ts";
+import { noticeOf, PROTECTION } from "./waiting.ts";
+import type { Whisper } from "./whispers.ts";
+import { Whispers } from "./whispers.ts";
+import type { Shared } from "./work.ts";
+import { findStored, Work } from "./work.ts";
 
-const WAIT_PER_PLACE_MS = 2000; // PROTOCOL 7: a random part of it for each place behind the first
 const RETRY_MS = 1000;
-const REFUSED_MS = 60_000; // claiming a device's key packages again and again would use them up
-
-/** A person of the conversation, as the page gets it. */
-export interface Person {
-  readonly user: string;
-  readonly name: string;
-  readonly role: string;
-  readonly me: boolean;
-  readonly devices: number;
-  readonly trust: "me" | "unverified" | "verified" | "changed";
-}
+const LAST_RETRY_MS = 30_000;
+/** An honest relay begins to deliver what it has long before. */
+const TAIL_MS = 20_000;
+/** How exactly the time of our last look at the stream is kept. */
+const NOTE_CURRENT_SECONDS = 3600;
+/** Entries that one transaction takes in: what a person says meanwhile does not wait for a whole window. */
+const ENTRIES_A_STEP = 32;
+const WRONG_AMENDMENT: Readonly<Record<Amendment["kind"], string>> = {
+  edit: "Only a text of yours can be changed.",
+  retract: "Only what you said can be taken back.",
+  reaction: "There is no reacting to this.",
+};
 
 export interface ConversationEvents {
-  message(message: Message): void;
+  item(item: Item, stored: Stored): void;
+  removed(id: string): void;
   changed(): void;
-  alarm(alarm: { readonly code: string; readonly message: string }): void;
+  alarm(alarm: Notice): void;
+  whisper(whisper: Whisper): void;
   keyPackagesSpent(): void;
+  /** The group is in another epoch: it may know a newer list of our devices than we do. */
+  entered(view: ConversationView): Promise<void>;
   /** Something that nobody waits for failed. */
   fault(error: unknown): void;
 }
@@ -57,16 +86,23 @@ export class Conversation {
   readonly #vault: Vault;
   readonly #environment: Environment;
   readonly #events: ConversationEvents;
+  readonly #whispers: Whispers;
+  readonly #admissions: Admissions;
+  readonly #timers = new Set<string>();
   #state: State = NEW_STATE;
-  #byId = new Map<string, Stored>();
-  #nextOrder = 0;
   #engagement: Engagement | null = null;
   #link: Link | null = null;
-  #staleUntil = 0;
-  #mayCreate = false;
-  #refused = new Set<string>();
-  #admitting = false;
-  #receiptPlanned = false;
+  #opened: RelayFrames["Opened"] | null = null;
+  #newest = new NewestBundles();
+  #tried = 0;
+  #heardAt = 0;
+  #neededCommit = 0;
+  #stopped = "";
+  #retries = 0;
+  #retryAt = 0;
+  #reads: Receipts = NO_RECEIPTS;
+  #shown = "";
+  #due = false;
   #queue: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -81,6 +117,8 @@ export class Conversation {
     this.#vault = vault;
     this.#environment = environment;
     this.#events = events;
+    this.#whispers = new Whispers(id, vault, environment, shared.account.device);
+    this.#admissions = new Admissions(this.#admitting());
   }
 
   /** What this device has of the conversation; raises VaultCorrupt or RecordInvalid. */
@@ -94,15 +132,11 @@ export class Conversation {
     const made = new Conversation(id, shared, vault, environment, events);
     const stored = await vault.get(`state/${id}`);
     if (stored !== null) made.#state = parseState(stored, shared.account.portal);
-    for (const data of (await vault.scan(`history/${id}/`)).values()) {
-      const one = parseStored(data);
-      made.#byId.set(one.id, one);
-      made.#nextOrder = Math.max(made.#nextOrder, one.order + 1);
-    }
+    await made.#whispers.follow(made.#state.group, made.#state.highestEpoch);
     return made;
   }
 
-  // What the page asks
+  // What others look at
 
   get member(): boolean {
     return this.#state.group !== null;
@@ -112,289 +146,433 @@ export class Conversation {
     return this.#state.alarm;
   }
 
-  /** The history, oldest first: at most so many of the newest, or of those before a message. */
-  history(limit: number, before?: string): readonly Message[] {
-    const all = [...this.#byId.values()].sort((one, other) => one.order - other.order);
-    const end = before === undefined ? all.length : all.findIndex((one) => one.id === before);
-    return all.slice(Math.max(0, end - limit), Math.max(0, end)).map((one) => this.#shown(one));
+  /** What is stored of it, for those parts of the engine that hand it on to other devices. */
+  get stored(): State {
+    return this.#state;
+  }
+
+  /** The people and devices of the group; null outside. */
+  get view(): ConversationView | null {
+    return viewOfState(this.#state);
+  }
+
+  get engagement(): Engagement | null {
+    return this.#engagement;
+  }
+
+  get situation(): Situation {
+    return {
+      shared: this.#shared,
+      state: this.#state,
+      engagement: this.#engagement,
+      online: this.#link !== null,
+      opened: this.#opened,
+      newest: this.#newest,
+      stopped: this.#stopped,
+      neededCommit: this.#neededCommit,
+    };
+  }
+
+  /** An item of the history as it is stored; null if there is none. */
+  find(id: string): Promise<Stored | null> {
+    return findStored(this.#shared, this.id, id);
+  }
+
+  async item(id: string): Promise<Item | null> {
+    const stored = await this.find(id);
+    return stored && this.#itemOf(stored);
+  }
+
+  /** The history, oldest first: at most so many of the newest, or of those before an item. */
+  async history(limit: number, before: string | null): Promise<readonly Item[]> {
+    const found = await itemsBefore(this.#vault, this.id, limit, before);
+    return found.map((stored) => this.#itemOf(stored));
   }
 
   get people(): readonly Person[] {
-    const { account, names, trust } = this.#shared;
-    const view = this.#state.group && new Work(this.#shared, this.id, this.#state, this.#book).view;
-    const invited = this.#engagement?.participants ?? [];
-    return (view?.info.participants ?? invited).map(({ user, role }) => ({
-      user,
-      name: user === account.user ? account.name : (names.get(user) ?? ""),
-      role,
-      me: user === account.user,
-      devices: view?.leaves.filter((leaf) => leaf.user === user).length ?? 0,
-      trust: user === account.user ? "me" : (trust.get(user)?.state ?? "unverified"),
-    }));
+    return peopleOf(this.situation);
   }
 
-  /** The 30 digits of a person's identity key; raises UsageError for somebody not met yet. */
-  safetyNumber(user: string): string {
-    const { account, trust } = this.#shared;
-    const id = parseUserId(user);
-    const key = id === account.user ? account.manifest.identityKey : trust.get(id)?.newest.identityKey;
-    if (key === undefined) throw new UsageError("This person has not taken part yet: there is no number.");
-    return safetyNumber(account.portal, id, key);
+  get roomState(): RoomState {
+    const at = this.situation;
+    return {
+      member: this.member,
+      ended: isEnded(at),
+      caughtUp: caughtUp(at),
+      waiting: noticeOf(hindrance(at)),
+      alarm: this.#alarmNotice(),
+      protection: PROTECTION[protectionOf(this.#state)],
+      readTo: this.#state.read,
+    };
   }
 
-  /** The page's person has compared the number that was shown; raises UsageError if it is another by now. */
-  verify(user: string, number: string): Promise<void> {
-    return this.#step(async (work) => {
-      const id = parseUserId(user);
-      const record = work.trustOf(id);
-      if (record === null || this.safetyNumber(user) !== number) {
-        throw new UsageError("The number that was compared is not this person's newest. Show it again.");
-      }
-      work.setTrust(verifiedBy(record, record.newest.identityKey, this.#environment.nowMs()));
-    });
-  }
-
-  /** A person has looked at the alarm and goes on; raises UsageError where that is not possible. */
-  goOn(): Promise<void> {
-    return this.#step(async (work) => {
-      if (work.state.alarm?.halted) throw new UsageError("This device cannot go on here: set it up anew.");
-      work.change({ alarm: null });
-    });
-  }
+  // What a person does
 
   /** Say something; resolves with the message's id when it is safe on this device. */
-  async say(content: Content): Promise<string> {
-    const id = await this.#step(async (work) => queue(work, content, true));
-    this.#background(this.flush());
+  async say(content: Content, options: Queued = {}): Promise<string> {
+    this.#checkMaySay();
+    const id = await this.step((work) => queue(work, content, options));
+    this.wake();
     return hex(id);
+  }
+
+  /** Edit, take back or react; raises UsageError for what is not this person's to do. */
+  async amend(what: Amendment): Promise<void> {
+    const target = await this.find(hex(what.message));
+    if (target === null || target.notice !== null) {
+      throw new UsageError("There is no such message in the history.");
+    }
+    const kind = storedKind(target);
+    if (target.envelope === null) {
+      throw new UsageError("This message was taken back: nothing more can be done with it.");
+    }
+    if (!mayAmend({ user: this.#shared.account.user, what }, target.user, kind)) {
+      throw new UsageError(WRONG_AMENDMENT[what.kind]);
+    }
+    await this.say(what);
+  }
+
+  /** Take back what this person said; what has never left this device is gone without a trace. */
+  async retract(id: string): Promise<void> {
+    if (await this.step((work) => takeBack(work, id))) {
+      this.wake();
+      return;
+    }
+    await this.amend(retract(unhex(id)));
+  }
+
+  /** This person has read everything up to an item. */
+  async markRead(id: string): Promise<void> {
+    const seq = (await this.find(id))?.seq ?? 0;
+    if (seq <= this.#state.read) return;
+    await this.step(async (work) => {
+      const { cursor, read, readTold } = work.state;
+      const upTo = Math.min(seq, cursor);
+      // What is read while that is private is never told.
+      const told = this.#shared.sharesReading ? readTold : upTo;
+      if (upTo > read) work.change({ read: upTo, readTold: told });
+    });
+    this.wake();
+    this.#events.changed();
+  }
+
+  /** The person's wish about read receipts has changed: what was not told until now is not told any more. */
+  readReceiptsChanged(): Promise<void> {
+    return this.step(async (work) =>
+      work.change({ readTold: Math.max(work.state.read, work.state.readTold) }),
+    );
+  }
+
+  /** Decide something about people or an alarm; the stream is delivered anew, as it may be read on now. */
+  async decide<T>(action: (work: Work) => Promise<T>): Promise<T> {
+    const decided = await this.step(action);
+    this.#admissions.decided();
+    await this.#reopen();
+    this.#events.changed();
+    return decided;
+  }
+
+  /** Send an ephemeral message to the members that are there now; it is lost if there is no connection. */
+  async whisper(kind: string, body: ReadonlyMap<string, Packable>): Promise<void> {
+    const sealed = await this.#locked(() => this.#whispers.seal(kind, body));
+    this.#link?.send({ frame: "Ephemeral", stream: this.id, body: sealed });
   }
 
   // The connection
 
-  /** Open the stream, and send again what was not answered; raises RelayError. */
+  /** Have the relay deliver the stream; raises RelayError. */
   async open(link: Link, engagement: Engagement | null): Promise<void> {
     this.#engagement = engagement ?? this.#engagement;
-    await this.#locked(async () => {
-      const question = { frame: "Open", stream: this.id, after: this.#state.cursor } as const;
-      const opened = await link.ask(question, "Opened");
-      await this.#work(async (work) => this.#opened(work, opened));
-      this.#link = link;
-    });
-    await this.flush();
-    this.#background(this.#admit());
+    this.#link = link;
+    await this.#reopen();
   }
 
-  #opened(work: Work, opened: RelayFrames["Opened"]): void {
-    const { cursor, lastCommit, incarnation, box } = work.state;
+  async #reopen(): Promise<void> {
+    const link = this.#link;
+    if (link === null) return;
+    const again = await this.#locked(async () => {
+      const was = phaseOf(this.#state);
+      const { cursor, lastCommit } = this.#state;
+      // To rejoin, the newest commit once more, for its GroupInfo.
+      const after = was === "rejoining" ? Math.max(lastCommit - 1, 0) : cursor;
+      this.#opened = null;
+      this.#newest = new NewestBundles();
+      this.#tried = 0;
+      const opened = await link.ask({ frame: "Open", stream: this.id, after }, "Opened");
+      await this.#work(async (work) => this.#check(work, opened));
+      if (this.#state.alarm?.halted) return false;
+      this.#opened = opened;
+      this.#heardAt = this.#environment.nowMs();
+      if (!caughtUp(this.situation)) this.#later("tail", TAIL_MS);
+      return was === "member" && phaseOf(this.#state) === "rejoining";
+    });
+    if (again) await this.#reopen();
+    else this.wake();
+  }
+
+  #check(work: Work, opened: RelayFrames["Opened"]): void {
+    const before = work.state;
+    const { cursor, lastCommit, incarnation, box, currentAt } = before;
+    const phase = phaseOf(before);
+    const member = phase === "member";
     try {
-      const resume = checkOpened(opened, { seq: cursor, lastCommit, incarnation });
-      box.checkOpened(opened.lastCounter);
-      if (resume === "rejoin") work.outOfStep();
+      const at = { seq: member ? cursor : 0, lastCommit: member ? lastCommit : 0, incarnation };
+      const resume = checkOpened(opened, at);
+      if (phase !== "rejoining") box.checkOpened(opened.lastCounter);
+      if (incarnation === null) work.change({ incarnation: opened.incarnation });
+      if (resume === "wait" && member) this.#stopped = "not_member";
+      else if (resume === "rejoin") missed(work, opened.first);
+      else if (member && opened.head === cursor && work.nowSeconds - currentAt >= NOTE_CURRENT_SECONDS) {
+        work.change({ currentAt: work.nowSeconds });
+      }
     } catch (error) {
       if (!(error instanceof SecurityAlarm)) throw error;
-      work.halt(error, work.state);
+      work.halt(error, before);
     }
-    work.change({ incarnation: work.state.incarnation ?? opened.incarnation });
-    this.#mayCreate = opened.lastCommit === 0;
   }
 
   /** The connection is gone; what was not answered is sent again on the next one. */
-  disconnected(): Promise<void> {
+  async disconnected(): Promise<void> {
     this.#link = null;
-    return this.#step(async (work) => work.change({ box: work.state.box.disconnected() }));
+    this.#opened = null;
+    this.#neededCommit = 0;
+    this.#stopped = "";
+    this.#retries = this.#retryAt = 0;
+    await this.step(async (work) => work.change({ box: work.state.box.disconnected() }));
+    this.#tellSituation();
   }
 
   /** The roster, or who waits, has changed. */
   changed(engagement: Engagement): void {
     this.#engagement = engagement;
+    if (this.#stopped === "not_member") this.#stopped = "";
     this.#events.changed();
-    this.#background(this.#admit());
+    this.wake();
   }
 
-  /** This person's device list is another one now. */
+  /** This person's device list, or what they are called, is another now. */
   accountChanged(): void {
-    this.#background(this.#admit());
+    this.#events.changed();
+    this.wake();
   }
 
   /** A frame of this stream. */
   async received(frame: RelayFrame): Promise<void> {
     if (frame.frame === "Entries") await this.#entries(frame);
     else if (frame.frame === "Appended") await this.#appended(frame);
-    else if (frame.frame === "Refused") await this.#refusedEntry(frame);
+    else if (frame.frame === "Refused") await this.#refused(frame);
+    else if (frame.frame === "EphemeralFrom") {
+      const heard = await this.#locked(() => this.#whispers.open(frame.body));
+      for (const whisper of heard) this.#events.whisper(whisper);
+    }
   }
 
   async #entries({ entries }: RelayFrames["Entries"]): Promise<void> {
-    for (const entry of entries) {
-      const work = await this.#step(async (step) => {
-        await take(step, entry);
-        if (step.joined) introduce(step);
+    if (this.#opened === null) return;
+    this.#heardAt = this.#environment.nowMs();
+    const was = phaseOf(this.#state);
+    for (let at = 0; at < entries.length; at += ENTRIES_A_STEP) {
+      const work = await this.step(async (step) => {
+        for (const entry of entries.slice(at, at + ENTRIES_A_STEP)) await take(step, entry, this.#newest);
+        if (!step.state.alarm?.halted && step.state.cursor >= (this.#opened?.head ?? 0)) {
+          if (step.nowSeconds - step.state.currentAt >= 60) step.change({ currentAt: step.nowSeconds });
+        }
+        if (step.rejoined) resendUnattested(step, await newestItems(this.#vault, this.id, MOST_RESENT));
         return step;
       });
       if (work.keyPackagesSpent) this.#events.keyPackagesSpent();
     }
     this.#link?.send({ frame: "Ack", stream: this.id, seq: this.#state.cursor });
-    await this.flush();
-    this.#background(this.#admit());
-    this.#background(this.#planReceipt());
+    if (this.#state.alarm?.halted) this.#opened = null;
+    else if (was === "member" && phaseOf(this.#state) === "rejoining") await this.#reopen();
+    this.wake();
   }
 
   #appended({ results }: RelayFrames["Appended"]): Promise<void> {
+    this.#retries = this.#retryAt = 0;
     return this.#alarming(async (work) => {
-      for (const { counter, seq } of results) {
-        const item = work.state.box.items.find((one) => one.counter === counter);
-        work.change({ box: work.state.box.appended(counter, seq) });
-        if (item !== undefined) work.place(hex(item.id), seq);
+      for (const { counter, seq } of results) work.change({ box: work.state.box.appended(counter, seq) });
+    });
+  }
+
+  #refused(frame: RelayFrames["Refused"]): Promise<void> {
+    return this.#alarming(async (work) => {
+      const [box, action] = refused(work.state.box, frame);
+      if (action === "discard" || action === "give_up" || action === "stop") {
+        await withdraw(work, box, frame.code);
+      } else work.change({ box });
+      if (action === "encrypt_afresh" || action === "discard") {
+        this.#neededCommit = Math.max(this.#neededCommit, frame.lastCommit);
+      } else if (action === "stop") this.#stopped = frame.code;
+      else if (action === "wait") {
+        const wait = Math.min(LAST_RETRY_MS, RETRY_MS * 2 ** Math.min(this.#retries++, 5));
+        this.#retryAt = this.#environment.nowMs() + wait;
       }
     });
   }
 
-  async #refusedEntry({ counter, code, lastCommit }: RelayFrames["Refused"]): Promise<void> {
-    if (code === "stale") this.#staleUntil = Math.max(this.#staleUntil, lastCommit);
-    let wait = 0;
-    await this.#alarming(async (work) => {
-      const [box, action] = work.state.box.refused(counter, code);
-      const gone = work.state.box.items.find((item) => !box.items.some((one) => equal(one.id, item.id)));
-      work.change({ box });
-      if (gone !== undefined && work.state.pending !== null && equal(gone.id, work.state.pending.id)) {
-        dropPending(work);
-        if (work.state.group === null) this.#mayCreate = false;
-      }
-      if (action === "wait" || action === "stop") wait = RETRY_MS;
-    });
-    if (wait > 0) await this.#environment.sleep(wait);
-    this.#background(this.flush());
-  }
+  // What follows
 
-  // Sending
-
-  /** Encrypt what waits, if this device may send now, and hand over what is encrypted. */
-  flush(): Promise<void> {
-    return this.#locked(async () => {
-      while (this.#mayEncrypt()) {
-        const done = await this.#work((work) => encryptNext(work, (name) => this.#vault.get(name)));
-        if (done === null) break;
-      }
-      await this.#sendAll();
-    });
-  }
-
-  #mayEncrypt(): boolean {
-    const { group, alarm, lastCommit, box } = this.#state;
-    if (this.#link === null || group === null || alarm !== null || lastCommit < this.#staleUntil)
-      return false;
-    if (box.nextToEncrypt === null) return false;
-    const view = new Work(this.#shared, this.id, this.#state, this.#book).view;
-    if (view === null || leavesToRemove(view).length > 0) return false;
-    // Who comes later could not read it: what is said to nobody waits.
-    if (view.leaves.every((leaf) => leaf.user === this.#shared.account.user)) return false;
-    try {
-      checkFeatures(view.info);
-      for (const { user } of view.info.participants) {
-        const record = this.#shared.trust.get(user);
-        if (record !== undefined) checkMaySend(record);
-      }
-      return true;
-    } catch (error) {
-      if (!(error instanceof CoachRelayError)) throw error;
-      return false; // it waits in the outbox until that is settled
-    }
-  }
-
-  async #sendAll(): Promise<void> {
-    const link = this.#link;
-    const { box, pending } = this.#state;
-    if (link === null || this.#state.alarm !== null || box.toSend.length === 0) return;
-    const frames: DeviceFrames["Append"][] = [];
-    const work = new Work(this.#shared, this.id, this.#state, this.#book);
-    for (const item of box.toSend) {
-      const own = pending !== null && equal(item.id, pending.id) ? pending.body : await this.#bodyOf(item.id);
-      frames.push(appendFrame(work, item, own));
-    }
-    // Not stored: on the next connection it counts as encrypted again in any case.
-    this.#state = { ...this.#state, box: box.sent() };
-    for (const frame of frames) link.send(frame);
-  }
-
-  async #bodyOf(id: Bytes): Promise<Bytes> {
-    const stored = await this.#vault.get(`out/${this.id}/${hex(id)}`);
-    const body = stored && parseWaiting(stored).body;
-    if (body === null) throw new VaultCorrupt("A message that waits to be sent is missing.");
-    return body;
-  }
-
-  /** A receipt, if one is owed and nothing else says the same by then. */
-  async #planReceipt(): Promise<void> {
-    const due = dueMs(this.#state.receipts, this.#environment.nowMs());
-    if (due === null || this.#receiptPlanned) return;
-    this.#receiptPlanned = true;
-    await this.#environment.sleep(due - this.#environment.nowMs());
-    this.#receiptPlanned = false;
-    if (!this.#state.receipts.owed || this.#link === null || this.#state.group === null) return;
-    await this.#step(async (work) => queue(work, receipt(), false));
-    await this.flush();
-  }
-
-  // Letting in
-
-  /** Create the group, or let in who waits, after those that stand before this device had their chance. */
-  async #admit(): Promise<void> {
-    if (this.#admitting) return;
-    this.#admitting = true;
-    try {
-      await this.#admitOnce();
-    } finally {
-      this.#admitting = false;
-    }
-  }
-
-  async #admitOnce(): Promise<void> {
-    const work = new Work(this.#shared, this.id, this.#state, this.#book);
-    const { view } = work;
-    if (this.#waiting(work) === null) return;
-    if (view !== null) {
-      const places = placesBefore(view, this.#state.group?.ownLeaf ?? 0);
-      await this.#environment.sleep(this.#environment.fraction() * WAIT_PER_PLACE_MS * places);
-    }
-    await this.#locked(async () => {
-      const [link, engagement] = [this.#link, this.#engagement];
-      const waiting = this.#waiting(new Work(this.#shared, this.id, this.#state, this.#book));
-      if (link === null || engagement === null || waiting === null) return;
-      const question = { frame: "ClaimKeyPackages", stream: this.id, devices: waiting } as const;
-      const claimed = waiting.length > 0 ? (await link.ask(question, "KeyPackages")).packages : [];
-      const refused = this.#refused;
-      void this.#environment.sleep(REFUSED_MS).then(() => refused.clear());
-      await this.#work((step) =>
-        step.state.group === null
-          ? create(step, engagement, claimed, refused)
-          : admit(step, engagement, claimed, refused),
-      );
-      await this.#sendAll();
-    });
-  }
-
-  /** The devices to claim key packages of; null if there is nothing to commit, or it cannot be done now. */
-  #waiting(work: Work): ReturnType<typeof waitingDevices> | null {
-    const { group, alarm, pending, box, lastCommit } = this.#state;
-    if (this.#link === null || this.#engagement?.status !== "active" || alarm !== null) return null;
-    if (pending !== null || box.late.size > 0 || lastCommit < this.#staleUntil) return null;
-    const waiting = waitingDevices(work, this.#engagement, this.#refused);
-    if (group === null) return this.#mayCreate && lastCommit === 0 ? waiting : null;
-    const leaving = work.view === null ? [] : leavesToRemove(work.view);
-    return waiting.length > 0 || leaving.length > 0 ? waiting : null;
-  }
-
-  // One after the other
-
-  /** Work that nobody waits for; what the relay did not do, the next connection or change tries again. */
-  #background(work: Promise<unknown>): void {
-    work.catch((error: unknown) => {
+  /** Do whatever can be done now; what nobody waits for. */
+  wake(): void {
+    if (this.#due) return;
+    this.#due = true;
+    this.#locked(() => this.#goOn()).catch((error: unknown) => {
       if (!(error instanceof RelayError)) this.#events.fault(error);
     });
   }
 
-  get #book(): Book {
-    return { byId: this.#byId, nextOrder: this.#nextOrder };
+  async #goOn(): Promise<void> {
+    this.#due = false;
+    await this.#giveUpTail();
+    if (caughtUp(this.situation) && this.#state.alarm === null && this.#link !== null) {
+      await this.#rejoinIfDue();
+      await this.#receiptIfDue();
+      await this.#pump();
+      this.#admissions.wake();
+    }
+    this.#tellSituation();
   }
+
+  /** Rejoin if what came while this device was away is erased: nothing of it will ever come. */
+  async #giveUpTail(): Promise<void> {
+    const opened = this.#opened;
+    const waited = this.#environment.nowMs() - this.#heardAt;
+    const member = phaseOf(this.#state) === "member" && this.#state.alarm === null;
+    if (opened === null || !member || caughtUp(this.situation)) return;
+    if (waited < TAIL_MS) {
+      this.#later("tail", Math.max(1000, TAIL_MS - waited));
+      return;
+    }
+    if (!isAway(this.#state, Math.floor(this.#environment.nowMs() / 1000))) return;
+    await this.#work(async (work) => missed(work, opened.head + 1));
+    this.#reopen().catch((error: unknown) => {
+      if (!(error instanceof RelayError)) this.#events.fault(error);
+    });
+  }
+
+  async #rejoinIfDue(): Promise<void> {
+    const [newest, opened] = [this.#newest, this.#opened];
+    const due = phaseOf(this.#state) === "rejoining" && newest.seq > this.#tried;
+    const unanswered = this.#state.box.items.some((item) => item.state === "sent");
+    if (!due || unanswered || opened === null) return;
+    this.#tried = newest.seq;
+    await this.#work(async (work) => {
+      for (const groupInfo of newest.groupInfos) {
+        if (await rejoin(work, groupInfo, opened.lastCounter)) break;
+      }
+    });
+  }
+
+  /** A receipt, if one is owed and nothing else says the same. */
+  async #receiptIfDue(): Promise<void> {
+    if (this.#state.box.items.length > 0 || !mayEncrypt(this.situation)) return;
+    const now = this.#environment.nowMs();
+    const { read, readTold, receipts } = this.#state;
+    this.#reads = read > readTold ? receiptFor(this.#reads, false) : { ...this.#reads, owed: false };
+    const due = { receipt: dueMs(receipts, now), read: dueMs(this.#reads, now) };
+    for (const [name, at] of Object.entries(due)) {
+      if (at !== null && at > now) this.#later(name, at - now);
+    }
+    if (![due.receipt, due.read].some((at) => at !== null && at <= now)) return;
+    if (read > readTold) this.#reads = receiptSent(now);
+    await this.#work(async (work) => {
+      work.change({ readTold: Math.max(readTold, read) });
+      await queue(work, receipt(read > readTold ? read : null), { quiet: true });
+    });
+  }
+
+  /** Encrypt what may be encrypted, and hand over what is. */
+  async #pump(): Promise<void> {
+    const { nextToEncrypt, toSend } = this.#state.box;
+    const encrypts = nextToEncrypt !== null && mayEncrypt(this.situation);
+    if (!encrypts && toSend.length === 0) return;
+    if (this.#stopped !== "" || isEnded(this.situation)) return;
+    const wait = this.#retryAt - this.#environment.nowMs();
+    if (wait > 0) {
+      this.#later("retry", wait);
+      return;
+    }
+    if (encrypts) {
+      await this.#work(async (work) => {
+        while ((await encryptNext(work)) !== null);
+      });
+    }
+    await this.#handOver();
+  }
+
+  async #handOver(): Promise<void> {
+    const { box, pending } = this.#state;
+    const link = this.#link;
+    if (link === null || this.#state.alarm !== null) return;
+    const work = new Work(this.#shared, this.id, this.#state);
+    const frames: DeviceFrames["Append"][] = [];
+    for (const item of box.toSend) {
+      const own = pending !== null && equal(item.id, pending.id);
+      const stored = own ? null : await this.#vault.get(waitingName(work, item.id));
+      const waiting = own ? { body: pending.body, blobs: [] } : stored && parseWaiting(stored);
+      const body = waiting?.body ?? null;
+      if (body === null) throw new VaultCorrupt("A message that waits to be sent is missing.");
+      frames.push(appendFrame(this.id, item, { body, blobs: waiting?.blobs ?? [] }));
+    }
+    // Not stored: on the next connection it counts as encrypted again in any case.
+    this.#state = { ...this.#state, box: box.sent() };
+    link.send(...frames);
+  }
+
+  #checkMaySay(): void {
+    if (this.#state.alarm !== null)
+      throw new SecurityAlarm(this.#state.alarm.code, this.#state.alarm.evidence);
+    if (isEnded(this.situation)) {
+      throw new EngagementUnavailable("The engagement has ended: nothing more can be said in it.");
+    }
+  }
+
+  #admitting(): ConstructorParameters<typeof Admissions>[0] {
+    const of = this;
+    return {
+      get situation() {
+        return of.situation;
+      },
+      get claiming() {
+        const [link, engagement] = [of.#link, of.#engagement];
+        if (link === null || engagement === null) return null;
+        return {
+          id: of.id,
+          shared: of.#shared,
+          state: of.#state,
+          engagement,
+          ask: ((question, answer) => link.ask(question, answer)) as Link["ask"],
+          alarm: (alarm: SecurityAlarm, manifest: Manifest) =>
+            of.step(async (work) => {
+              if (await isNews(work, manifest)) work.raise(alarm);
+            }),
+        };
+      },
+      commit: (afterCommit, make) =>
+        of.#locked(async () => {
+          if (!mayCommit(of.situation) || of.#state.lastCommit !== afterCommit) return;
+          await of.#work(make);
+          await of.#handOver();
+        }),
+      sleep: (ms) => of.#environment.sleep(ms),
+      fraction: () => of.#environment.fraction(),
+      nowMs: () => of.#environment.nowMs(),
+      fault: (error) => of.#events.fault(error),
+    };
+  }
+
+  /** Go on after so many milliseconds, unless that is arranged already. */
+  #later(name: string, ms: number): void {
+    if (this.#timers.has(name)) return;
+    this.#timers.add(name);
+    void this.#environment.sleep(ms).then(() => {
+      this.#timers.delete(name);
+      this.wake();
+    });
+  }
+
+  // One after the other
 
   #locked<T>(action: () => Promise<T>): Promise<T> {
     const next = this.#queue.then(action);
@@ -402,76 +580,97 @@ export class Conversation {
     return next;
   }
 
-  #step<T>(action: (work: Work) => Promise<T>): Promise<T> {
+  /** One change: durable when this resolves, or it did not happen. */
+  step<T>(action: (work: Work) => Promise<T>): Promise<T> {
     return this.#locked(() => this.#work(action));
   }
 
-  /** A step in which an alarm stops what this device does here. */
-  #alarming(action: (work: Work) => Promise<void>): Promise<void> {
-    return this.#step(async (work) => {
+  /** A step about an answer of the relay, in which an alarm stops sending; then whatever follows. */
+  async #alarming(action: (work: Work) => Promise<void>): Promise<void> {
+    await this.step(async (work) => {
       const before = work.state;
       try {
         await action(work);
       } catch (error) {
         if (!(error instanceof SecurityAlarm)) throw error;
-        work.halt(error, before);
+        work.state = before;
+        work.raise(error);
       }
     });
+    this.wake();
   }
 
   async #work<T>(action: (work: Work) => Promise<T> | T): Promise<T> {
-    const work = new Work(this.#shared, this.id, this.#state, this.#book);
-    const delivered = this.#deliveredTo;
+    const work = new Work(this.#shared, this.id, this.#state);
+    const before = this.#state;
+    const reach = this.#reach;
     const result = await action(work);
     await this.#vault.write(work.writes);
-    const before = this.#state;
     this.#state = work.state;
     work.settle();
-    for (const one of work.stored.values()) {
-      this.#byId.set(one.id, one);
-      this.#nextOrder = Math.max(this.#nextOrder, one.order + 1);
-    }
-    this.#tell(work, before, delivered);
+    const heard = await this.#whispers.follow(this.#state.group, this.#state.highestEpoch);
+    await this.#tell(work, before, reach);
+    for (const whisper of heard) this.#events.whisper(whisper);
     return result;
   }
 
-  #tell(work: Work, before: State, delivered: number): void {
-    const now = this.#deliveredTo;
-    const told = [...this.#byId.values()].filter(
-      (one) => work.stored.has(one.id) || (one.mine && one.seq > delivered && one.seq <= now),
-    );
-    for (const one of told) this.#events.message(this.#shown(one));
-    if (before.group?.epochAuthenticator !== this.#state.group?.epochAuthenticator) this.#events.changed();
-    const { alarm } = this.#state;
-    if (alarm !== null && alarm !== before.alarm)
-      this.#events.alarm({ code: alarm.code, message: alarmText(alarm) });
+  async #tell(work: Work, before: State, reach: Reach): Promise<void> {
+    for (const [id, stored] of work.changed) {
+      if (stored === null) this.#events.removed(id);
+      else this.#events.item(this.#itemOf(stored), stored);
+    }
+    const { delivered, read } = this.#reach;
+    for (const [from, to] of [
+      [reach.delivered, delivered],
+      [reach.read, read],
+    ] as const) {
+      if (to <= from) continue;
+      for (const stored of await mineBetween(this.#vault, this.id, from, to)) {
+        if (!work.changed.has(stored.id)) this.#events.item(this.#itemOf(stored), stored);
+      }
+    }
+    const { alarm, group } = this.#state;
+    if (alarm !== null && alarm !== before.alarm) this.#events.alarm(this.#alarmNotice() ?? ALARM);
+    if (before.highestEpoch === this.#state.highestEpoch && (before.group === null) === (group === null))
+      return;
+    this.#events.changed();
+    const { view } = work;
+    // Not waited for: it takes steps of its own.
+    if (view !== null) this.#events.entered(view).catch((error: unknown) => this.#events.fault(error));
   }
 
-  #shown(one: Stored): Message {
-    return messageOf(one, this.id, this.#deliveredTo);
+  /** Tell the page when why something waits, or what it may do, is another than before. */
+  #tellSituation(): void {
+    const { member, ended, caughtUp: whole, waiting } = this.roomState;
+    const shown = [member, ended, whole, waiting?.code].join();
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.#events.changed();
   }
 
-  /** Up to where somebody else has the conversation. */
-  get #deliveredTo(): number {
+  #itemOf(stored: Stored): Item {
+    return itemOf(stored, this.id, this.#reach);
+  }
+
+  /** Up to where somebody else has the conversation, and has read it as far as they tell. */
+  get #reach(): Reach {
     const own = this.#shared.account.user;
     const others = [...this.#state.peers.values()].filter(([user]) => user !== own);
-    return Math.max(0, ...others.map(([, seq]) => seq));
+    const reads = this.#shared.sharesReading ? [...this.#state.reads.values()] : [];
+    return {
+      delivered: Math.max(0, ...others.map(([, seq]) => seq)),
+      read: Math.max(0, ...reads),
+    };
+  }
+
+  #alarmNotice(): Notice | null {
+    const { alarm } = this.#state;
+    if (alarm === null) return null;
+    const user = alarm.evidence["user"];
+    if (typeof user !== "string") return { code: alarm.code, message: new SecurityAlarm(alarm.code).message };
+    const name = this.#shared.names.get(user as never) ?? user;
+    return { code: alarm.code, message: sentenceAbout(alarm.code, name), user };
   }
 }
 
-const OUT_OF_STEP =
-  "This device cannot follow the conversation any more: the others went on without it. Nothing more is sent " +
-  "from here. Open the conversation on another device, or update the page and reload it.";
-
-export const alarmText = ({ code, evidence }: Raised): string =>
-  code === "out_of_step" ? OUT_OF_STEP : alarmFrom(code, evidence).message;
-
-/** Who is new cannot read what was said before: everybody tells them their name. */
-function introduce(work: Work): void {
-  if (work.shared.account.name === "" || work.state.group === null) return;
-  try {
-    queue(work, profile(work.shared.account.name), false);
-  } catch (error) {
-    if (!(error instanceof OutboxFull)) throw error; // the next newcomer occasions it again
-  }
-}
+const ALARM: Notice = { code: "alarm", message: "Something happened that should not happen." };

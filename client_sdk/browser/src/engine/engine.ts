@@ -1,19 +1,25 @@
 /** The loop that joins delivery, vault and transport: one device of one person, in a Worker. */
 
+import { SecurityAlarm } from "../alarms.ts";
 import type { Me } from "../api.ts";
-import { text as utf8Text } from "../bytes.ts";
+import { equal, text as utf8Text } from "../bytes.ts";
+import { profile } from "../content/messages.ts";
 import { ready } from "../crypto.ts";
 import { ACCOUNT, firstAccount } from "../devices/first.ts";
 import type { Environment } from "../environment.ts";
 import {
+  AccessRefused,
   CoachRelayError,
   EngagementUnavailable,
+  ManifestInvalid,
   RelayError,
   RelayRefused,
   VaultMissing,
   VaultUnavailable,
 } from "../errors.ts";
-import { verifyManifest } from "../identity/manifest.ts";
+import { checkSuccessor, lists, verifyManifest } from "../identity/manifest.ts";
+import type { ConversationView } from "../identity/membership.ts";
+import { governing } from "../identity/membership.ts";
 import { safetyNumber } from "../identity/safety.ts";
 import { parseTrust } from "../identity/trust.ts";
 import type { RelayAddress } from "../transport/address.ts";
@@ -34,6 +40,20 @@ import type { Listening } from "./part.ts";
 import type { Shared } from "./work.ts";
 
 const CONFIRMED = "meta/confirmed";
+const PRIVATE_READING = "setting/private-reading";
+
+const GONE = new VaultMissing(
+  "What this browser had stored of your conversations is gone: it was erased, or the browser made room. " +
+    "Link this browser from your other device, or use your recovery kit.",
+);
+const ELSEWHERE = new VaultMissing(
+  "You are set up on another device, or this browser has erased what was stored here. " +
+    "Link this browser from your other device, or use your recovery kit.",
+);
+const REMOVED = new AccessRefused(
+  "This device was removed from the list of your devices. Link it anew from another one, or use your recovery kit.",
+  "device_revoked",
+);
 
 export interface EngineOptions {
   readonly url: string;
@@ -60,8 +80,10 @@ export class Engine implements LinkHandler {
   #listening: readonly Listening[] = [];
   readonly #conversations = new Map<EngagementId, Promise<Conversation>>();
   readonly #engagements = new Map<EngagementId, Engagement>();
+  #changedMeanwhile = new Set<EngagementId>();
   #publishing: Promise<void> = Promise.resolve();
   #destroyed = false;
+  #failure: CoachRelayError | null = null;
 
   private constructor(options: EngineOptions, vault: Vault, account: Account) {
     this.#options = options;
@@ -71,8 +93,10 @@ export class Engine implements LinkHandler {
       account,
       trust: new Map(),
       names: new Map(),
+      sharesReading: true,
       rng: options.environment.rng,
       nowMs: options.environment.nowMs,
+      read: (name) => vault.get(name),
       findKeyPackage: (ref) => findKeyPackage(vault, ref),
     };
     const { token, environment, url } = options;
@@ -81,6 +105,7 @@ export class Engine implements LinkHandler {
       { address: this.address, portal: account.portal, device: account.device, token, environment },
       this,
     );
+    vault.onLost = () => this.#lost();
   }
 
   /** Open the vault of the person whom the token names; raises CoachRelayError. */
@@ -110,9 +135,40 @@ export class Engine implements LinkHandler {
     this.#link.run().catch((error: unknown) => this.fault(error));
   }
 
+  async #loadPeople(): Promise<void> {
+    for (const data of (await this.vault.scan("trust/")).values()) {
+      const record = parseTrust(data);
+      this.#shared.trust.set(record.newest.user, record);
+    }
+    for (const [name, data] of await this.vault.scan("name/")) {
+      this.#shared.names.set(parseUserId(name.slice("name/".length)), utf8Text(data));
+    }
+    this.#shared.sharesReading = (await this.vault.get(PRIVATE_READING)) === null;
+  }
+
+  // What the parts of the engine use
+
   /** This device and its user, as they are now. */
   get account(): Account {
     return this.#shared.account;
+  }
+
+  /** What this device knows of people, by their user ids; names are what they call themselves. */
+  get shared(): Shared {
+    return this.#shared;
+  }
+
+  get me(): Me {
+    const { portal, user, name, manifest } = this.account;
+    return { portal, user, name, safetyNumber: safetyNumber(portal, user, manifest.identityKey) };
+  }
+
+  get online(): boolean {
+    return this.#link.online;
+  }
+
+  get engagements(): readonly { readonly id: string; readonly status: string }[] {
+    return [...this.#engagements.values()].map(({ id, status }) => ({ id, status }));
   }
 
   /** The user's device list, or what this device knows of itself, has changed: durable when this resolves. */
@@ -120,11 +176,8 @@ export class Engine implements LinkHandler {
     await this.vault.write([{ name: ACCOUNT, value: serializeAccount(account) }]);
     this.#shared.account = account;
     this.tell("devices", null, null);
-    for (const opening of this.#conversations.values()) (await opening).accountChanged();
-  }
-
-  get online(): boolean {
-    return this.#link.online;
+    for (const conversation of await this.conversations()) conversation.accountChanged();
+    if (this.online) this.#publish(0).catch((error: unknown) => this.fault(error));
   }
 
   /** Ask the relay and wait for its answer; raises RelayRefused or RelayUnreachable. */
@@ -132,7 +185,8 @@ export class Engine implements LinkHandler {
 
   /** The conversations that are open in this browser. */
   async conversations(): Promise<readonly Conversation[]> {
-    return Promise.all(this.#conversations.values());
+    const all = await Promise.allSettled(this.#conversations.values());
+    return all.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   }
 
   /** Tell the page an event of src/api.ts, or one whose name begins with @. */
@@ -145,44 +199,87 @@ export class Engine implements LinkHandler {
     return this.#options.ask(question, ...args);
   }
 
-  async #loadPeople(): Promise<void> {
-    for (const data of (await this.vault.scan("trust/")).values()) {
-      const record = parseTrust(data);
-      this.#shared.trust.set(record.newest.user, record);
+  // What a person does
+
+  /** What this person wants to be called, from now on and by everybody. */
+  async setName(name: string): Promise<void> {
+    const said = profile(name);
+    await this.useAccount({ ...this.account, name: said.name });
+    for (const conversation of await this.conversations()) {
+      if (conversation.member && conversation.alarm === null) await conversation.say(said, { quiet: true });
     }
-    for (const [name, data] of await this.vault.scan("name/")) {
-      this.#shared.names.set(parseUserId(name.slice("name/".length)), utf8Text(data));
+  }
+
+  get readReceipts(): boolean {
+    return this.#shared.sharesReading;
+  }
+
+  /** Whether others are told how far this person has read; who does not tell is not told of others either. */
+  async setReadReceipts(on: boolean): Promise<void> {
+    await this.vault.write([{ name: PRIVATE_READING, value: on ? null : Uint8Array.of(1) }]);
+    this.#shared.sharesReading = on;
+    for (const conversation of await this.conversations()) {
+      await conversation.readReceiptsChanged();
+      this.tell("changed", conversation.id, null);
     }
   }
 
-  get me(): Me {
-    const { portal, user, name, manifest } = this.account;
-    return { portal, user, name, safetyNumber: safetyNumber(portal, user, manifest.identityKey) };
-  }
+  // Conversations
 
-  get engagements(): readonly { readonly id: string; readonly status: string }[] {
-    return [...this.#engagements.values()].map(({ id, status }) => ({ id, status }));
-  }
-
-  /** The conversation of an engagement; raises WireError for what is no id. */
+  /** The conversation of an engagement, as this browser has it; raises WireError for what is no id. */
   conversation(engagement: string): Promise<Conversation> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     const id = parseEngagementId(engagement);
-    const known = this.#conversations.get(id) ?? this.#load(id);
-    this.#conversations.set(id, known);
-    return known;
+    const known = this.#conversations.get(id);
+    if (known !== undefined) return known;
+    const loading = this.#load(id);
+    this.#conversations.set(id, loading);
+    loading.catch(() => this.#conversations.delete(id)); // it is tried again when it is asked for again
+    return loading;
   }
 
-  async #load(id: EngagementId): Promise<Conversation> {
+  /** The same, and open at the relay if there is a connection; raises EngagementUnavailable. */
+  async opened(engagement: string): Promise<Conversation> {
+    const conversation = await this.conversation(engagement);
+    if (this.online && conversation.situation.opened === null && conversation.alarm === null) {
+      try {
+        await this.#open(conversation);
+      } catch (error) {
+        if (error instanceof EngagementUnavailable || !(error instanceof RelayError)) throw error;
+      }
+    }
+    return conversation;
+  }
+
+  #load(id: EngagementId): Promise<Conversation> {
     const events: ConversationEvents = {
-      message: (message) => this.tell("message", id, message),
+      item: (item, stored) => {
+        this.tell("message", id, item);
+        this.#conversationOf(id, (conversation) => {
+          for (const one of this.#listening) one.item?.(conversation, stored);
+        });
+      },
+      removed: (item) => this.tell("removed", id, { id: item }),
       changed: () => this.tell("changed", id, null),
       alarm: (alarm) => this.tell("alarm", id, alarm),
+      whisper: (whisper) => {
+        if (whisper.kind === "typing") {
+          this.tell("typing", id, { user: whisper.sender.user, on: whisper.body.get("on") === true });
+        }
+        this.#conversationOf(id, (conversation) => {
+          for (const one of this.#listening) one.whisper?.(conversation, whisper);
+        });
+      },
       keyPackagesSpent: () => void this.#publish(0).catch((error: unknown) => this.fault(error)),
+      entered: (view) => this.#follow(id, view),
       fault: (error) => this.fault(error),
     };
-    const made = await Conversation.load(id, this.#shared, this.vault, this.#options.environment, events);
-    if (this.#link.online) await this.#open(made);
-    return made;
+    return Conversation.load(id, this.#shared, this.vault, this.#options.environment, events);
+  }
+
+  #conversationOf(id: EngagementId, action: (conversation: Conversation) => void): void {
+    const loading = this.#conversations.get(id);
+    loading?.then(action).catch((error: unknown) => this.fault(error));
   }
 
   async #open(conversation: Conversation): Promise<void> {
@@ -196,43 +293,61 @@ export class Engine implements LinkHandler {
     }
   }
 
+  /** A member device of this user vouches for a newer list of devices in a conversation: use it here too. */
+  async #follow(id: EngagementId, view: ConversationView): Promise<void> {
+    const own = this.account.manifest;
+    const found = governing(view, own.user);
+    if (found === null || found.version < own.version || equal(found.raw, own.raw)) return;
+    try {
+      if (found.version === own.version) throw new ManifestInvalid("Two lists claim the same version.");
+      checkSuccessor(own, found);
+    } catch (error) {
+      if (!(error instanceof ManifestInvalid)) throw error;
+      const alarm = new SecurityAlarm("manifest_forked", { user: own.user, version: Number(own.version) });
+      await (await this.conversation(id)).step(async (work) => work.raise(alarm));
+      return;
+    }
+    if (lists(found, this.account.device.public)) await this.useAccount({ ...this.account, manifest: found });
+  }
+
   // What the link brings
 
   async connected(frame: RelayFrames["Ready"]): Promise<void> {
     await this.#confirm();
     await this.#publish(frame.keyPackagesLeft);
+    this.#changedMeanwhile = new Set();
     const { engagements } = await this.#link.ask({ frame: "ListEngagements" }, "Engagements");
-    for (const engagement of engagements) this.#engagements.set(engagement.id, engagement);
+    for (const engagement of engagements) {
+      // What was told of it since the question is the newer word.
+      if (!this.#changedMeanwhile.has(engagement.id)) this.#engagements.set(engagement.id, engagement);
+    }
     this.tell("online", null, null);
     this.tell("engagements", null, null);
-    for (const one of this.#listening) void one.online?.().catch((error: unknown) => this.fault(error));
-    for (const opening of [...this.#conversations.values()]) {
-      const conversation = await opening;
-      await this.#open(conversation).catch((error: unknown) => {
+    for (const one of this.#listening) one.online?.().catch((error: unknown) => this.fault(error));
+    for (const conversation of await this.conversations()) {
+      try {
+        await this.#open(conversation);
+      } catch (error) {
         if (!(error instanceof EngagementUnavailable)) throw error;
         this.tell("changed", conversation.id, null);
-      });
+      }
     }
   }
 
   /** The device list that the relay holds is ours; another one's means that this browser lost its vault. */
   async #confirm(): Promise<void> {
-    const { manifest } = this.account;
+    const { manifest, portal, user } = this.account;
     const confirmed = (await this.vault.get(CONFIRMED)) !== null;
-    const asked = confirmed ? manifest.raw : null;
-    const held = (await this.#link.ask({ frame: "PutManifest", manifest: asked }, "HeldManifest")).manifest;
-    if (confirmed) return;
-    if (held !== null && verifyManifest(held).raw.join() !== manifest.raw.join()) {
-      const { portal, user } = this.account;
+    if (confirmed) {
+      await this.#link.ask({ frame: "PutManifest", manifest: manifest.raw }, "HeldManifest");
+      return;
+    }
+    const held = (await this.#link.ask({ frame: "PutManifest", manifest: null }, "HeldManifest")).manifest;
+    if (held !== null && !equal(verifyManifest(held).raw, manifest.raw)) {
       this.destroy();
       await Vault.erase(portal, user); // nothing is in it but keys that nobody has seen
-      this.#failed(
-        new VaultMissing(
-          "You are set up on another device, or this browser has erased what was stored here. " +
-            "Link this browser from your other device, or use your recovery kit.",
-        ),
-      );
-      throw new VaultMissing("This browser's store is new, and its user is not.");
+      this.failed(ELSEWHERE);
+      throw ELSEWHERE;
     }
     await this.#link.ask({ frame: "PutManifest", manifest: manifest.raw }, "HeldManifest");
     await this.vault.write([{ name: CONFIRMED, value: Uint8Array.of(1) }]);
@@ -248,38 +363,51 @@ export class Engine implements LinkHandler {
   }
 
   async received(frame: RelayFrame): Promise<void> {
-    if (frame.frame === "EngagementChanged") await this.#changed(frame.engagement);
+    if (frame.frame === "EngagementChanged") this.#changed(frame.engagement);
     else if (frame.frame === "KeyPackagesLow") await this.#publish(frame.left);
     else if ("stream" in frame) await (await this.#conversations.get(frame.stream))?.received(frame);
     else for (const one of this.#listening) await one.frame?.(frame);
   }
 
-  async #changed(engagement: Engagement): Promise<void> {
+  #changed(engagement: Engagement): void {
+    const known = this.#engagements.get(engagement.id);
+    this.#changedMeanwhile.add(engagement.id);
     this.#engagements.set(engagement.id, engagement);
-    const conversation = await this.#conversations.get(engagement.id);
-    if (conversation === undefined) this.tell("engagements", null, null);
-    else conversation.changed(engagement);
+    if (known?.status !== engagement.status) this.tell("engagements", null, null);
+    this.#conversationOf(engagement.id, (conversation) => conversation.changed(engagement));
   }
 
   async disconnected(error: CoachRelayError | null): Promise<void> {
     if (this.#destroyed) return;
     this.tell("offline", null, error && { code: error.code, message: error.message });
+    if (error instanceof AccessRefused && error.reason === "device_revoked") this.failed(REMOVED);
     for (const one of this.#listening) one.offline?.();
-    for (const opening of this.#conversations.values()) {
-      const conversation = await opening.catch(() => null); // it could not be opened: nothing is in flight
-      await conversation?.disconnected();
-    }
+    for (const conversation of await this.conversations()) await conversation.disconnected();
+  }
+
+  /** The portal is asked for another token, as the one that is used ends soon. */
+  tokenExpiring(endsMs: number): void {
+    this.tell("token-expiring", null, { endsMs });
   }
 
   /** Something that nobody waits for failed: what the relay did not do is tried again, all else is told. */
   fault(error: unknown): void {
     if (this.#destroyed || error instanceof RelayError) return;
     const known = error instanceof CoachRelayError;
-    this.#failed(known ? error : new VaultUnavailable("Something went wrong. Reload the page."));
+    this.failed(known ? error : new VaultUnavailable("Something went wrong. Reload the page."));
   }
 
-  #failed({ code, message }: CoachRelayError): void {
+  /** This device cannot go on: the page is told why, and what a person can do. */
+  failed({ code, message }: CoachRelayError): void {
     this.tell("failed", null, { code, message });
+  }
+
+  /** The browser took away what was stored: nothing here has a ground to stand on any more. */
+  #lost(): void {
+    if (this.#destroyed) return;
+    this.#failure = GONE;
+    this.destroy();
+    this.failed(GONE);
   }
 
   /** End: what waits is kept for the next time. */

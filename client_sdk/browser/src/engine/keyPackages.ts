@@ -1,10 +1,10 @@
 /** Our key packages: made, stored before they are published, found when a Welcome names one. */
 
 import type { Bytes } from "../bytes.ts";
-import { hex } from "../bytes.ts";
+import { equal, hex } from "../bytes.ts";
 import { RecordInvalid } from "../errors.ts";
 import type { KeyPackageBundle } from "../mls/keyPackages.ts";
-import { makeKeyPackage, packOffer } from "../mls/keyPackages.ts";
+import { makeKeyPackage, packOffer, readKeyPackage } from "../mls/keyPackages.ts";
 import { KNOWN_SUITES } from "../mls/suites.ts";
 import { pack, unpack } from "../msgpack.ts";
 import type { Link } from "../transport/link.ts";
@@ -23,22 +23,33 @@ export async function publish(
   left: number,
   nowMs: number,
 ): Promise<void> {
-  const kept = await vault.get(LAST_RESORT);
-  const lasts = kept !== null && (await vault.get(`kp/${hex(kept)}`)) !== null;
+  const lasts = await isGood(vault, account);
   if (lasts && left > LOW) return;
   const lastResort = lasts ? null : await make(vault, account, nowMs, true);
   const packages: Bytes[] = [];
-  for (let i = left; i < SINGLE_USE; i++) packages.push((await make(vault, account, nowMs, false)).offer);
+  // One of last resort takes the place of all that the relay has.
+  for (let i = lasts ? left : 0; i < SINGLE_USE; i++)
+    packages.push((await make(vault, account, nowMs, false)).offer);
   const question = { frame: "PublishKeyPackages", packages, lastResort: lastResort?.offer ?? null } as const;
   await link.ask(question, "Published");
   if (lastResort !== null) await vault.write([{ name: LAST_RESORT, value: lastResort.first }]);
+}
+
+/** Whether the offer of last resort is there still, with our newest device list. */
+async function isGood(vault: Vault, account: Account): Promise<boolean> {
+  const kept = await vault.get(LAST_RESORT);
+  const found = kept && (await findKeyPackage(vault, kept));
+  if (!found) return false;
+  const { leafNode } = readKeyPackage(found.bundle.message);
+  const identity = leafNode.credential.credentialType === "basic" ? leafNode.credential.identity : null;
+  return identity !== null && equal(identity, account.manifest.raw);
 }
 
 /** One offer: a package for each suite of this version, stored before anybody sees it. */
 async function make(vault: Vault, account: Account, nowMs: number, lastResort: boolean) {
   const seconds = Math.floor(nowMs / 1000);
   const bundles: KeyPackageBundle[] = [];
-  for (const suite of KNOWN_SUITES) {
+  for (const suite of KNOWN_SUITES.filter((known) => account.manifest.suites.includes(known))) {
     bundles.push(await makeKeyPackage(suite, account.device, account.manifest, seconds, lastResort));
   }
   const offer = bundles.map((bundle) => bundle.ref);

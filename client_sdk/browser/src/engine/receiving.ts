@@ -6,30 +6,38 @@ import { equal, hex } from "../bytes.ts";
 import type { Envelope } from "../content/envelope.ts";
 import { sha256 } from "../crypto.ts";
 import type { AttestLog } from "../delivery/attest.ts";
-import { AttestLog as Log } from "../delivery/attest.ts";
-import { MessageCounters } from "../delivery/counters.ts";
 import { received as receiptFor } from "../delivery/receipts.ts";
 import { BundleNamesDiffer, ContentError, IdentityError, MembershipError, VaultCorrupt } from "../errors.ts";
 import { conversationEpoch } from "../identity/conversation.ts";
-import type { ConversationView, Leaf } from "../identity/membership.ts";
-import { checkCommit, checkJoined, devicesIn, viewOf } from "../identity/membership.ts";
-import { GroupError, NotForUs, UnknownKeyPackage, WrongEpoch } from "../mls/errors.ts";
-import { Group } from "../mls/group.ts";
+import type { Leaf } from "../identity/membership.ts";
+import { checkCommit } from "../identity/membership.ts";
+import { GroupError, GroupRefused, NotForUs, WrongEpoch } from "../mls/errors.ts";
+import type { Group, Staged } from "../mls/group.ts";
 import type { Bundle } from "../wire/bundle.ts";
 import { parseBundle } from "../wire/bundle.ts";
 import { WireError } from "../wire/errors.ts";
 import { COMMIT } from "../wire/fields.ts";
 import type { Entry } from "../wire/frames.ts";
-import { readEnvelope } from "./history.ts";
-import type { Pending, State } from "./state.ts";
+import { arrived, take as takeAmendment } from "./amending.ts";
+import { dropPending, enter, join, ownCommit, parsed } from "./entering.ts";
+import { amendmentIn, readEnvelope } from "./history.ts";
+import { beginRejoin, lostStep, missed, OUT_OF_STEP } from "./outOfStep.ts";
+import { checkRenewal, follow, isOfNextGroup } from "./renewing.ts";
+import { parseWaiting, waitingName } from "./sending.ts";
+import type { State } from "./state.ts";
+import { viewIn } from "./views.ts";
 import type { Work } from "./work.ts";
 
 const UNREADABLE = "Something came that no device of this conversation could have sent properly.";
-const REMOVED = "This device was removed from the conversation.";
+export const REMOVED = "This device was removed from the conversation.";
+/** In a row: then somebody is in another epoch, or makes noise. */
+const MOST_UNREAD = 3;
+/** So many void ones in a row are not an accident. */
+const MOST_BUNDLES = 4;
 const A_MEMBER_MAY = new Set(["add", "remove", "group_context_extensions"]);
 const A_REJOINER_MAY = new Set(["external_init", "remove"]);
 
-/** A member's state: all three are there together. */
+/** A member's state: both are there together. */
 interface Member extends State {
   readonly group: Group;
   readonly log: AttestLog;
@@ -37,13 +45,33 @@ interface Member extends State {
 
 const isMember = (state: State): state is Member => state.group !== null && state.log !== null;
 
+/**
+ * The newest commit entries seen while this device was out of step: by one's GroupInfo it rejoins. More than one,
+ * because the newest may be void, and then the group is as the one before it left it.
+ */
+export class NewestBundles {
+  seq = 0;
+  /** The newest first. */
+  groupInfos: readonly Bytes[] = [];
+
+  note(seq: number, body: Bytes): void {
+    if (seq <= this.seq) return;
+    this.seq = seq;
+    const bundle = parsed(body);
+    if (bundle !== null) this.groupInfos = [bundle.groupInfo, ...this.groupInfos].slice(0, MOST_BUNDLES);
+  }
+}
+
 /** Process one entry; what lies behind our position already changes nothing. */
-export async function take(work: Work, entry: Entry): Promise<void> {
-  if (work.state.alarm?.halted || entry.seq <= work.state.cursor) return;
+export async function take(work: Work, entry: Entry, newest: NewestBundles): Promise<void> {
+  if (work.state.alarm?.halted) return;
   const before = work.state;
   try {
-    if (isMember(before)) await asMember(work, before, entry);
-    else await asOutsider(work, entry);
+    if (!isMember(before)) await asOutsider(work, entry, newest);
+    else if (entry.seq > before.cursor + 1) {
+      missed(work, entry.seq);
+      await asOutsider(work, entry, newest);
+    } else if (entry.seq > before.cursor) await asMember(work, before, entry);
   } catch (error) {
     if (!(error instanceof SecurityAlarm)) throw error;
     work.halt(error, before);
@@ -52,7 +80,9 @@ export async function take(work: Work, entry: Entry): Promise<void> {
 
 // Without a group: a commit may bring us in, all else is not for us
 
-async function asOutsider(work: Work, entry: Entry): Promise<void> {
+async function asOutsider(work: Work, entry: Entry, newest: NewestBundles): Promise<void> {
+  if (entry.kind === COMMIT && entry.body !== null) newest.note(entry.seq, entry.body);
+  if (entry.seq <= work.state.cursor) return;
   work.change({ cursor: entry.seq, ...(entry.kind === COMMIT ? { lastCommit: entry.seq } : {}) });
   const { pending, box } = work.state;
   if (entry.body !== null) {
@@ -62,88 +92,10 @@ async function asOutsider(work: Work, entry: Entry): Promise<void> {
   if (!box.inFlight.some((item) => item.counter === entry.counter)) return; // of a time we have no record of
   const [after, item] = box.ownEntry(entry);
   work.change({ box: after });
-  if (pending !== null && equal(item.id, pending.id)) await ownCommit(work, entry, pending);
-}
-
-/** Enter the group by the Welcome of this bundle, if it is for this device. */
-async function join(work: Work, entry: Entry, body: Bytes): Promise<void> {
-  const { account } = work.shared;
-  const bundle = parsed(body);
-  if (bundle?.welcome == null || !bundle.adds.some((device) => equal(device, account.deviceId))) return;
-  let offer: readonly string[] = [];
-  const find = async (ref: Bytes) => {
-    const found = await work.shared.findKeyPackage(ref);
-    offer = found?.offer ?? offer;
-    return found?.bundle ?? null;
-  };
-  try {
-    const { group } = await Group.join(bundle.welcome, find, account.device, account.portal);
-    const view = viewOf(group.facts);
-    checkJoined(view, account.portal, work.engagement);
-    const epoch = conversationEpoch(view.info.generation, group.epoch);
-    if (epoch <= work.state.highestEpoch) {
-      work.raise(new SecurityAlarm("epoch_rolled_back", { own: work.state.highestEpoch, offered: epoch }));
-      return;
-    }
-    for (const name of offer) work.put(name, null);
-    work.keyPackagesSpent = true;
-    dropPending(work); // another device made the group first
-    const log = Log.begin(
-      { ...entry, bodyHash: sha256(body) },
-      { epoch, authenticator: group.epochAuthenticator },
-    );
-    work.change({ spokenEpoch: epoch, counters: new MessageCounters() });
-    enter(work, entry.seq, group, view, log);
-  } catch (error) {
-    if (error instanceof UnknownKeyPackage) work.outOfStep();
-    // Else an invitation into something that is not this conversation.
-    else if (!(error instanceof GroupError || error instanceof IdentityError)) throw error;
-  }
-}
-
-/** Give up a commit of ours that can no longer be accepted. */
-export function dropPending(work: Work): void {
-  const { pending, box } = work.state;
-  if (pending !== null) work.change({ pending: null, box: box.dropped(pending.id) });
-}
-
-/** The group is in a new epoch since the commit at this position. */
-function enter(work: Work, seq: number, group: Group, view: ConversationView, log: AttestLog): void {
-  const before = work.view;
-  const known = before === null ? new Set<string>() : devicesIn(before);
-  const own = work.shared.account;
-  const names = devicesIn(view);
-  work.joined ||= view.leaves.some((leaf) => !known.has(leaf.name) && !equal(leaf.device, own.deviceId));
-  const users = view.leaves.map((leaf) => leaf.user).filter((user) => user !== own.user);
-  work.change({
-    group,
-    log,
-    cursor: seq,
-    lastCommit: seq,
-    highestEpoch: log.epoch,
-    doubted: false,
-    met: [...new Set([...work.state.met, ...users])],
-    peers: new Map([...work.state.peers].filter(([device]) => names.has(device))),
-  });
-  work.observePeople(view);
-}
-
-/** Our commit is in the stream: only now does its group count. */
-async function ownCommit(work: Work, entry: Entry, pending: Pending): Promise<void> {
-  const group = Group.parse(pending.after, work.shared.account.portal);
-  const view = viewOf(group.facts);
-  const began = {
-    epoch: conversationEpoch(view.info.generation, group.epoch),
-    authenticator: group.epochAuthenticator,
-  };
-  const hashed = { ...entry, bodyHash: sha256(pending.body) };
-  work.change({ pending: null });
-  if (!pending.creates && work.state.log !== null) {
-    enter(work, entry.seq, group, view, work.state.log.afterCommit(hashed, began));
-    return;
-  }
-  work.change({ spokenEpoch: began.epoch, counters: new MessageCounters() });
-  enter(work, entry.seq, group, view, Log.begin(hashed, began));
+  if (pending === null || !equal(item.id, pending.id)) await placeOwn(work, item.id, entry.seq);
+  else if (pending.reason === "change")
+    dropPending(work); // made in a state that we have given up
+  else await ownCommit(work, entry, pending);
 }
 
 // As a member
@@ -163,62 +115,104 @@ async function own(work: Work, state: Member, entry: Entry): Promise<void> {
     await ownCommit(work, entry, state.pending);
     return;
   }
-  const id = hex(item.id);
   const log = state.log.afterEntry({ ...entry, bodyHash: item.bodyHash });
   work.change({ log, cursor: entry.seq, spokenEpoch: state.highestEpoch });
-  work.place(id, entry.seq);
-  work.put(`out/${work.engagement}/${id}`, null);
+  await placeOwn(work, item.id, entry.seq);
+}
+
+/** The stream has given our message its position. */
+export async function placeOwn(work: Work, id: Bytes, seq: number): Promise<void> {
+  const name = waitingName(work, id);
+  const stored = await work.read(name);
+  work.put(name, null);
+  const what = stored && amendmentIn(readEnvelope(parseWaiting(stored).content));
+  if (what !== null) {
+    const order = work.nextOrder();
+    await takeAmendment(work, { id: hex(id), seq, order, user: work.shared.account.user, what });
+    return;
+  }
+  const found = await work.find(hex(id));
+  if (found === null) return; // receipts and names are in no history
+  work.set({ ...found, seq });
+  await arrived(work, hex(id));
 }
 
 /** Stage the commit, judge it by the rules that all members apply alike, and go on accordingly. */
 async function foreignCommit(work: Work, state: Member, entry: Entry, body: Bytes): Promise<void> {
+  let bundle: Bundle | null = null;
   try {
-    const bundle = parseBundle(body);
+    bundle = parseBundle(body);
     const staged = await state.group.stage(bundle.commit);
-    if (staged.proposals.includes("reinit")) {
-      work.outOfStep(); // the conversation moves to a stronger suite: this version does not follow
-      return;
-    }
-    checkProposals(staged.proposals, staged.external);
-    if (staged.group === null) removed(work, entry, bundle, staged.external);
-    else accept(work, state, entry, body, bundle, staged.group, staged.external);
+    if (staged.reinit !== null) await renewed(work, state, entry, body, bundle, staged);
+    else if (staged.group === null) removed(work, entry, bundle, staged);
+    else await accept(work, state, entry, body, bundle, staged, staged.group);
   } catch (error) {
     if (error instanceof SecurityAlarm) throw error;
     const known = [GroupError, IdentityError, WireError].some((kind) => error instanceof kind);
     if (!known) throw error;
     voided(work, state, entry, body);
-    if (error instanceof BundleNamesDiffer)
-      work.raise(new SecurityAlarm("bundle_mismatch", { seq: entry.seq }));
-    if (error instanceof WrongEpoch && error.seen > error.current) work.outOfStep();
-    if (error instanceof NotForUs) work.change({ doubted: true });
+    judgeVoid(work, state, entry, bundle, error);
   }
 }
 
-function accept(
+function judgeVoid(work: Work, state: Member, entry: Entry, bundle: Bundle | null, error: unknown): void {
+  if (error instanceof BundleNamesDiffer) {
+    work.raise(new SecurityAlarm("bundle_mismatch", { seq: entry.seq }));
+  }
+  if (bundle === null) return;
+  if (error instanceof WrongEpoch && error.seen > error.current) lostStep(work, entry.seq);
+  if (error instanceof GroupRefused && isOfNextGroup(viewIn(state.group), bundle.commit)) {
+    lostStep(work, entry.seq);
+  }
+  if (error instanceof NotForUs) work.change({ doubt: bundle.groupInfo });
+}
+
+async function accept(
   work: Work,
   state: Member,
   entry: Entry,
   body: Bytes,
   bundle: Bundle,
+  { proposals, external, joiner }: Staged,
   group: Group,
-  external: boolean,
-): void {
-  const [before, after] = [viewOf(state.group.facts), viewOf(group.facts)];
+): Promise<void> {
+  checkProposals(proposals, external);
+  const [before, after] = [viewIn(state.group), viewIn(group)];
   checkCommit(before, after, bundle, external);
   const epoch = conversationEpoch(after.info.generation, group.epoch);
-  const hashed = { ...entry, bodyHash: sha256(body) };
-  const log = state.log.afterCommit(hashed, { epoch, authenticator: group.epochAuthenticator });
-  if (external) forgetCounters(work, before, after);
-  enter(work, entry.seq, group, after, log);
+  const began = { epoch, authenticator: group.epochAuthenticator };
+  const log = state.log.afterCommit({ ...entry, bodyHash: sha256(body) }, began);
+  // A device that rejoined has a gap of its own: it may go on with any counter.
+  const back = after.leaves.find((leaf) => leaf.index === joiner);
+  if (back !== undefined) work.change({ counters: work.state.counters.without(back.name) });
+  await enter(work, entry.seq, group, log);
 }
 
-/** A device that rejoined has a gap of its own: it may go on with any counter. */
-function forgetCounters(work: Work, before: ConversationView, after: ConversationView): void {
-  const places = new Map(before.leaves.map((leaf) => [leaf.name, leaf]));
-  for (const leaf of after.leaves) {
-    if (places.get(leaf.name)?.index === leaf.index) continue;
-    work.change({ counters: work.state.counters.without(leaf.name) });
+/** Go over to the group that takes over; if it does not open here, come in as after any lost step. */
+async function renewed(
+  work: Work,
+  state: Member,
+  entry: Entry,
+  body: Bytes,
+  bundle: Bundle,
+  { group: ended, external, reinit }: Staged,
+): Promise<void> {
+  if (ended === null || reinit === null || external) {
+    throw new MembershipError("A change that ends the conversation is ignored by everybody.");
   }
+  const renewal = await checkRenewal(work, state.group, ended, reinit, bundle);
+  let group: Group;
+  try {
+    group = await follow(work, renewal);
+  } catch (error) {
+    if (!(error instanceof GroupError || error instanceof IdentityError)) throw error;
+    voided(work, state, entry, body);
+    beginRejoin(work, OUT_OF_STEP);
+    return;
+  }
+  const began = { epoch: renewal.offer.epoch, authenticator: group.epochAuthenticator };
+  const log = state.log.afterCommit({ ...entry, bodyHash: sha256(body) }, began);
+  await enter(work, entry.seq, group, log);
 }
 
 function checkProposals(proposals: readonly string[], external: boolean): void {
@@ -236,7 +230,8 @@ function voided(work: Work, state: Member, entry: Entry, body: Bytes): void {
   work.change({ log, cursor: entry.seq, lastCommit: entry.seq });
 }
 
-function removed(work: Work, entry: Entry, bundle: Bundle, external: boolean): void {
+function removed(work: Work, entry: Entry, bundle: Bundle, { proposals, external }: Staged): void {
+  checkProposals(proposals, external);
   // Only the holder of this device's key can take its place, and this device did not.
   if (external) throw new SecurityAlarm("cloned_device", { seq: entry.seq });
   const { deviceId } = work.shared.account;
@@ -244,7 +239,7 @@ function removed(work: Work, entry: Entry, bundle: Bundle, external: boolean): v
     throw new BundleNamesDiffer("A change removes this device without naming it.");
   }
   work.change({ group: null, log: null, cursor: entry.seq, lastCommit: entry.seq });
-  work.notice(REMOVED, entry.seq);
+  work.gap("removed", REMOVED, entry.seq);
 }
 
 async function message(work: Work, state: Member, entry: Entry, body: Bytes): Promise<void> {
@@ -252,28 +247,77 @@ async function message(work: Work, state: Member, entry: Entry, body: Bytes): Pr
   work.change({ log, cursor: entry.seq });
   try {
     const { group, plaintext, sender } = await state.group.decrypt(body);
-    work.change({ group });
-    said(work, entry.seq, leafAt(state, sender), readEnvelope(plaintext), state.log);
+    work.change({ group, unread: 0 });
+    await said(work, entry.seq, leafAt(state, sender), readEnvelope(plaintext), state.log);
   } catch (error) {
     if (!(error instanceof GroupError || error instanceof ContentError)) throw error;
-    work.notice(UNREADABLE, entry.seq);
-    if (error instanceof WrongEpoch && error.seen > error.current && state.doubted) work.outOfStep();
+    unreadable(work, state, entry.seq, body, error);
   }
 }
 
+function unreadable(work: Work, state: Member, seq: number, body: Bytes, error: CoachError): void {
+  work.gap("unreadable", UNREADABLE, seq);
+  if (error instanceof ContentError) return;
+  work.change({ unread: work.state.unread + 1 });
+  const ahead = error instanceof WrongEpoch && error.seen > error.current;
+  if (ahead || isOfNextGroup(viewIn(state.group), body)) lostStep(work, seq);
+  if (work.state.unread >= MOST_UNREAD && work.state.group !== null) {
+    work.raise(new SecurityAlarm("stream_forked", { seq, own_epoch: work.state.highestEpoch }));
+  }
+}
+type CoachError = GroupError | ContentError;
+
 function leafAt(state: Member, index: number): Leaf {
-  const found = viewOf(state.group.facts).leaves.find((leaf) => leaf.index === index);
+  const found = viewIn(state.group).leaves.find((leaf) => leaf.index === index);
   if (found === undefined) throw new VaultCorrupt("A member's view of the group does not fit its state.");
   return found;
 }
 
-function said(work: Work, seq: number, leaf: Leaf, envelope: Envelope, before: AttestLog): void {
+async function said(
+  work: Work,
+  seq: number,
+  leaf: Leaf,
+  envelope: Envelope,
+  before: AttestLog,
+): Promise<void> {
   check(work, seq, leaf, envelope, before);
   const { content } = envelope;
   work.change({ receipts: receiptFor(work.state.receipts, content.kind === "receipt") });
-  if (content.kind === "receipt") return;
+  if (content.kind === "receipt") {
+    // Nobody has read what they do not have.
+    const { read } = content;
+    if (read !== null) heardRead(work, leaf, Math.min(read, envelope.attest.seq, work.state.cursor));
+    work.heard ??= false;
+    return;
+  }
+  work.heard = true;
   if (content.kind === "profile") work.setName(leaf.user, content.name);
-  else work.keep(envelope, { seq, user: leaf.user, device: leaf.name, mine: false });
+  else await keep(work, seq, leaf, envelope);
+}
+
+/** A receipt says how far a user has read, on whichever of their devices. */
+function heardRead(work: Work, { user }: Leaf, seq: number): void {
+  const { read, readTold, reads } = work.state;
+  if (user === work.shared.account.user) {
+    work.change({ read: Math.max(read, seq), readTold: Math.max(readTold, seq) });
+  } else if (seq > (reads.get(user) ?? 0)) work.change({ reads: new Map([...reads, [user, seq]]) });
+}
+
+async function keep(work: Work, seq: number, leaf: Leaf, envelope: Envelope): Promise<void> {
+  const [id, order] = [hex(envelope.id), work.nextOrder()];
+  const what = amendmentIn(envelope);
+  if (what !== null) {
+    await takeAmendment(work, { id, seq, order, user: leaf.user, what });
+    return;
+  }
+  if ((await work.find(id)) !== null) return;
+  const mine = leaf.user === work.shared.account.user;
+  const { sentMs } = envelope;
+  work.set({
+    ...{ id, seq, order, user: leaf.user, device: leaf.name, mine },
+    ...{ sentMs, envelope, notice: null, acts: [] },
+  });
+  await arrived(work, id);
 }
 
 /** Does the sender see what we see, and is this its next message? What it says is kept in any case. */
@@ -292,13 +336,4 @@ function check(work: Work, seq: number, leaf: Leaf, envelope: Envelope, before: 
   });
   raising(() => work.state.counters.check(leaf.name, envelope.counter));
   work.change({ counters: work.state.counters.after(leaf.name, envelope.counter) });
-}
-
-function parsed(body: Bytes): Bundle | null {
-  try {
-    return parseBundle(body);
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    return null; // void for everybody
-  }
 }

@@ -2,64 +2,63 @@
 
 import { SecurityAlarm } from "../alarms.ts";
 import type { Bytes, Rng } from "../bytes.ts";
-import { hex, utf8 } from "../bytes.ts";
-import type { Envelope } from "../content/envelope.ts";
+import { equal, hex, text, utf8 } from "../bytes.ts";
 import type { ConversationView } from "../identity/membership.ts";
-import { governing, viewOf } from "../identity/membership.ts";
+import { governing } from "../identity/membership.ts";
 import type { TrustRecord } from "../identity/trust.ts";
 import { checkNotOlder, observe, serializeTrust } from "../identity/trust.ts";
 import type { KeyPackageBundle } from "../mls/keyPackages.ts";
-import { pack } from "../msgpack.ts";
 import type { Write } from "../vault/vault.ts";
 import type { EngagementId, UserId } from "../wire/ids.ts";
-
 import type { Account } from "./account.ts";
 import type { Stored } from "./history.ts";
-import { serializeStored } from "./history.ts";
+import { historyName, indexName, parseStored, placeOf, serializeStored } from "./history.ts";
+import { parseWaiting, waitingName } from "./sending.ts";
 import type { State } from "./state.ts";
 import { serializeState } from "./state.ts";
+import { viewIn } from "./views.ts";
 
 /** What is known beyond one conversation. */
 export interface Shared {
   account: Account;
   readonly trust: Map<UserId, TrustRecord>;
   readonly names: Map<UserId, string>;
+  /** Whether this person tells how far they have read, and is told it of others. */
+  sharesReading: boolean;
   readonly rng: Rng;
   readonly nowMs: () => number;
+  /** A record of the vault. */
+  read(name: string): Promise<Bytes | null>;
   /** Our key package with this reference, and the names of the records of its whole offer. */
   findKeyPackage(
     ref: Bytes,
   ): Promise<{ readonly bundle: KeyPackageBundle; readonly offer: readonly string[] } | null>;
 }
 
-/** What the history holds already. */
-export interface Book {
-  readonly byId: ReadonlyMap<string, Stored>;
-  readonly nextOrder: number;
-}
-
 export class Work {
   readonly shared: Shared;
   readonly engagement: EngagementId;
-  readonly stored = new Map<string, Stored>();
-  readonly #book: Book;
+  /** Items that changed; null: gone. */
+  readonly changed = new Map<string, Stored | null>();
   readonly #before: State;
+  readonly #found = new Map<string, Stored>();
   readonly #writes = new Map<string, Bytes | null>();
   readonly #trust = new Map<UserId, TrustRecord>();
   readonly #names = new Map<UserId, string>();
-  #order: number;
   state: State;
   /** Devices came in: everybody tells them their name. */
   joined = false;
   keyPackagesSpent = false;
+  /** This device has come back by external commit. */
+  rejoined = false;
+  /** Messages of others came: false if nothing but receipts did. */
+  heard: boolean | null = null;
 
-  constructor(shared: Shared, engagement: EngagementId, state: State, book: Book) {
+  constructor(shared: Shared, engagement: EngagementId, state: State) {
     this.shared = shared;
     this.engagement = engagement;
     this.state = state;
     this.#before = state;
-    this.#book = book;
-    this.#order = book.nextOrder;
   }
 
   change(changes: Partial<State>): void {
@@ -67,8 +66,14 @@ export class Work {
   }
 
   get view(): ConversationView | null {
-    return this.state.group && viewOf(this.state.group.facts);
+    return this.state.group && viewIn(this.state.group);
   }
+
+  get nowSeconds(): number {
+    return Math.floor(this.shared.nowMs() / 1000);
+  }
+
+  // Alarms
 
   /** A person has to look before anything more is sent; what comes is still processed. */
   raise(alarm: SecurityAlarm): void {
@@ -79,47 +84,63 @@ export class Work {
   /** Nothing more is processed until a person has looked; what this step had changed does not count. */
   halt(alarm: SecurityAlarm, before: State): void {
     const { code, evidence } = alarm;
-    this.state = { ...before, alarm: { code, evidence, halted: true } };
+    this.state = { ...before, alarm: before.alarm ?? { code, evidence, halted: true } };
   }
 
-  /** This device cannot follow the conversation any more. */
-  outOfStep(): void {
-    this.change({ alarm: { code: "out_of_step", evidence: {}, halted: true } });
-  }
+  // Records
 
   put(name: string, value: Bytes | null): void {
     this.#writes.set(name, value);
   }
 
-  /** Keep a message; false if the history holds it already. */
-  keep(envelope: Envelope, from: Pick<Stored, "seq" | "user" | "device" | "mine">): boolean {
-    const id = hex(envelope.id);
-    if (this.#book.byId.has(id) || this.stored.has(id)) return false;
-    this.stored.set(id, { ...from, id, envelope, order: this.#order++ });
-    return true;
+  async read(name: string): Promise<Bytes | null> {
+    const written = this.#writes.get(name);
+    return written === undefined ? this.shared.read(name) : written;
   }
 
-  /** Our message stands in the stream. */
-  place(id: string, seq: number): void {
-    const found = this.stored.get(id) ?? this.#book.byId.get(id);
-    if (found !== undefined) this.stored.set(id, { ...found, seq });
+  /** Whether this message of ours was ever encrypted: then the relay may have it. */
+  async wasEncrypted(id: Bytes): Promise<boolean> {
+    const stored = await this.read(waitingName(this, id));
+    return stored !== null && parseWaiting(stored).body !== null;
   }
 
-  /** Something that a person should know stands in the history at this place. */
-  notice(text: string, seq: number): void {
-    const attest = { epoch: 0, seq: 0, hash: new Uint8Array(32) };
-    const content = {
-      kind: "unknown",
-      named: "notice",
-      kindVersion: 1,
-      critical: false,
-      fallback: text,
-      body: pack({}),
-    } as const;
-    const [id, sentMs] = [this.shared.rng(16), this.shared.nowMs()];
-    const envelope = { id, counter: 1, attest, closings: [], sentMs, content };
-    this.keep(envelope, { seq, user: this.shared.account.user, device: "", mine: false });
+  // The history
+
+  /** An item of the history. */
+  async find(id: string): Promise<Stored | null> {
+    const changed = this.changed.get(id);
+    if (changed !== undefined) return changed;
+    const known = this.#found.get(id) ?? (await findStored(this.shared, this.engagement, id));
+    if (known !== null) this.#found.set(id, known);
+    return known;
   }
+
+  set(stored: Stored): void {
+    this.changed.set(stored.id, stored);
+  }
+
+  erase(stored: Stored): void {
+    this.changed.set(stored.id, null);
+  }
+
+  /** The next number of what has none by the stream. */
+  nextOrder(): number {
+    this.change({ order: this.state.order + 1 });
+    return this.state.order;
+  }
+
+  /** Something that a person should know is missing stands in the history at this place. */
+  gap(reason: string, told: string, seq: number): void {
+    const [id, sentMs] = [hex(this.shared.rng(16)), this.shared.nowMs()];
+    const notice = { reason, text: told };
+    const order = this.nextOrder();
+    this.set({
+      ...{ id, seq, order, user: "", device: "", mine: false, sentMs },
+      ...{ envelope: null, notice, acts: [] },
+    });
+  }
+
+  // People
 
   setName(user: UserId, name: string): void {
     this.#names.set(user, name);
@@ -135,18 +156,24 @@ export class Work {
     this.put(`trust/${record.newest.user}`, serializeTrust(record));
   }
 
-  /** Note the people of an epoch that was entered; what is wrong with them is an alarm. */
-  observePeople(view: ConversationView): void {
+  /**
+   * Note the people of an epoch that was entered; what is wrong with them is an alarm. A list that governed before
+   * already is no news, although a newer one may be known from elsewhere.
+   */
+  observePeople(view: ConversationView, before: ConversationView | null): void {
     const own = this.shared.account.user;
     for (const user of new Set(view.leaves.map((leaf) => leaf.user))) {
       const manifest = governing(view, user);
+      const earlier = before && governing(before, user);
       if (user === own || manifest === null) continue;
+      if (earlier !== null && equal(earlier.raw, manifest.raw)) continue;
       const known = this.trustOf(user);
       try {
         checkNotOlder(known, manifest);
       } catch (error) {
         if (!(error instanceof SecurityAlarm)) throw error;
         this.raise(error);
+        continue;
       }
       const next = observe(known, manifest, this.shared.nowMs());
       if (next !== known) this.setTrust(next);
@@ -154,20 +181,26 @@ export class Work {
     }
   }
 
+  // The end
+
   /** All that is to be stored. */
   get writes(): readonly Write[] {
-    const prefix = this.engagement;
-    const messages = [...this.stored.values()].map((one) => ({
-      name: `history/${prefix}/${String(one.order).padStart(12, "0")}`,
-      value: serializeStored(one),
-    }));
-    const others = [...this.#writes].map(([name, value]) => ({ name, value }));
-    const changed = this.state !== this.#before;
-    return [
-      ...(changed ? [{ name: `state/${prefix}`, value: serializeState(this.state) }] : []),
-      ...messages,
-      ...others,
-    ];
+    const [writes, engagement] = [new Map(this.#writes), this.engagement];
+    for (const [id, stored] of this.changed) {
+      const before = this.#found.get(id);
+      const place = stored && placeOf(stored);
+      if (before !== undefined && placeOf(before) !== place) {
+        writes.set(historyName(engagement, placeOf(before)), null);
+      }
+      if (stored !== null && place !== null) {
+        writes.set(historyName(engagement, place), serializeStored(stored));
+      }
+      if (before === undefined || placeOf(before) !== place) {
+        writes.set(indexName(engagement, id), place === null ? null : utf8(place));
+      }
+    }
+    if (this.state !== this.#before) writes.set(`state/${engagement}`, serializeState(this.state));
+    return [...writes].map(([name, value]) => ({ name, value }));
   }
 
   /** It is stored: now it counts. */
@@ -175,4 +208,15 @@ export class Work {
     for (const [user, record] of this.#trust) this.shared.trust.set(user, record);
     for (const [user, name] of this.#names) this.shared.names.set(user, name);
   }
+}
+
+/** An item of the history as it is stored. */
+export async function findStored(
+  { read }: Pick<Shared, "read">,
+  engagement: EngagementId,
+  id: string,
+): Promise<Stored | null> {
+  const place = await read(indexName(engagement, id));
+  const data = place && (await read(historyName(engagement, text(place))));
+  return data && parseStored(data);
 }

@@ -9,7 +9,8 @@ import { vaultName } from "../vault/vault.ts";
 import { tokenSubject } from "./account.ts";
 import { Engine } from "./engine.ts";
 import type { Failure, Happening, Implementation, ToPage, ToWorker } from "./messages.ts";
-import type { RelayCalls } from "./methods/relay.ts";
+import type { StartCalls } from "./methods/relay.ts";
+import { relayMethods } from "./methods/relay.ts";
 import { roomMethods } from "./methods/room.ts";
 
 const scope = self as unknown as {
@@ -66,7 +67,7 @@ async function own(name: string): Promise<void> {
   });
 }
 
-const relayMethods: Implementation<RelayCalls> = {
+const startMethods: Implementation<StartCalls> = {
   async start({ url, name, asks }) {
     if (engine !== null) throw new UsageError("It is started already.");
     const { portal, user } = tokenSubject(await token());
@@ -75,18 +76,17 @@ const relayMethods: Implementation<RelayCalls> = {
     const parts = [filesPart(engine), callsPart(engine), devicesPart(engine)];
     engine.listen(parts.map((part) => part.listening));
     for (const part of parts) methods = { ...methods, ...part.methods };
-    methods = { ...methods, ...roomMethods(engine) };
+    methods = { ...methods, ...relayMethods(engine), ...roomMethods(engine) };
     engine.run();
     return engine.me;
   },
-  engagements: async () => engine?.engagements ?? [],
   async destroy() {
     engine?.destroy();
     release();
     return null;
   },
 };
-methods = { ...relayMethods };
+methods = { ...startMethods };
 
 async function call(id: string, method: string, args: readonly unknown[]): Promise<void> {
   try {

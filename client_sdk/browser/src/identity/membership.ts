@@ -9,6 +9,7 @@
 import type { Bytes } from "../bytes.ts";
 import { equal, hex } from "../bytes.ts";
 import { BundleNamesDiffer, CredentialRefused, ManifestInvalid, MembershipError } from "../errors.ts";
+import { plus } from "../msgpack.ts";
 import type { DeviceId, EngagementId, PortalId, UserId } from "../wire/ids.ts";
 import { deviceId, deviceName } from "../wire/ids.ts";
 import { MAX_MEMBER_DEVICES } from "../wire/limits.ts";
@@ -142,6 +143,23 @@ export function checkJoined(view: ConversationView, portal: PortalId, engagement
     throw voided("it belongs to another engagement than the one opened");
   }
   checkView(view);
+}
+
+/**
+ * Whether a group that takes over has the same conversation, people and devices; raises MembershipError. Only its
+ * generation is the next one; each device's list is the same as before or a successor.
+ */
+export function checkRenewed(before: ConversationView, after: ConversationView): void {
+  checkView(after);
+  const next = { ...before.info, generation: plus(before.info.generation, 1) };
+  if (!sameInfo(next, after.info)) {
+    throw voided("the group that is to take over is described otherwise than as its next generation");
+  }
+  const [old, now] = [devicesIn(before), devicesIn(after)];
+  if (before.leaves.length !== after.leaves.length || [...old].some((name) => !now.has(name))) {
+    throw voided("the group that is to take over has other devices");
+  }
+  checkManifests(before, after);
 }
 
 /** The devices that a bundle names. */

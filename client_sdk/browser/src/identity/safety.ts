@@ -1,10 +1,10 @@
 /** Safety numbers: 30 digits for each identity key, for two people to compare (docs/PROTOCOL.md section 6). */
 
 import type { Bytes } from "../bytes.ts";
-import { concat } from "../bytes.ts";
+import { concat, equal } from "../bytes.ts";
 import { sha512 } from "../crypto.ts";
-import { UsageError } from "../errors.ts";
-import { pack } from "../msgpack.ts";
+import { SafetyCodeInvalid, SafetyNumberDiffers, UsageError } from "../errors.ts";
+import { PackingError, pack, unpack } from "../msgpack.ts";
 import type { PortalId, UserId } from "../wire/ids.ts";
 import { label } from "../wire/ids.ts";
 import { KEY_BYTES } from "./keys.ts";
@@ -29,3 +29,61 @@ export function safetyNumber(portal: PortalId, user: UserId, identityKey: Bytes)
 /** Both people's numbers as both of them see them: the lower first, in groups of five digits. */
 export const shownTogether = (one: string, other: string): string =>
   ([one, other].sort().join("").match(/.{5}/g) ?? []).join(" ");
+
+const CODE_START = "coach-relay:safety:";
+/** Two users of the longest ids stay below 350. */
+const CODE_CHARS = 512;
+const CODE_FORMAT = 1;
+
+/** Two people and their identity keys, as one of them knows them. */
+export interface Compared {
+  readonly portal: PortalId;
+  readonly user: UserId;
+  readonly identityKey: Bytes;
+  readonly other: UserId;
+  readonly otherKey: Bytes;
+}
+
+/** What stands in the QR code that `user` shows to `other`. */
+export function safetyCode({ portal, user, identityKey, other, otherKey }: Compared): string {
+  const data = pack([CODE_FORMAT, portal, user, identityKey, other, otherKey]);
+  const base64 = btoa(String.fromCharCode(...data));
+  return CODE_START + base64.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/** Whether the other's code says the same of both; raises SafetyCodeInvalid, SafetyNumberDiffers. */
+export function checkScanned(compared: Compared, code: string): void {
+  const [portal, user, key, other, otherKey] = scanned(code);
+  if (portal !== compared.portal || user !== compared.other || other !== compared.user) {
+    throw new SafetyCodeInvalid(
+      "This code is for two other people. Let the one that you want to verify show you theirs.",
+    );
+  }
+  const same = [equal(key, compared.otherKey), equal(otherKey, compared.identityKey)];
+  if (same.includes(false)) {
+    throw new SafetyNumberDiffers(
+      "The keys are not the same. Somebody may stand between you: do not write anything that matters, and " +
+        "tell your portal.",
+    );
+  }
+}
+
+function scanned(code: string): readonly [unknown, unknown, Bytes, unknown, Bytes] {
+  const text = code.trim();
+  if (!text.startsWith(CODE_START) || text.length > CODE_CHARS) {
+    throw new SafetyCodeInvalid(
+      "This is no code of a safety number. Scan the one that the other person shows.",
+    );
+  }
+  try {
+    const base64 = text.slice(CODE_START.length).replaceAll("-", "+").replaceAll("_", "/");
+    const values = unpack(Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)));
+    const [format, portal, user, key, other, otherKey] = Array.isArray(values) ? values : [];
+    const keys = [key, otherKey].filter((one) => one instanceof Uint8Array && one.length === KEY_BYTES);
+    if (format !== CODE_FORMAT || keys.length !== 2) throw new PackingError("another form");
+    return [portal, user, keys[0] as Bytes, other, keys[1] as Bytes];
+  } catch (error) {
+    if (!(error instanceof PackingError || error instanceof DOMException)) throw error;
+    throw new SafetyCodeInvalid("This code of a safety number is damaged. Scan it again.");
+  }
+}

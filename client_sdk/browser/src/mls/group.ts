@@ -1,6 +1,6 @@
 /** One device's view of an MLS group in one epoch (RFC 9420). Frozen: each step gives the next one. */
 
-import type { ClientState, Extension, Proposal } from "ts-mls";
+import type { ClientState, Extension, Proposal, Reinit } from "ts-mls";
 import {
   createApplicationMessage,
   createCommit,
@@ -31,7 +31,7 @@ import { GroupError, GroupRefused, NotForUs, UnknownKeyPackage, WrongEpoch } fro
 import type { Candidate, KeyPackageBundle } from "./keyPackages.ts";
 import { decoded, privateParts, readKeyPackage } from "./keyPackages.ts";
 import type { SuiteId } from "./suites.ts";
-import { implementation, suiteOfName, withHeader } from "./suites.ts";
+import { implementation, suiteName, suiteOfName, withHeader } from "./suites.ts";
 
 /** The signature and its length, which stand between the application data and the padding. */
 const SIGNATURE_FIELD_BYTES = 66;
@@ -49,7 +49,11 @@ export interface Staged {
   readonly group: Group | null;
   readonly sender: number | null;
   readonly external: boolean;
+  /** The leaf of who came back by an external commit. */
+  readonly joiner: number | null;
   readonly proposals: readonly string[];
+  /** What the group is to be followed by; then `group` has ended, and nothing is said in it any more. */
+  readonly reinit: Reinit | null;
 }
 
 /** A commit of ours: `after` counts once it is accepted, `current` is the group to go on from until then. */
@@ -66,17 +70,21 @@ export interface Changes {
   readonly adds?: readonly Candidate[];
   readonly removes?: readonly number[];
   readonly info?: Bytes;
+  /** The newest device list of our user, for our own leaf: in a commit that has a path. */
+  readonly manifest?: Bytes;
 }
 
 export class Group {
   readonly suite: SuiteId;
-  readonly #state: ClientState;
+  /** @internal For src/mls alone. */
+  readonly state: ClientState;
 
-  private constructor(state: ClientState) {
+  /** @internal */
+  constructor(state: ClientState) {
     const suite = suiteOfName(state.groupContext.cipherSuite);
     if (suite === undefined) throw new GroupRefused("The group has a suite that this version does not have.");
     this.suite = suite;
-    this.#state = state;
+    this.state = state;
   }
 
   /** A group of this device alone, at epoch 0. */
@@ -92,12 +100,16 @@ export class Group {
     return new Group(await createGroup(id, own, keys, groupExtensions(info), cs, configFor(portal)));
   }
 
-  /** Enter by a Welcome; raises GroupRefused or UnknownKeyPackage. `find` gives the packages that it names. */
+  /**
+   * Enter by a Welcome, into the group that takes over from `ended` if that is given; raises GroupRefused or
+   * UnknownKeyPackage. `find` gives the packages that it names.
+   */
   static async join(
     message: Bytes,
     find: (ref: Bytes) => Promise<KeyPackageBundle | null>,
     device: KeyPair,
     portal: PortalId,
+    ended?: Group,
   ): Promise<{ readonly group: Group; readonly used: KeyPackageBundle }> {
     const found = decoded(message);
     if (found.wireformat !== "mls_welcome") throw new GroupRefused("It is no Welcome.");
@@ -108,12 +120,12 @@ export class Group {
       const used = await find(newMember);
       if (used === null || used.suite !== suite) continue;
       const [own, keys] = [readKeyPackage(used.message), privateParts(used, device)];
-      const none = makePskIndex(undefined, {});
+      const psks = makePskIndex(ended?.state, {});
       const state = await refusing(
-        joinGroup(found.welcome, own, keys, none, cs, undefined, undefined, configFor(portal)),
+        joinGroup(found.welcome, own, keys, psks, cs, undefined, ended?.state, configFor(portal)),
       );
       const group = new Group(state);
-      group.#checkTree();
+      group.checkTree();
       return { group, used };
     }
     throw new UnknownKeyPackage("This device was added by keys that it does not have any more.");
@@ -121,28 +133,40 @@ export class Group {
 
   /** The group's own epoch, not the conversation's number of it. */
   get epoch(): number {
-    return Number(this.#state.groupContext.epoch);
+    return Number(this.state.groupContext.epoch);
   }
 
   get groupId(): Bytes {
-    return this.#state.groupContext.groupId;
+    return this.state.groupContext.groupId;
   }
 
   get epochAuthenticator(): Bytes {
-    return this.#state.keySchedule.epochAuthenticator;
+    return this.state.keySchedule.epochAuthenticator;
+  }
+
+  /** The same object as long as the group is in this epoch, as this device has it in memory. */
+  get context(): object {
+    return this.state.groupContext;
+  }
+
+  /** Whether every member's leaf says that its device has this suite. */
+  supports(suite: SuiteId): boolean {
+    return this.state.ratchetTree.every(
+      (node) => node?.nodeType !== "leaf" || node.leaf.capabilities.ciphersuites.includes(suiteName(suite)),
+    );
   }
 
   get transcript(): Bytes {
-    return this.#state.groupContext.confirmedTranscriptHash;
+    return this.state.groupContext.confirmedTranscriptHash;
   }
 
   get ownLeaf(): number {
-    return this.#state.privatePath.leafIndex;
+    return this.state.privatePath.leafIndex;
   }
 
   /** The members' leaves. */
   get members(): readonly MemberFacts[] {
-    return this.#state.ratchetTree.flatMap((node, at) => {
+    return this.state.ratchetTree.flatMap((node, at) => {
       if (node?.nodeType !== "leaf") return [];
       const { credential, signaturePublicKey } = node.leaf;
       return [{ index: at / 2, signatureKey: signaturePublicKey, identity: identityOf(credential) }];
@@ -151,7 +175,7 @@ export class Group {
 
   /** What the rules of membership read. */
   get facts(): GroupFacts {
-    const { extensions, groupId } = this.#state.groupContext;
+    const { extensions, groupId } = this.state.groupContext;
     const infos = extensions.filter((one) => one.extensionType === EXTENSION_TYPE);
     const [info] = infos;
     return {
@@ -165,7 +189,7 @@ export class Group {
   /** MLS-Exporter(label, context, length) (RFC 9420 section 8.5). */
   async exporter(label: string, context: Bytes, length: number): Promise<Bytes> {
     const cs = await implementation(this.suite);
-    return mlsExporter(this.#state.keySchedule.exporterSecret, label, context, length, cs);
+    return mlsExporter(this.state.keySchedule.exporterSecret, label, context, length, cs);
   }
 
   /** Application data as an MLSMessage, padded; the group after it is to be stored before the message goes. */
@@ -174,10 +198,10 @@ export class Group {
     const header = plaintext.length < 64 ? 1 : plaintext.length < 16_384 ? 2 : 4;
     const padUntilLength = header + paddedLength(plaintext.length) + SIGNATURE_FIELD_BYTES;
     const paddingConfig = { kind: "padUntilLength", padUntilLength } as const;
-    const padded = { ...this.#state, clientConfig: { ...this.#state.clientConfig, paddingConfig } };
+    const padded = { ...this.state, clientConfig: { ...this.state.clientConfig, paddingConfig } };
     const { newState, privateMessage } = await createApplicationMessage(padded, plaintext, cs);
     return {
-      group: new Group({ ...newState, clientConfig: this.#state.clientConfig }),
+      group: new Group({ ...newState, clientConfig: this.state.clientConfig }),
       message: encodeMlsMessage({ version: "mls10", wireformat: "mls_private_message", privateMessage }),
     };
   }
@@ -192,8 +216,8 @@ export class Group {
       throw new GroupRefused("Proposals and commits do not come as messages.");
     }
     const cs = await implementation(this.suite);
-    const { senderDataSecret } = this.#state.keySchedule;
-    const { secretTree, ratchetTree, groupContext, clientConfig } = this.#state;
+    const { senderDataSecret } = this.state.keySchedule;
+    const { secretTree, ratchetTree, groupContext, clientConfig } = this.state;
     const windows = clientConfig.keyRetentionConfig;
     const opened = await refusing(
       unprotectPrivateMessage(
@@ -212,7 +236,7 @@ export class Group {
     }
     if (content.sender.leafIndex === this.ownLeaf)
       throw new GroupRefused("A message names us as its sender.");
-    const group = new Group({ ...this.#state, secretTree: opened.tree });
+    const group = new Group({ ...this.state, secretTree: opened.tree });
     return { group, plaintext: content.applicationData, sender: content.sender.leafIndex };
   }
 
@@ -237,27 +261,31 @@ export class Group {
       return "accept";
     };
     const none = makePskIndex(undefined, {});
-    const result = await refusing(processMessage(found, this.#state, none, seen, cs), NotForUs);
+    const result = await refusing(processMessage(found, this.state, none, seen, cs), NotForUs);
     const external = sender === null;
     if (result.kind !== "newState") throw new GroupRefused("A commit entry holds something else.");
     if (result.newState.groupActiveState.kind === "removedFromGroup") {
-      return { group: null, sender, external, proposals };
+      return { group: null, sender, external, joiner: null, proposals, reinit: null };
     }
     const group = new Group(result.newState);
-    group.#checkTree();
-    group.#checkFreshKeys(this.#state, sender);
-    return { group, sender, external, proposals };
+    group.checkTree();
+    group.#checkFreshKeys(this.state, sender);
+    const { groupActiveState: active } = result.newState;
+    const reinit = active.kind === "suspendedPendingReinit" ? active.reinit : null;
+    const joiner = external ? changedLeaf(this.state, result.newState) : null;
+    return { group, sender, external, joiner, proposals, reinit };
   }
 
   /** Make a commit; raises what receivers would find wrong with it. */
   async commit(changes: Changes): Promise<Made> {
     const cs = await implementation(this.suite);
+    const state = changes.manifest === undefined ? this.state : this.#withManifest(changes.manifest);
     const made = await createCommit(
-      { state: this.#state, cipherSuite: cs, pskIndex: makePskIndex(undefined, {}) },
+      { state, cipherSuite: cs, pskIndex: makePskIndex(undefined, {}) },
       { extraProposals: this.#proposals(changes), ratchetTreeExtension: true },
     );
     // The key that encrypted this commit is used up also if another commit is first.
-    const { newTree } = await consumeRatchet(this.#state.secretTree, 2 * this.ownLeaf, "commit", cs);
+    const { newTree } = await consumeRatchet(this.state.secretTree, 2 * this.ownLeaf, "commit", cs);
     const after = new Group(made.newState);
     const welcome = made.welcome && { version: "mls10", wireformat: "mls_welcome", welcome: made.welcome };
     return {
@@ -265,12 +293,22 @@ export class Group {
       welcome: welcome ? encodeMlsMessage(welcome as Parameters<typeof encodeMlsMessage>[0]) : null,
       groupInfo: await after.groupInfo(),
       after,
-      current: new Group({ ...this.#state, secretTree: newTree }),
+      current: new Group({ ...this.state, secretTree: newTree }),
     };
   }
 
+  /** The path of a commit takes over what our leaf says, and signs it. */
+  #withManifest(identity: Bytes): ClientState {
+    const ratchetTree = this.state.ratchetTree.slice();
+    const own = ratchetTree[2 * this.ownLeaf];
+    if (own?.nodeType !== "leaf") return this.state;
+    const leaf = { ...own.leaf, credential: { credentialType: "basic", identity } as const };
+    ratchetTree[2 * this.ownLeaf] = { ...own, leaf };
+    return { ...this.state, ratchetTree };
+  }
+
   #proposals({ adds = [], removes = [], info }: Changes): Proposal[] {
-    const { extensions } = this.#state.groupContext;
+    const { extensions } = this.state.groupContext;
     const described =
       info &&
       extensions.map((one) => (one.extensionType === EXTENSION_TYPE ? { ...one, extensionData: info } : one));
@@ -291,20 +329,20 @@ export class Group {
   /** The GroupInfo of this epoch with `external_pub` and `ratchet_tree`, as an MLSMessage. */
   async groupInfo(): Promise<Bytes> {
     const cs = await implementation(this.suite);
-    const { groupContext, confirmationTag, keySchedule, ratchetTree } = this.#state;
+    const { groupContext, confirmationTag, keySchedule, ratchetTree } = this.state;
     const pair = await cs.hpke.deriveKeyPair(keySchedule.externalSecret);
     const key = await cs.hpke.exportPublicKey(pair.publicKey);
     const extensions: Extension[] = [
       { extensionType: "external_pub", extensionData: withHeader(key) },
       { extensionType: "ratchet_tree", extensionData: encodeRatchetTree(ratchetTree) },
     ];
-    const info = await createGroupInfo(groupContext, confirmationTag, this.#state, extensions, cs);
+    const info = await createGroupInfo(groupContext, confirmationTag, this.state, extensions, cs);
     return encodeMlsMessage({ version: "mls10", wireformat: "mls_group_info", groupInfo: info });
   }
 
   /** The whole state, with every secret, for the vault alone. */
   serialize(): Bytes {
-    return encodeGroupState(this.#state);
+    return encodeGroupState(this.state);
   }
 
   /** A stored state; raises GroupRefused. */
@@ -316,13 +354,13 @@ export class Group {
 
   #checkPlace(groupId: Bytes, epoch: bigint): void {
     if (!equal(groupId, this.groupId)) throw new GroupRefused("A message is of another group.");
-    if (epoch !== this.#state.groupContext.epoch) throw new WrongEpoch(Number(epoch), this.epoch);
+    if (epoch !== this.state.groupContext.epoch) throw new WrongEpoch(Number(epoch), this.epoch);
   }
 
-  /** What ts-mls leaves unchecked in a tree: lifetimes that are too long, one key in two places. */
-  #checkTree(): void {
+  /** @internal What ts-mls leaves unchecked in a tree: lifetimes that are too long, one key in two places. */
+  checkTree(): void {
     const keys = new Set<string>();
-    for (const node of this.#state.ratchetTree) {
+    for (const node of this.state.ratchetTree) {
       if (node === undefined) continue;
       const key = node.nodeType === "leaf" ? node.leaf.hpkePublicKey : node.parent.hpkePublicKey;
       if (keys.size === keys.add(key.join()).size) throw new GroupRefused("A key is in the tree twice.");
@@ -338,7 +376,7 @@ export class Group {
   #checkFreshKeys(before: ClientState, sender: number | null): void {
     if (sender === null) return;
     const leafBefore = before.ratchetTree[2 * sender];
-    const leafAfter = this.#state.ratchetTree[2 * sender];
+    const leafAfter = this.state.ratchetTree[2 * sender];
     if (leafBefore?.nodeType !== "leaf" || leafAfter?.nodeType !== "leaf") return;
     if (equal(leafBefore.leaf.signature, leafAfter.leaf.signature)) return; // a commit without a path
     const old = new Set(
@@ -350,14 +388,25 @@ export class Group {
   }
 }
 
-function demandsInfo(extensions: readonly Extension[]): boolean {
+/** An external commit signs one leaf anew: that of its sender. */
+function changedLeaf(before: ClientState, after: ClientState): number | null {
+  const at = after.ratchetTree.findIndex((node, index) => {
+    const old = before.ratchetTree[index];
+    if (node?.nodeType !== "leaf") return false;
+    return old?.nodeType !== "leaf" || !equal(old.leaf.signature, node.leaf.signature);
+  });
+  return at < 0 ? null : at / 2;
+}
+
+/** @internal */
+export function demandsInfo(extensions: readonly Extension[]): boolean {
   const required = extensions.find((one) => one.extensionType === "required_capabilities");
   const found = required && decodeRequiredCapabilities(required.extensionData, 0);
   return found?.[0].extensionTypes.includes(EXTENSION_TYPE) ?? false;
 }
 
-/** What ts-mls raises as our errors: all of it is about bytes that others sent. */
-async function refusing<T>(
+/** @internal What ts-mls raises as our errors: all of it is about bytes that others sent. */
+export async function refusing<T>(
   working: Promise<T>,
   kind: new (message: string, options?: { cause?: unknown }) => GroupError = GroupRefused,
 ): Promise<T> {

@@ -95,28 +95,47 @@ export interface Candidate {
   readonly deviceKey: Bytes;
 }
 
-/**
- * The package of this suite in an offer that the relay gave for a device, verified; null if there is none of it.
- * Raises GroupRefused or CredentialRefused.
- */
-export async function checkOffer(
-  offer: Bytes,
-  device: DeviceId,
-  suite: SuiteId,
-  portal: PortalId,
-  nowSeconds: number,
-): Promise<Candidate | null> {
+/** The packages of one offer, by their suites, and the device list that all of them carry. */
+export interface OfferedPackages {
+  readonly bySuite: ReadonlyMap<SuiteId, KeyPackage>;
+  readonly manifest: Manifest;
+  readonly deviceKey: Bytes;
+}
+
+/** What the relay gave for a device; raises GroupRefused or CredentialRefused. */
+export function readOffered(offer: Bytes, device: DeviceId, portal: PortalId): OfferedPackages {
   const packages = offered(offer).map(readKeyPackage);
-  const keys = packages.map((found) => found.leafNode.signaturePublicKey);
-  if (!keys.every((key) => key.length === 32 && equal(deviceId(key), device))) {
+  const leaves = packages.map((found) => found.leafNode);
+  if (!leaves.every((leaf) => isOf(leaf.signaturePublicKey, device))) {
     throw new CredentialRefused("The relay gave something else than key packages of the device asked for.");
   }
-  const keyPackage = packages.find((found) => suiteOfName(found.cipherSuite) === suite);
-  if (keyPackage === undefined) return null;
-  await verify(keyPackage, suite, nowSeconds);
-  const deviceKey = keyPackage.leafNode.signaturePublicKey;
-  const manifest = manifestOf(identityOf(keyPackage.leafNode.credential), deviceKey);
+  const manifests = leaves.map((leaf) => manifestOf(identityOf(leaf.credential), leaf.signaturePublicKey));
+  const [manifest, [leaf]] = [manifests[0], leaves];
+  if (manifest === undefined || leaf === undefined) throw new CredentialRefused("An offer is empty.");
+  if (!manifests.every((one) => equal(one.raw, manifest.raw))) {
+    throw new CredentialRefused("The relay gave key packages that were not offered together.");
+  }
   if (manifest.portal !== portal) throw new CredentialRefused("A device of another portal is not let in.");
+  const bySuite = new Map<SuiteId, KeyPackage>();
+  for (const found of packages) {
+    const suite = suiteOfName(found.cipherSuite);
+    if (suite !== undefined) bySuite.set(suite, found);
+  }
+  return { bySuite, manifest, deviceKey: leaf.signaturePublicKey };
+}
+
+const isOf = (key: Bytes, device: DeviceId): boolean => key.length === 32 && equal(deviceId(key), device);
+
+/** The package of this suite, verified; raises GroupRefused. */
+export async function checkPackage(
+  { bySuite, manifest, deviceKey }: OfferedPackages,
+  device: DeviceId,
+  suite: SuiteId,
+  nowSeconds: number,
+): Promise<Candidate> {
+  const keyPackage = bySuite.get(suite);
+  if (keyPackage === undefined) throw new GroupRefused("A device has no key package of this suite.");
+  await verify(keyPackage, suite, nowSeconds);
   return { keyPackage, manifest, device, deviceKey };
 }
 

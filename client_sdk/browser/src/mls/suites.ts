@@ -72,3 +72,9 @@ function withoutHeader(key: Bytes, length: number): Bytes {
   if (!fits) throw new UsageError("A public key has another length than its suite's.");
   return key.subarray(start.length);
 }
+
+/** Whether a conversation may move to this suite from that one. */
+export function isStronger(suite: number, than: number): boolean {
+  const order: readonly number[] = KNOWN_SUITES;
+  return order.includes(suite) && order.includes(than) && order.indexOf(suite) < order.indexOf(than);
+}

@@ -46,6 +46,8 @@ export interface LinkHandler {
   connected(ready: RelayFrames["Ready"]): Promise<void>;
   received(frame: RelayFrame): Promise<void>;
   disconnected(error: CoachRelayError | null): Promise<void>;
+  /** The portal is asked for another token: the present one ends then (Unix milliseconds). */
+  tokenExpiring?(endsMs: number): void;
 }
 
 type Answer = Extract<RelayFrame, { readonly request: number }>;
@@ -101,6 +103,7 @@ export class Link {
     const found = await new Promise<Answer>((resolve, reject) => {
       this.#requests.set(request, { resolve, reject });
       session.send([{ ...question, request } as DeviceFrame]);
+      if (!session.isOpen) reject(new RelayUnreachable("The connection ended."));
       this.#options.environment
         .sleep(REQUEST_MS, this.#stop.signal)
         .then(() => reject(new RelayUnreachable("The relay did not answer in time.")));
@@ -124,6 +127,8 @@ export class Link {
       try {
         void this.#keepToken(session.ready, done.signal);
         session.onFrame = (frame) => this.#take(frame);
+        // Who waits for an answer hears of the end at once: so does what is done at the beginning.
+        void session.ended.then(() => this.#unanswered());
         await this.#handler.connected(session.ready);
         return await session.ended;
       } finally {
@@ -136,8 +141,12 @@ export class Link {
     } finally {
       this.#session?.close();
       this.#session = null;
-      for (const { reject } of this.#requests.values()) reject(new RelayUnreachable("The connection ended."));
+      this.#unanswered();
     }
+  }
+
+  #unanswered(): void {
+    for (const { reject } of this.#requests.values()) reject(new RelayUnreachable("The connection ended."));
   }
 
   async #take(frame: RelayFrame): Promise<void> {
@@ -157,6 +166,7 @@ export class Link {
       if (done.aborted) return;
       try {
         const began = environment.nowMs();
+        this.#handler.tokenExpiring?.(began + lifeMs * (1 - RENEW_AT));
         const { tokenExpires } = await this.ask({ frame: "Renew", token: await token() }, "Renewed");
         lifeMs = tokenExpires * 1000 - began;
         wait = Math.max(lifeMs * RENEW_AT, RENEW_RETRY_MS);
@@ -286,9 +296,15 @@ class Session {
     return frame as RelayFrames[K];
   }
 
+  /** What is said when the connection is over is lost; raises nothing, as the handler is told of the end. */
   send(frames: readonly DeviceFrame[]): void {
+    if (this.#automaton.state === "closed" || this.#automaton.state === "draining") return;
     for (const frame of frames) this.#automaton.sent(frame);
     this.#socket.send(encode(frames));
+  }
+
+  get isOpen(): boolean {
+    return this.#automaton.state === "ready";
   }
 
   close(): void {
@@ -315,9 +331,12 @@ class Session {
     else this.#hand(frame);
   }
 
-  /** Answers to requests do not wait for the work on entries that came before them: that work may ask. */
+  /**
+   * Answers to requests do not wait for the work on entries that came before them: that work may ask. Nor does
+   * the relay's word about an engagement: it would be applied after that of a later answer.
+   */
   #hand(frame: RelayFrame): void {
-    if ("request" in frame && frame.request > 0) {
+    if (("request" in frame && frame.request > 0) || frame.frame === "EngagementChanged") {
       void this.#onFrame(frame);
       return;
     }

@@ -32,23 +32,32 @@ export class Vault {
   readonly #db: IDBPDatabase<Schema>;
   readonly #key: CryptoKey;
   #closed = false;
+  /** Called when the browser has taken the store away under us, or another page erases it. */
+  onLost: () => void = () => undefined;
 
   private constructor(db: IDBPDatabase<Schema>, key: CryptoKey) {
     this.#db = db;
     this.#key = key;
   }
 
-  /** Open the vault, or make it; raises VaultUnavailable or VaultCorrupt. Asks the browser to keep it. */
+  /** Open the vault, or make it; raises VaultUnavailable or VaultCorrupt. The page asks the browser to keep it. */
   static async open(portal: PortalId, user: UserId): Promise<Vault> {
     try {
-      await globalThis.navigator?.storage?.persist?.();
+      let vault: Vault | null = null;
+      const lost = () => {
+        vault?.close();
+        vault?.onLost();
+      };
       const db = await openDB<Schema>(vaultName(portal, user), VERSION, {
         upgrade: (made) => {
           made.createObjectStore("keys");
           made.createObjectStore("records");
         },
+        blocking: lost,
+        terminated: lost,
       });
-      return new Vault(db, await keyOf(db));
+      vault = new Vault(db, await keyOf(db));
+      return vault;
     } catch (error) {
       if (error instanceof VaultCorrupt) throw error;
       throw new VaultUnavailable(
@@ -81,6 +90,19 @@ export class Vault {
       return [name, await openRecord(this.#key, name, sealed)];
     });
     return new Map(await Promise.all(opened));
+  }
+
+  /** The values from one name on to before another, at most so many: those with the highest names, they first. */
+  async newest(from: string, before: string, limit: number): Promise<readonly Bytes[]> {
+    this.#check();
+    const range = IDBKeyRange.bound(from, before, false, true);
+    const found: [string, Bytes][] = [];
+    let cursor = await this.#db.transaction("records").store.openCursor(range, "prev");
+    while (cursor !== null && found.length < limit) {
+      found.push([cursor.key, cursor.value]);
+      cursor = found.length < limit ? await cursor.continue() : null;
+    }
+    return Promise.all(found.map(([name, sealed]) => openRecord(this.#key, name, sealed)));
   }
 
   /** Write all of these, or none; durable when this resolves. Raises VaultFull or VaultUnavailable. */

@@ -126,6 +126,7 @@ test("only the other one of two is taken on trust", () => {
     roster: [anna.user, ben.user],
     met: [],
     approved: false,
+    takesPart: false,
   };
   const code = (changed: Partial<Admission>) => {
     try {

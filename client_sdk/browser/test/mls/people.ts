@@ -6,7 +6,7 @@ import { KeyPair } from "../../src/identity/keys.ts";
 import { firstManifest, MAY_LINK } from "../../src/identity/manifest.ts";
 import { Group } from "../../src/mls/group.ts";
 import type { KeyPackageBundle } from "../../src/mls/keyPackages.ts";
-import { checkOffer, makeKeyPackage, packOffer } from "../../src/mls/keyPackages.ts";
+import { checkPackage, makeKeyPackage, packOffer, readOffered } from "../../src/mls/keyPackages.ts";
 import type { SuiteId } from "../../src/mls/suites.ts";
 import { KNOWN_SUITES } from "../../src/mls/suites.ts";
 import { deviceId, parseEngagementId, parsePortalId, parseUserId } from "../../src/wire/ids.ts";
@@ -49,9 +49,7 @@ export function infoOf(...people: readonly Person[]): Bytes {
 
 export async function candidate(of: Person, bundle: KeyPackageBundle) {
   const now = Math.floor(Date.now() / 1000);
-  const found = await checkOffer(packOffer([bundle]), of.id, bundle.suite, PORTAL, now);
-  if (found === null) throw new Error("no package of this suite");
-  return found;
+  return checkPackage(readOffered(packOffer([bundle]), of.id, PORTAL), of.id, bundle.suite, now);
 }
 
 export async function pair(suite: SuiteId) {

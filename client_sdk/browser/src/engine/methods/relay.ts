@@ -1,14 +1,36 @@
 /** What the page may ask about the device as a whole. */
 
 import type { Me } from "../../api.ts";
+import type { Engine } from "../engine.ts";
+import type { Implementation } from "../messages.ts";
 
-export interface RelayCalls {
+/** What the Worker itself answers, also before there is an engine. */
+export interface StartCalls {
   start(options: {
     readonly url: string;
     readonly name: string;
     /** Whether the page is to be asked how to begin where there is no device yet. */
     readonly asks: boolean;
   }): Me;
-  engagements(): readonly { readonly id: string; readonly status: string }[];
   destroy(): null;
 }
+
+export interface RelayCalls extends StartCalls {
+  engagements(): readonly { readonly id: string; readonly status: string }[];
+  setName(name: string): Me;
+  readReceipts(): boolean;
+  setReadReceipts(on: boolean): null;
+}
+
+export const relayMethods = (engine: Engine): Implementation<Omit<RelayCalls, keyof StartCalls>> => ({
+  engagements: async () => engine.engagements,
+  async setName(name) {
+    await engine.setName(name);
+    return engine.me;
+  },
+  readReceipts: async () => engine.readReceipts,
+  async setReadReceipts(on) {
+    await engine.setReadReceipts(on);
+    return null;
+  },
+});
