@@ -1,0 +1,243 @@
+/** A call: the picture, what can be done, how good the connection is, and the five words. */
+
+import { html, nothing } from "lit";
+import type { CallApi } from "../api.ts";
+import { lengthOf } from "./format.ts";
+import type { IconName } from "./icons.ts";
+import { icon } from "./icons.ts";
+import type { Medium, Reason } from "./media.ts";
+import { whyNot } from "./media.ts";
+import type { Room } from "./model/room.ts";
+import { Plain } from "./plain.ts";
+import { reasonForPortal } from "./scanner.ts";
+import { words } from "./words.ts";
+
+const text = words.call;
+
+type Choice = Awaited<ReturnType<CallApi["devices"]>>[number];
+
+export class CallView extends Plain {
+  static override properties = {
+    room: { attribute: false },
+    call: { attribute: false },
+    side: { state: true },
+    choices: { state: true },
+    reason: { state: true },
+    matched: { state: true },
+    seconds: { state: true },
+  };
+  declare room: Room;
+  declare call: CallApi;
+  /** What is open beside the picture. */
+  declare side: "words" | "devices" | "differ" | null;
+  declare choices: readonly Choice[];
+  declare reason: Reason | null;
+  declare matched: boolean;
+  declare seconds: number;
+  #clock: ReturnType<typeof setInterval> | undefined;
+  #explained = "";
+
+  constructor() {
+    super();
+    this.side = null;
+    this.choices = [];
+    this.reason = null;
+    this.matched = false;
+    this.seconds = 0;
+  }
+
+  protected override followed() {
+    return [this.room];
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#clock = setInterval(() => {
+      const { startedMs, state } = this.call;
+      if (startedMs !== null && state !== "ended") this.seconds = Math.floor((Date.now() - startedMs) / 1000);
+    }, 1000);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    clearInterval(this.#clock);
+  }
+
+  protected override updated(): void {
+    const show = (name: string, stream: MediaStream | null): void => {
+      const video = this.querySelector<HTMLVideoElement>(`video.${name}`);
+      if (video !== null && video.srcObject !== stream) video.srcObject = stream;
+    };
+    show("remote", this.call.remote);
+    show("local", this.call.local);
+    const notice = this.call.ended ?? this.call.trouble;
+    if (notice !== null && notice.code !== this.#explained) void this.#explain(notice.code);
+  }
+
+  /** What the page itself can find out about a missing camera, microphone or screen. */
+  async #explain(code: string): Promise<void> {
+    this.#explained = code;
+    const medium: Medium | undefined = /screen|display/.test(code)
+      ? "display-capture"
+      : /camera/.test(code)
+        ? "camera"
+        : /micro|media|permission/.test(code)
+          ? "microphone"
+          : undefined;
+    this.reason = medium === undefined ? null : await whyNot(medium);
+  }
+
+  protected override render() {
+    const { call, room } = this;
+    const name = room.nameOf(call.user);
+    if (call.state === "ended") return this.#ended(name);
+    return html`<section class="call" part="call" aria-label=${text.with(name)} @keydown=${this.#key}>
+      <div class="stage" part="call-stage">
+        ${this.#pictures(name)}
+        <div class="call-head"><strong dir="auto">${name}</strong>
+          <span role="status">${this.#status()}</span>
+          ${call.startedMs === null ? nothing : html`<span class="clock" role="timer" aria-live="off" aria-label=${text.lasted(lengthOf(this.seconds))}>${lengthOf(this.seconds)}</span>`}</div>
+        ${call.trouble === null ? nothing : html`<div class="call-trouble" role="alert">${icon("warning")}<div><p>${call.trouble.message}</p>${this.#why()}</div></div>`}
+        ${this.#beside(name)}
+      </div>
+      ${this.#controls()}
+    </section>`;
+  }
+
+  #status() {
+    const { state, quality } = this.call;
+    if (state !== "connected") return text.states[state];
+    return text.quality[quality] || text.states.connected;
+  }
+
+  #pictures(name: string) {
+    const { call } = this;
+    const seen =
+      call.remote?.getVideoTracks().some((track) => track.readyState === "live" && !track.muted) ?? false;
+    return html`<video class="remote ${seen ? "" : "unseen"}" autoplay playsinline aria-label=${text.remote(name)}></video>
+      ${seen ? nothing : html`<div class="no-picture"><span class="avatar huge" aria-hidden="true">${Array.from(name)[0]}</span><p class="sr">${text.noPicture(name)}</p></div>`}
+      <video class="local ${call.camera || call.screen ? "" : "unseen"}" autoplay muted playsinline aria-label=${text.local}></video>`;
+  }
+
+  #why() {
+    return this.reason === null
+      ? nothing
+      : html`<p>${this.reason.person}</p>${reasonForPortal(this.reason.portal)}`;
+  }
+
+  #controls() {
+    const { call } = this;
+    const on = call.state === "connected" || call.state === "reconnecting";
+    const set = (action: () => Promise<void>) => () => this.room.attempt(action);
+    const { microphone, camera, screen } = call;
+    return html`<div class="controls" part="call-controls" role="toolbar" aria-label=${text.label}>
+      ${this.#control(
+        microphone ? "microphone" : "microphoneOff",
+        microphone ? text.mute : text.unmute,
+        !microphone,
+        set(() => call.setMicrophone(!microphone)),
+      )}
+      ${this.#control(
+        camera ? "camera" : "cameraOff",
+        camera ? text.cameraOff : text.cameraOn,
+        !camera,
+        set(() => call.setCamera(!camera)),
+      )}
+      ${
+        "getDisplayMedia" in (navigator.mediaDevices ?? {})
+          ? this.#control(
+              "screen",
+              screen ? text.stopShare : text.share,
+              screen,
+              set(() => call.shareScreen(!screen)),
+              !on,
+            )
+          : nothing
+      }
+      ${this.#control("settings", text.devices, this.side === "devices", this.#openDevices)}
+      ${this.#control(this.matched ? "shieldCheck" : "shield", text.verify, this.side === "words", () => (this.side = this.side === "words" ? null : "words"))}
+      <button type="button" class="control end" @click=${set(() => call.hangUp())}>${icon("hangUp")}<span>${text.end}</span></button>
+    </div>`;
+  }
+
+  #control(name: IconName, label: string, marked: boolean, action: () => unknown, disabled = false) {
+    return html`<button type="button" class="control ${marked ? "marked" : ""}" ?disabled=${disabled} @click=${action}>${icon(name)}<span>${label}</span></button>`;
+  }
+
+  #beside(name: string) {
+    if (this.side === null) return nothing;
+    const body = {
+      words: () => this.#words(name),
+      devices: () => this.#devices(),
+      differ: () => this.#differ(name),
+    }[this.side]();
+    const title = { words: text.wordsTitle(name), devices: text.devicesTitle, differ: text.differTitle }[
+      this.side
+    ];
+    return html`<div class="call-card" part="call-card" role="dialog" aria-labelledby="call-card-title">
+      <div class="dialog-head"><h2 id="call-card-title" tabindex="-1" dir="auto">${title}</h2>
+        <button type="button" class="quiet round" aria-label=${words.close} @click=${() => (this.side = null)}>${icon("close")}</button></div>
+      ${body}</div>`;
+  }
+
+  #words(name: string) {
+    const { call } = this;
+    if (this.matched || this.room.person(call.user)?.trust === "verified") {
+      return html`<p class="standing good" role="status" dir="auto">${icon("shieldCheck")}${text.wordsDone(name)}</p>${this.#fiveWords()}`;
+    }
+    if (call.words.length === 0) return html`<p role="status">${text.wordsSoon}</p>`;
+    return html`<p dir="auto">${text.wordsHow(name)}</p>${this.#fiveWords()}
+      <div class="actions"><button type="button" class="primary" @click=${this.#match}>${text.wordsSame}</button>
+        <button type="button" class="danger-quiet" @click=${() => (this.side = "differ")}>${text.wordsDiffer}</button></div>`;
+  }
+
+  #fiveWords() {
+    return html`<ol class="five-words" aria-label=${text.verify} dir="ltr">${this.call.words.map((word) => html`<li>${word}</li>`)}</ol>`;
+  }
+
+  #differ(name: string) {
+    return html`<p role="alert" dir="auto">${text.differText(name)}</p>
+      <div class="actions"><button type="button" class="danger" @click=${() => this.room.attempt(() => this.call.hangUp())}>${text.end}</button></div>`;
+  }
+
+  #devices() {
+    const kinds = Object.keys(text.kinds) as (keyof typeof text.kinds)[];
+    return kinds.map((kind) => {
+      const these = this.choices.filter((one) => one.kind === kind);
+      if (these.length === 0) return nothing;
+      return html`<label class="field">${text.kinds[kind]}<select @change=${(event: Event) => this.#choose(kind, (event.target as HTMLSelectElement).value)}>
+        ${these.map((one, at) => html`<option value=${one.id} ?selected=${one.chosen}>${one.label || text.unnamed(text.kinds[kind], at + 1)}</option>`)}</select></label>`;
+    });
+  }
+
+  #ended(name: string) {
+    const { call, room } = this;
+    return html`<section class="call over" part="call" aria-label=${text.with(name)}>
+      <div class="over-text"><h2 tabindex="-1">${text.states.ended}</h2>
+        <p role="alert" dir="auto">${call.ended?.message}</p>${this.#why()}
+        <div class="actions"><button type="button" class="primary" @click=${() => room.leaveCall()}>${words.close}</button></div></div>
+    </section>`;
+  }
+
+  #openDevices = async (): Promise<void> => {
+    this.side = this.side === "devices" ? null : "devices";
+    if (this.side !== null) this.choices = (await this.room.attempt(() => this.call.devices())) ?? [];
+  };
+
+  async #choose(kind: MediaDeviceKind, id: string): Promise<void> {
+    await this.room.attempt(() => this.call.choose(kind, id));
+    this.choices = (await this.room.attempt(() => this.call.devices())) ?? this.choices;
+  }
+
+  #match = async (): Promise<void> => {
+    const done = await this.room.attempt(() => this.call.wordsMatch().then(() => true));
+    this.matched = done === true;
+    await this.room.refresh();
+  };
+
+  #key = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape" || this.side === null) return;
+    event.stopPropagation();
+    this.side = null;
+  };
+}
