@@ -18,6 +18,7 @@ from typing import Any, Final
 from yarl import URL
 
 from relay.errors import RelayError
+from relay.redis_address import RedisAddress, parse_redis_url, parse_redis_wait
 from relay.wire.limits import DEFAULT_RETENTION_HOURS, MAX_BLOB_BYTES, MAX_ICE_SERVERS, MAX_RETENTION_HOURS
 from relay.wire.turn_uri import parse_turn_uri
 
@@ -68,6 +69,10 @@ class Settings:
     max_upload_bytes: int = MAX_BLOB_BYTES
     reserved_disk_bytes: int = 256 * _MIB
     default_retention_days: int = DEFAULT_RETENTION_HOURS // 24
+    redis_url: str = field(default="", repr=False)
+    redis_password: str = field(default="", repr=False)
+    redis_password_file: Path | None = None
+    redis_wait: str = "none"
     s3_bucket: str = ""
     s3_endpoint: str = ""
     s3_region: str = "us-east-1"
@@ -83,6 +88,11 @@ class Settings:
     @property
     def blob_dir(self) -> Path:
         return self.data_dir / "blobs"
+
+    @property
+    def redis(self) -> RedisAddress | None:
+        """Where Redis is, if the relay keeps its streams and records there."""
+        return parse_redis_url(self.redis_url, password=self.redis_password) if self.redis_url else None
 
     def origins(self, port: int) -> tuple[str, ...]:
         """The origins (RFC 6454) that devices may have connected to, when the relay listens on `port`."""
@@ -123,7 +133,7 @@ def load_settings(
     )
     if values.get("data_dir") is None:  # also what an empty text in the file means
         values["data_dir"] = _default_data_dir(environ)
-    for name in ("turn_secret", "s3_secret_access_key"):
+    for name in ("turn_secret", "s3_secret_access_key", "redis_password"):
         _take_secret(values, name)
     settings = Settings(**values)
     _check_together(settings)
@@ -244,6 +254,18 @@ def _endpoint(value: Any) -> str:
     return parse_origin(value) if _text(value) else ""
 
 
+def _redis_url(value: Any) -> str:
+    url = _text(value)
+    if url:
+        parse_redis_url(url)
+    return url
+
+
+def _redis_wait(value: Any) -> str:
+    parse_redis_wait(_text(value))
+    return str(value) or "none"
+
+
 def _turn_url(value: str) -> str:
     parse_turn_uri(value)
     return value
@@ -266,6 +288,10 @@ _CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
     "max_upload_bytes": _whole(1024, MAX_BLOB_BYTES),
     "reserved_disk_bytes": _whole(0, 2**50),
     "default_retention_days": _whole(1, MAX_RETENTION_HOURS // 24),
+    "redis_url": _redis_url,
+    "redis_password": _text,
+    "redis_password_file": _path,
+    "redis_wait": _redis_wait,
     "s3_bucket": _matching(_BUCKET, "it must be a bucket's name: 3 to 63 small letters, digits, . and -"),
     "s3_endpoint": _endpoint,
     "s3_region": _matching(_REGION, "it must be the name of a region, such as eu-central-1"),
@@ -373,10 +399,20 @@ def _check_together(settings: Settings) -> None:
             'the relay must know it; set public_origins = ["https://relay.example"] to your own'
         )
     _check_s3(settings)
+    _check_redis(settings)
     if settings.turn_urls and not settings.turn_secret:
         raise ConfigError(
             "turn_urls needs turn_secret, the TURN server's static-auth-secret; set it, or turn_secret_file"
         )
+
+
+def _check_redis(settings: Settings) -> None:
+    if not settings.redis_url and (settings.redis_password or settings.redis_wait != "none"):
+        raise ConfigError("redis_url is missing, so everything would stay in the data folder; set it")
+    try:
+        _ = settings.redis
+    except ValueError as error:
+        raise ConfigError(f"redis_url is wrong: {error}; change it") from None
 
 
 def _check_s3(settings: Settings) -> None:

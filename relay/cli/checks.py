@@ -25,6 +25,7 @@ from cryptography import x509
 
 from relay.cli.blob_checks import check_blobs
 from relay.cli.findings import Check, Finding, failed, note, ok
+from relay.cli.redis_checks import check_redis
 from relay.cli.turn_checks import check_turn
 from relay.config import Settings
 from relay.errors import StoreError
@@ -241,6 +242,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_packages,
     check_folder,
     check_store,
+    check_redis,
     check_clock,
     check_port,
     check_certificate,

@@ -17,11 +17,11 @@ from relay.core.engagements import EngagementRecord
 from relay.core.portals import check_portal_id
 from relay.errors import InvalidRequest
 from relay.hub import EngagementAdmin, Portals
-from relay.store.sqlite import SqliteDirectory
+from relay.store import Directory
 from relay.wire.errors import WireError
 from relay.wire.ids import EngagementId, PortalId, UserId, parse_engagement_id, parse_user_id
 
-Action = Callable[[SqliteDirectory, argparse.Namespace], Awaitable[int]]
+Action = Callable[[Directory, argparse.Namespace], Awaitable[int]]
 
 EXAMPLE: Final = "eng_7QzN0mJ8T3uB5cXw2yR4aA"
 ENDS: Final = (
@@ -62,7 +62,7 @@ async def _with_directory(action: Action, args: argparse.Namespace) -> int:
         return await action(directory, args)
 
 
-async def list_engagements(directory: SqliteDirectory, args: argparse.Namespace) -> int:
+async def list_engagements(directory: Directory, args: argparse.Namespace) -> int:
     """Print one line an engagement: its id, its status, the day it began, who takes part."""
     portal = await _portal(directory, args.portal)
     admin = _admin(directory)
@@ -72,7 +72,7 @@ async def list_engagements(directory: SqliteDirectory, args: argparse.Namespace)
     return 0
 
 
-async def show_engagement(directory: SqliteDirectory, args: argparse.Namespace) -> int:
+async def show_engagement(directory: Directory, args: argparse.Namespace) -> int:
     """Print everything about an engagement that the relay can tell."""
     record = await _admin(directory).read(_engagement(args.engagement))
     lines = {
@@ -90,7 +90,7 @@ async def show_engagement(directory: SqliteDirectory, args: argparse.Namespace) 
     return 0
 
 
-async def end_engagement(directory: SqliteDirectory, args: argparse.Namespace) -> int:
+async def end_engagement(directory: Directory, args: argparse.Namespace) -> int:
     """End an engagement, after asking."""
     admin = _admin(directory)
     record = await admin.read(_engagement(args.engagement))
@@ -103,11 +103,11 @@ async def end_engagement(directory: SqliteDirectory, args: argparse.Namespace) -
     return 0
 
 
-def _admin(directory: SqliteDirectory) -> EngagementAdmin:
+def _admin(directory: Directory) -> EngagementAdmin:
     return EngagementAdmin(directory, clock=time.time)
 
 
-async def _portal(directory: SqliteDirectory, text: str) -> PortalId:
+async def _portal(directory: Directory, text: str) -> PortalId:
     portals = Portals(directory, clock=time.time, rng=bytes)
     return (await portals.read(check_portal_id(text))).id
 

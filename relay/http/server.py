@@ -26,15 +26,16 @@ from relay.http.blob_store import open_blob_store
 from relay.http.ice import ice_servers
 from relay.http.logs import log
 from relay.http.metrics import PATH, Metrics
+from relay.http.stores import Stores, open_stores, where
 from relay.http.sweep import sweep_forever
 from relay.hub import Hub, HubSettings, Portals
-from relay.store.sqlite import DataFolder
 from relay.version import installed_version
 
 BACKLOG: Final = 1024  # connections that wait to be accepted: a crowd that comes back after a restart
 HEADER_SECONDS: Final = 15  # for a request's head, and for the next request on a connection
 LINGER_SECONDS: Final = 5.0  # for the rest of a body that nobody wants
 CLOSE_SECONDS: Final = 2.0  # for what is still open when draining is over
+MOVE_SECONDS: Final = 5.0  # over which devices are told to move to other nodes: no crowd comes there at once
 END_SECONDS: Final = 10.0  # for closing everything after that; a disk that hangs must not hold the process
 COLLECT_AFTER: Final = (50_000, 20, 50)  # allocations, and collections of the generation below
 MAX_HEADER_BYTES: Final = 8190  # for one line of a request's head: an access token has 4096
@@ -56,7 +57,7 @@ async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> i
     async with serving(settings) as running:
         _calm_collector()
         metrics = f", metrics on {running.metrics_url}" if running.metrics_url else ""
-        announce(f"coach-relay: listening on {running.url}, data in {settings.data_dir}{metrics}")
+        announce(f"coach-relay: listening on {running.url}, {where(settings)}{metrics}")
         log(logging.INFO, "started")
         await stopping.wait()
         log(logging.INFO, "draining", connections=running.app.connect.count)
@@ -83,10 +84,10 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(settings.host, settings.port))
         port = listener.getsockname()[1]
-        folder = DataFolder.open(settings.data_dir)
-        stack.push_async_callback(folder.close)
+        stores = await open_stores(settings)
+        stack.push_async_callback(stores.close)
         metrics = Metrics(installed_version()) if settings.metrics_listen else None
-        relay = _join(settings, folder, port, metrics)
+        relay = _join(settings, stores, port, metrics)
         await relay.hub.start()
         stack.push_async_callback(relay.hub.close)
         app = create_app(relay)
@@ -120,7 +121,9 @@ async def drain(running: Serving) -> None:
     running.app.connect.drain()
     try:
         async with asyncio.timeout(running.relay.settings.drain_seconds):
-            await running.relay.hub.drain()
+            await running.relay.hub.drain(
+                over_seconds=min(MOVE_SECONDS, running.relay.settings.drain_seconds / 3)
+            )
             await running.app.connect.wait_empty()
             await running.app.uploads.wait_idle()
             await running.app.downloads.wait_idle()
@@ -129,16 +132,17 @@ async def drain(running: Serving) -> None:
     running.app.connect.abort_all()
 
 
-def _join(settings: Settings, folder: DataFolder, port: int, metrics: Metrics | None) -> Relay:
+def _join(settings: Settings, stores: Stores, port: int, metrics: Metrics | None) -> Relay:
     blobs = open_blob_store(settings)
     tokens = TokenAccess(
-        Portals(folder.directory, clock=time.time, rng=secrets.token_bytes),
+        Portals(stores.directory, clock=time.time, rng=secrets.token_bytes),
         own_origins=settings.origins(port) if settings.serve_element else (),
     )
-    streams = metrics.timed(folder.streams) if metrics else folder.streams
+    streams = metrics.timed(stores.streams) if metrics else stores.streams
     hub = Hub(
         streams,
-        folder.directory,
+        stores.directory,
+        bus=stores.bus,
         settings=HubSettings(origins=settings.origins(port)),
         verify_token=tokens.verify,
         ice_servers=ice_servers(settings),
@@ -146,6 +150,7 @@ def _join(settings: Settings, folder: DataFolder, port: int, metrics: Metrics | 
         clock=time.time,
         rng=secrets.token_bytes,
     )
+    stores.tell_of_loss(hub.rooms.lose_all)
     return Relay(hub=hub, streams=streams, blobs=blobs, settings=settings, metrics=metrics)
 
 

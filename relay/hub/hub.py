@@ -31,6 +31,8 @@ from relay.hub.rooms import Rooms
 from relay.hub.session import Handler, Session
 from relay.hub.settings import (
     CONCURRENT_READS,
+    MOVE_TURN_SECONDS,
+    MOVED_WITHIN_MS,
     EraseBlob,
     HubSettings,
     IceServersFor,
@@ -146,10 +148,25 @@ class Hub:
             session.end(ErrorCode.DRAINING, reconnect_after_ms=self.jitter_ms())
         return session
 
-    async def drain(self) -> None:
-        """Tell every device to come again, answer what was accepted, close all connections."""
+    async def drain(self, *, over_seconds: float = 0.0) -> None:
+        """Tell every device to come again, answer what was accepted, close all connections.
+
+        Where there are other nodes, devices are told in turns, `over_seconds`, and come there at once.
+        """
         self._draining = True
-        sessions = list(self._sessions)
+        if self.nodes.is_shared and over_seconds:
+            await self._move(over_seconds)
+        await self._send_away(list(self._sessions))
+
+    async def _move(self, over_seconds: float) -> None:
+        turns = max(1, round(over_seconds / MOVE_TURN_SECONDS))
+        sessions = sorted(self._sessions, key=lambda _: self.rng(4))
+        for turn in range(turns):
+            await self._send_away(sessions[turn::turns])
+            if sessions[turn + 1 :]:
+                await asyncio.sleep(MOVE_TURN_SECONDS)
+
+    async def _send_away(self, sessions: list[Session]) -> None:
         for session in sessions:
             session.goodbye(ErrorCode.DRAINING, reconnect_after_ms=self.jitter_ms())
             session.flush()
@@ -253,8 +270,9 @@ class Hub:
                 await self.tell_changed(record.id)
 
     def jitter_ms(self) -> int:
-        """When to come again: spread, so that not all come at once."""
-        return int.from_bytes(self.rng(4), "big") % (self.settings.reconnect_within_ms + 1)
+        """When to come again: spread, so that not all come at once. Another node is there at once."""
+        within = MOVED_WITHIN_MS if self.nodes.is_shared else self.settings.reconnect_within_ms
+        return int.from_bytes(self.rng(4), "big") % (within + 1)
 
     # Inside
 

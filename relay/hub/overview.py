@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FRAME_MARGIN_BYTES: Final = 64
 _MOST_DEVICES: Final = MAX_PARTICIPANTS * MAX_DEVICES_PER_USER
-"""What the frame holds. There are more only if almost every participant has a ninth device, not listed yet."""
+"""What the frame holds. More there are only if most participants have a ninth device, not listed yet."""
 
 
 class Overview:

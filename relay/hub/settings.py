@@ -34,6 +34,8 @@ HEAL_SECONDS: Final = 10
 CACHE_SECONDS: Final = 30.0
 PRESENT_SECONDS: Final = 5.0  # a node says each second that it is there
 MAX_NODES: Final = 64  # that one node hears of
+MOVE_TURN_SECONDS: Final = 0.05  # between the turns in which devices are told to move
+MOVED_WITHIN_MS: Final = 300  # they are told in turns already; what is left is a spread within one
 UNUSED_LOOKS: Final = 3  # after which a stream that nobody has open is not followed any more
 CLAIM_RATE: Final = Rate(per_second=2, burst=128)  # key packages that one connection may claim
 MESSAGE_OVERHEAD_BYTES: Final = 4 * KIB

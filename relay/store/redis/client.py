@@ -88,6 +88,13 @@ class RedisClient:
                     raise translate(error) from error
         raise translate(failure) from failure
 
+    async def look_around(self) -> None:
+        """Find the servers; raises `StoreError`."""
+        try:
+            await self.topology.refresh()
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            raise translate(error) from error
+
     async def close(self) -> None:
         await self.topology.close()
 

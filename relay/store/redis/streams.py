@@ -34,10 +34,10 @@ from relay.wire.limits import COUNTER_WINDOW, MAX_MEMBER_DEVICES
 _log: Final = logging.getLogger("relay.store")
 _LIMITS: Final = (COUNTER_WINDOW, WINDOW_MS, MAX_MEMBER_DEVICES, MAX_HELD_ENTRIES)
 # What makes a stream: its keys carry its id in braces, so that a cluster keeps them on one server.
-_STATE: Final = "coach:{%s}:state"
-_WINDOW: Final = "coach:{%s}:window"
-_ENTRIES: Final = "coach:{%s}:entries"
-_COMMIT: Final = "coach:{%s}:commit"
+STATE: Final = "coach:{%s}:state"
+WINDOW: Final = "coach:{%s}:window"
+ENTRIES: Final = "coach:{%s}:entries"
+COMMIT: Final = "coach:{%s}:commit"
 
 _Question = tuple[EngagementId, int, int, int]
 
@@ -167,7 +167,7 @@ class RedisStreamStore:
         ]
 
     async def _view_all(self, streams: list[EngagementId]) -> list[StreamView | None]:
-        calls = [Call(_STATE % stream, ("HGETALL", _STATE % stream)) for stream in streams]
+        calls = [Call(STATE % stream, ("HGETALL", STATE % stream)) for stream in streams]
         answers = await self._client.run_all(calls, again=True)
         # Afterwards: a view must not be older than the history that it is given in.
         history = await self._client.run(Call(HISTORY, ("GET", HISTORY)), again=True) or b""
@@ -179,11 +179,11 @@ class RedisStreamStore:
 
 
 def _keys(stream: EngagementId) -> tuple[str, ...]:
-    return _STATE % stream, _WINDOW % stream, _ENTRIES % stream, _COMMIT % stream, channel_of(stream)
+    return STATE % stream, WINDOW % stream, ENTRIES % stream, COMMIT % stream, channel_of(stream)
 
 
 def _read_keys(stream: EngagementId) -> tuple[str, ...]:
-    return _STATE % stream, _ENTRIES % stream, _COMMIT % stream
+    return STATE % stream, ENTRIES % stream, COMMIT % stream
 
 
 def _plain_append(append: AppendEntries, place: int) -> tuple[Any, ...]:
