@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from relay.config import ConfigError
 from relay.http.element_files import element_folder
 from tests.browser import chromium
 from tests.browser.chromium import Chromium
+from tests.relay.cli.processes import environment
 from tests.support.real_relay import RealRelay
 
 FRAME: Final = "/element/frame.html"
@@ -34,8 +37,8 @@ addEventListener("error", (event) => window.happened.push(["page", {{ message: e
 
 SCRIPT: Final = f"""
 for (const element of document.querySelectorAll("coach-relay")) {{
-  element.tokenProvider = async () =>
-    (await fetch("/token?user=" + (element.dataset.user ?? new URLSearchParams(location.search).get("user")))).text();
+  const user = element.dataset.user ?? new URLSearchParams(location.search).get("user");
+  element.tokenProvider = async () => (await fetch("/token?user=" + user)).text();
   for (const event of {json.dumps(HEARS)})
     element.addEventListener(event, ({{ detail }}) => window.happened.push([event, detail]));
 }}
@@ -63,7 +66,7 @@ def missing() -> str | None:
 
 @dataclass(slots=True)
 class Site:
-    """One web server under many names: `http://portal.localhost:port` is an origin, `http://evil.localhost:port` another."""
+    """One web server under many names: `portal.localhost` is an origin, `evil.localhost` another."""
 
     relay: RealRelay
     port: int
@@ -92,7 +95,10 @@ class Site:
             text, headers = self.pages[request.path]
         else:
             query = request.query
-            text, headers = self.html(query["engagement"], query["user"], more=query.get("more", "")), self.headers
+            text, headers = (
+                self.html(query["engagement"], query["user"], more=query.get("more", "")),
+                self.headers,
+            )
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _script(self, _request: web.Request) -> web.Response:
@@ -121,7 +127,15 @@ class RelayWithElement(RealRelay):
         return keys
 
     async def set_origins(self, portal: str, *origins: str) -> None:
-        await self.command("portal", "set-origins", portal, *origins)
+        """Which pages may embed the frame, from now on."""
+        done = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay.cli.main", "portal", "set-origins", portal, *origins),
+            *("--data-dir", str(self.data)),
+            stdout=asyncio.subprocess.DEVNULL,
+            env=environment(),
+        )
+        if await done.wait() != 0:
+            raise RuntimeError("the portal's origins were not set")
 
 
 @dataclass(slots=True)
@@ -132,7 +146,9 @@ class Place:
     site: Site
     chromium: Chromium
 
-    async def open(self, page: str, engagement: str, user: str, *, origin: str = "portal", **more: Any) -> None:
+    async def open(
+        self, page: str, engagement: str, user: str, *, origin: str = "portal", **more: Any
+    ) -> None:
         """A page of the portal with the element in it, in a profile of its own."""
         url = f"{self.site.origin(origin)}/?engagement={engagement}&user={user}"
         await self.chromium.ask("open", name=page, url=url, **more)
@@ -152,7 +168,9 @@ class Place:
 async def place(folder: Path, *arguments: str) -> AsyncIterator[Place]:
     """Everything started; a page may be at `portal`, `second` and `both`, and not at any other name."""
     port = free_port()
-    relay = RelayWithElement(folder, [f"http://{name}.localhost:{port}" for name in ("portal", "second", "both")])
+    relay = RelayWithElement(
+        folder, [f"http://{name}.localhost:{port}" for name in ("portal", "second", "both")]
+    )
     site = Site(relay, port)
     runner = web.AppRunner(site.app())
     await runner.setup()

@@ -12,15 +12,30 @@ const browser = await chromium.launch({
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
+    "--use-fake-device-for-media-stream=fps=30",
+    "--use-fake-ui-for-media-stream",
+    // Instead of Playwright's own list, which turns off what browsers do: a frame's storage apart by the page around it.
+    "--disable-features=Translate,MediaRouter,HttpsUpgrades",
+    ...JSON.parse(process.env.CHROMIUM_ARGUMENTS ?? "[]"),
   ],
 });
 const pages = new Map();
 const errors = [];
+const AsyncFunction = (async () => undefined).constructor;
+
+// The frame of a page whose address has this in it, once there is one.
+async function frameOf(page, part) {
+  for (;;) {
+    const found = page.frames().find((frame) => frame.url().includes(part));
+    if (found) return found;
+    await page.waitForTimeout(20);
+  }
+}
 
 const commands = {
   // A page in a profile of its own, or in that of another page.
-  async open({ name, url, beside }) {
-    const context = beside ? pages.get(beside).context() : await browser.newContext();
+  async open({ name, url, beside, ...options }) {
+    const context = beside ? pages.get(beside).context() : await browser.newContext(options);
     const page = await context.newPage();
     page.on("pageerror", (error) => errors.push(`${name}: ${error.message}`));
     page.on("console", (said) => said.type() === "error" && errors.push(`${name}: ${said.text()}`));
@@ -29,6 +44,9 @@ const commands = {
     return null;
   },
   run: ({ name, code }) => pages.get(name).evaluate(`(async () => { ${code} })()`),
+  // What code in a page cannot do: Playwright's own words about a page, and about the frames in it.
+  script: ({ name, code }) =>
+    new AsyncFunction("page", "frame", code)(pages.get(name), (part) => frameOf(pages.get(name), part)),
   async reload({ name }) {
     await pages.get(name).reload({ waitUntil: "load" });
     return null;

@@ -1,13 +1,13 @@
 /** The page in the frame: finds out who embeds it, opens this person's device, shows the conversation. */
 
-import type { RelayApi } from "../api.ts";
-
+import type { FirstUse, RelayApi } from "../api.ts";
+import { createCoachRelay } from "../client.ts";
 import { type Mounted, mount, type Theme, type Welcome, welcome } from "../element/index.ts";
 import { CoachRelayError } from "../errors.ts";
 import type { Look, Start } from "../loader/protocol.ts";
 import { greet, NotEmbedded, parentOrigin } from "./embedding.ts";
-import { openRelay } from "./opening.ts";
 import { Portal } from "./portal.ts";
+import { deniedPowers, powersDenied } from "./powers.ts";
 import { needStorage, STORAGE_DENIED } from "./storage.ts";
 import { fault, tellOfRelay, tellOfRoom } from "./telling.ts";
 import { trustOwnWorker } from "./trusted.ts";
@@ -17,6 +17,11 @@ sheet.replaceSync("html,body,main{height:100%;margin:0}main>p{font:1rem system-u
 document.adoptedStyleSheets = [sheet];
 const root = document.createElement("main");
 document.body.append(root);
+
+const WAITING = {
+  code: "waiting",
+  message: "This conversation is open in another tab of this browser. Go on there, or close that tab.",
+} as const;
 
 const themeOf = ({ theme, styles }: Look): Theme => ({ scheme: theme, properties: styles });
 
@@ -40,7 +45,6 @@ class Session {
 
   async open(): Promise<void> {
     const opening = this.#shown as Welcome;
-    const { relay: url, engagement, name } = this.#start;
     try {
       await needStorage();
     } catch {
@@ -49,29 +53,39 @@ class Session {
       return;
     }
     try {
-      const relay = await openRelay({
-        url,
-        name,
-        tokenProvider: () => this.#portal.token(),
-        firstUse: (known) => opening.firstUse(known),
-      });
+      const relay = await this.#device(opening);
       this.#relay = relay;
-      tellOfRelay(relay, this.#portal);
-      this.#shown = mount(root, relay, {
-        engagement,
-        theme: themeOf(this.#look),
-        happened: (what) => {
-          if (what.type === "knock") this.#portal.tell("knock", { user: what.user });
-          else this.#portal.tell(what.type, { call: what.call });
-        },
-      });
-      this.#portal.tell("ready", null);
-      await tellOfRoom(await relay.engagement(engagement), this.#portal);
+      this.#show(relay);
+      await tellOfRoom(await relay.engagement(this.#start.engagement), this.#portal);
     } catch (error) {
       if (!(error instanceof CoachRelayError)) throw error;
       fault(this.#portal, error.code);
       if (this.#relay === null) opening.failed({ code: error.code, message: error.message });
     }
+  }
+
+  #device(opening: Welcome): Promise<RelayApi> {
+    const { relay: url, name } = this.#start;
+    const tokenProvider = (): Promise<string> => this.#portal.token();
+    const firstUse = (known: { readonly elsewhere: boolean }): Promise<FirstUse> => opening.firstUse(known);
+    return createCoachRelay({ url, name, tokenProvider, firstUse }, (made) => {
+      tellOfRelay(made, this.#portal);
+      made.on("waiting", () => opening.failed(WAITING));
+    });
+  }
+
+  #show(relay: RelayApi): void {
+    this.#shown = mount(root, relay, {
+      engagement: this.#start.engagement,
+      theme: themeOf(this.#look),
+      happened: (what) => {
+        if (what.type === "knock") this.#portal.tell("knock", { user: what.user });
+        else this.#portal.tell(what.type, { call: what.call });
+      },
+    });
+    this.#portal.tell("ready", null);
+    const denied = deniedPowers();
+    if (denied.length > 0) this.#portal.tell("error", powersDenied(denied));
   }
 
   #dress(look: Look): void {
