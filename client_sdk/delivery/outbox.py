@@ -351,6 +351,28 @@ class Outbox:
 
     # Repair
 
+    @property
+    def last_seen_counter(self) -> int:
+        """The counter of our last entry that has come back in the stream."""
+        return self.last_counter - sum(1 for item in self.in_flight if item.counter <= self.last_counter)
+
+    def set_back(self, last_counter: int) -> Self:
+        """The relay lost entries that it had acknowledged and not delivered yet: they are sent once more.
+
+        Raises ClonedDevice or StreamRolledBack if that cannot be all.
+        """
+        if last_counter > self.highest_counter:
+            raise ClonedDevice(relay_counter=last_counter, own_counter=self.highest_counter)
+        if last_counter < self.last_seen_counter:
+            raise StreamRolledBack(relay_counter=last_counter, own_counter=self.last_seen_counter)
+        again = (
+            replace(item, state=ItemState.ENCRYPTED, seq=0)
+            if item.state is ItemState.ACKNOWLEDGED and item.counter > last_counter
+            else item
+            for item in self.items
+        )
+        return replace(self, items=tuple(again), last_counter=min(self.last_counter, last_counter))
+
     def repairing(self, lost: Sequence[bytes], last_counter: int, last_message_counter: int) -> Self:
         """The relay lost entries: our messages among them, in their order, are to be sent once more.
 

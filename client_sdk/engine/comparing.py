@@ -48,7 +48,7 @@ def conclude(work: Work, opened: fr.Opened, comparison: Comparison) -> None:
     if agreed < record.cursor:
         _repair(work, opened, agreed)
         return
-    work.box.check_opened(opened.last_counter)
+    work.box = work.box.set_back(opened.last_counter)
     work.change(lost_from=agreed)
     _note(work, opened)
 
@@ -82,10 +82,11 @@ def _meet_outside(work: Work, opened: fr.Opened) -> None:
         return
     entered = work.record.entered
     has_spoken = any(passed.own for passed in keeping.passed_after(work, entered))
-    if entered and (opened.last_counter < work.box.last_counter or not has_spoken):
+    if entered and (opened.last_counter < work.box.last_seen_counter or not has_spoken):
         _repair(work, opened, entered - 1)
     else:
-        work.box.check_opened(opened.last_counter)  # the relay has all that was said here: it was removed
+        # The relay has all that was said here: this device was removed.
+        work.box.check_opened(opened.last_counter)
         _note(work, opened)
 
 

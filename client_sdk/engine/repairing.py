@@ -54,7 +54,7 @@ def begin(work: Work, opened: fr.Opened, agreed: int) -> None:
     """
     lost = keeping.passed_after(work, agreed)
     own = [passed for passed in lost if passed.own]
-    expected = work.box.last_counter - len(own)
+    expected = work.box.last_seen_counter - len(own)
     _check_counters(work, expected, opened.last_counter)
     keeping.forget_passed(work, lost)
     _lose_commits(work, agreed)

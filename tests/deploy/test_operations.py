@@ -32,24 +32,34 @@ async def run(command: str, folder: Path) -> None:
     assert process.returncode == 0, (output + errors).decode()
 
 
-async def test_a_copy_made_while_the_relay_runs_can_be_served(tmp_path: Path) -> None:
-    copy = tmp_path / "copy" / "data"
-    copy.mkdir(parents=True)
+async def test_a_backup_made_while_the_relay_runs_can_be_restored(tmp_path: Path) -> None:
+    copy, new = tmp_path / "copy", tmp_path / "new" / "data"
+    new.parent.mkdir()
+
+    async def do(marker: str, data: str, *options: str) -> None:
+        for command in commands_after(marker):
+            replaced = command.replace("DATA", data).replace("COPY", str(copy))
+            line = re.sub("^coach-relay ", f"{sys.executable} -m relay.cli.main ", replaced)
+            await run(" ".join([line, *options]), tmp_path)
+
     async with relay_process(tmp_path) as relay, aiohttp.ClientSession(relay.url) as http:
         keys = await add_portal(relay.data)
         peers = Peers(relay.url, http, {PORTAL: keys})
         engagement = await peers.engagement("anna", "ben")
         async with peers.device("anna") as device:
             await device.create_group(engagement)
-            for command in commands_after("<!-- executed by tests/deploy/test_operations.py -->"):
-                replaced = command.replace("DATA", relay.data).replace("COPY", str(copy))
-                await run(re.sub("^python ", f"{sys.executable} ", replaced), tmp_path)
+            await device.send(fr.Open(1, engagement, 0))
+            before = await device.wait_for(fr.Opened)
+            await do("<!-- executed by tests/deploy/test_operations.py -->", relay.data)
         assert await relay.stop() == 0
-    async with relay_process(tmp_path / "copy") as restored, aiohttp.ClientSession(restored.url) as http:
+    await do("<!-- restored by tests/deploy/test_operations.py -->", str(new), "--yes")
+    async with relay_process(new.parent) as restored, aiohttp.ClientSession(restored.url) as http:
         peers = Peers(restored.url, http, {PORTAL: keys})
         async with peers.device("anna") as device:
             await device.send(fr.Open(1, engagement, 0))
-            assert (await device.wait_for(fr.Opened)).head == 1
+            opened = await device.wait_for(fr.Opened)
+            assert opened.head == before.head == 1
+            assert opened.incarnation != before.incarnation
         assert await restored.stop() == 0
 
 
