@@ -64,9 +64,18 @@ export async function upload(task: UploadTask): Promise<BlobId> {
 
 /** Give an upload up: the relay erases what it has of it. */
 export async function giveUp(blob: BlobId, access: Access): Promise<void> {
+  await erase(blob, access, "");
+}
+
+/** The message about it was taken back: the relay erases it. True: it has, or never had it, or does not let us. */
+export const withdraw = (blob: BlobId, access: Access): Promise<boolean> =>
+  erase(blob, access, "?retracted=1");
+
+async function erase(blob: BlobId, access: Access, why: string): Promise<boolean> {
   const { base, token } = await access();
   const headers = { "Tus-Resumable": "1.0.0", Authorization: `Bearer ${token}` };
-  await fetch(`${base}/v1/blobs/${blob}`, { method: "DELETE", headers, ...PLAIN });
+  const { status } = await fetch(`${base}/v1/blobs/${blob}${why}`, { method: "DELETE", headers, ...PLAIN });
+  return status < 500 && status !== 401 && status !== 429;
 }
 
 /** What every request to the blobs is: the token is for this relay alone, and nothing of it is kept. */

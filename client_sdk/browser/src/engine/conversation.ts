@@ -272,10 +272,17 @@ export class Conversation {
     return decided;
   }
 
-  /** Send an ephemeral message to the members that are there now; it is lost if there is no connection. */
-  async whisper(kind: string, body: ReadonlyMap<string, Packable>): Promise<void> {
-    const sealed = await this.#locked(() => this.#whispers.seal(kind, body));
-    this.#link?.send({ frame: "Ephemeral", stream: this.id, body: sealed });
+  /**
+   * Send an ephemeral message to the members that are there now: the authenticator of the epoch that it was sealed
+   * under; null: it is lost, there is no connection.
+   */
+  async whisper(kind: string, body: ReadonlyMap<string, Packable>): Promise<Bytes | null> {
+    return this.#locked(async () => {
+      const sealed = await this.#whispers.seal(kind, body);
+      if (this.#link === null || this.#opened === null) return null;
+      this.#link.send({ frame: "Ephemeral", stream: this.id, body: sealed });
+      return this.#state.group?.epochAuthenticator ?? null;
+    });
   }
 
   // The connection

@@ -27,8 +27,8 @@ import { relayAddress } from "../transport/address.ts";
 import type { LinkHandler } from "../transport/link.ts";
 import { Link } from "../transport/link.ts";
 import { Vault } from "../vault/vault.ts";
-import type { Engagement, RelayFrame, RelayFrames } from "../wire/frames.ts";
-import type { EngagementId } from "../wire/ids.ts";
+import type { DeviceFrame, Engagement, RelayFrame, RelayFrames } from "../wire/frames.ts";
+import type { EngagementId, UserId } from "../wire/ids.ts";
 import { parseEngagementId, parseUserId } from "../wire/ids.ts";
 import type { Account } from "./account.ts";
 import { parseAccount, serializeAccount, tokenSubject } from "./account.ts";
@@ -182,6 +182,16 @@ export class Engine implements LinkHandler {
 
   /** Ask the relay and wait for its answer; raises RelayRefused or RelayUnreachable. */
   readonly askRelay: Link["ask"] = (question, answer) => this.#link.ask(question, answer);
+
+  /** Tell the relay something that it does not answer; offline it is lost. */
+  tellRelay(frame: DeviceFrame): void {
+    this.#link.send(frame);
+  }
+
+  /** What a person calls themselves, as far as this device knows. */
+  nameOf(user: string): string {
+    return this.#shared.names.get(user as UserId) ?? "";
+  }
 
   /** The conversations that are open in this browser. */
   async conversations(): Promise<readonly Conversation[]> {

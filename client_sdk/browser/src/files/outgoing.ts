@@ -22,6 +22,7 @@ import type { UploadRecord } from "./records.ts";
 import { parseUpload, serializeUpload, spoolOut, uploadName } from "./records.ts";
 import { Slots } from "./slots.ts";
 import { reading } from "./source.ts";
+import { sentBlob } from "./withdrawn.ts";
 
 /** Waiting in this browser, of all conversations: each takes space. */
 const MAX_UPLOADS = 256;
@@ -193,8 +194,11 @@ export class Uploads {
   async #done(one: Outgoing, blob: BlobId): Promise<void> {
     const { id, sentMs, name, mediaType, size, key, sealedSize, sealedHash } = recordOf(one);
     const named = file({ name, mediaType, size, blob, key, sealedSize, sealedHash });
-    const gone = [{ name: uploadName(one.engagement, id), value: null }];
-    await this.#host.say(one.engagement, named, { id, sentMs }, gone);
+    const writes = [
+      { name: uploadName(one.engagement, id), value: null },
+      sentBlob(one.engagement, hex(id), blob),
+    ];
+    await this.#host.say(one.engagement, named, { id, sentMs }, writes);
     this.#all.delete(hex(id));
     one.moving.be("done");
     await this.#host.spools.remove(spoolOut(id));

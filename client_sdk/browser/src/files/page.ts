@@ -1,21 +1,22 @@
 /** Files, in the page. */
 
 import type { RoomApi } from "../api.ts";
-import { NotThereYet } from "../errors.ts";
 import type { Bridge } from "../page/bridge.ts";
 
 export type RoomFiles = Pick<RoomApi, "sendFile" | "openFile" | "transfers" | "pause" | "resume" | "cancel">;
 
-export function roomFiles(_engagement: string, _bridge: Bridge): RoomFiles {
-  const lacking = async (): Promise<never> => {
-    throw new NotThereYet("This version of the app in the browser neither sends nor opens files.");
-  };
-  return {
-    sendFile: lacking,
-    openFile: lacking,
-    transfers: async () => [],
-    pause: lacking,
-    resume: lacking,
-    cancel: lacking,
-  };
-}
+/** A file goes to the Worker as it is: the browser reads it there, piece by piece. */
+export const roomFiles = (engagement: string, bridge: Bridge): RoomFiles => ({
+  sendFile: (file) => bridge.call("fileSend", engagement, file),
+  openFile: (id) => bridge.call("fileOpen", engagement, id),
+  transfers: () => bridge.call("fileTransfers", engagement),
+  async pause(transfer) {
+    await bridge.call("filePause", engagement, transfer);
+  },
+  async resume(transfer) {
+    await bridge.call("fileResume", engagement, transfer);
+  },
+  async cancel(transfer) {
+    await bridge.call("fileCancel", engagement, transfer);
+  },
+});

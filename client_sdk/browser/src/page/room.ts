@@ -31,6 +31,19 @@ export class Room extends Emitter<RoomEvents> implements RoomApi {
     this.#calling = roomCalling(id, bridge, (ring) => this.emit("ring", ring));
   }
 
+  /** Whoever begins to listen hears what rings already. */
+  override addEventListener(...given: Parameters<EventTarget["addEventListener"]>): void {
+    super.addEventListener(...given);
+    const [event, listener] = given;
+    if (event !== "ring" || listener === null) return;
+    for (const detail of this.#calling.rings()) {
+      const happened = new CustomEvent("ring", { detail });
+      queueMicrotask(() =>
+        typeof listener === "function" ? listener.call(this, happened) : listener.handleEvent(happened),
+      );
+    }
+  }
+
   state(): Promise<RoomState> {
     return this.#bridge.call("state", this.id);
   }

@@ -1,0 +1,297 @@
+/** One call as the page has it: its sound and picture; what is negotiated about it, the Worker says. */
+
+import type { CallApi, CallEvents, CallState, Notice } from "../api.ts";
+import type { Media } from "../content/messages.ts";
+import { UsageError } from "../errors.ts";
+import type { Bridge } from "../page/bridge.ts";
+import { Connection } from "./connection.ts";
+import { LocalMedia, listDevices } from "./local.ts";
+import type { Look, Quality } from "./quality.ts";
+import { qualityOf } from "./quality.ts";
+import type { MediaAction } from "./states.ts";
+import type { CallNews, CallWork, MediaNews } from "./told.ts";
+import { CALL_NEWS, CALL_WORK } from "./told.ts";
+
+const LOOK_MS = 2000;
+
+export interface PageCallOptions {
+  readonly engagement: string;
+  readonly bridge: Bridge;
+  readonly call: string;
+  readonly user: string;
+  /** What the invitation names. */
+  readonly media: readonly Media[];
+  readonly state: CallState;
+  readonly relayOnly: boolean;
+}
+
+export class PageCall implements CallApi {
+  readonly id: string;
+  user: string;
+  state: CallState;
+  local: MediaStream | null = null;
+  remote: MediaStream | null = null;
+  words: readonly string[] = [];
+  quality: Quality = "unknown";
+  startedMs: number | null = null;
+  ended: Notice | null = null;
+  readonly #options: PageCallOptions;
+  readonly #listeners = new Set<() => void>();
+  readonly #own: LocalMedia;
+  readonly #arriving = new MediaStream();
+  #connection: Connection | null = null;
+  #working: Promise<void> = Promise.resolve();
+  #newest = 0;
+  #look: Look | null = null;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  readonly #stops: (() => void)[] = [];
+  /** The Worker knows of it. */
+  entered = false;
+
+  constructor(options: PageCallOptions) {
+    this.#options = options;
+    this.id = options.call;
+    this.user = options.user;
+    this.state = options.state;
+    this.#own = new LocalMedia({
+      changed: () => this.#changed(),
+      sent: (kind, track) => void this.#connection?.send(kind, track),
+    });
+    const { bridge, engagement } = options;
+    this.#stops.push(
+      bridge.on<CallNews>(CALL_NEWS, engagement, (news) => news.call === this.id && this.#hear(news)),
+      bridge.on<CallWork>(CALL_WORK, engagement, (work) => work.call === this.id && this.#take(work)),
+      watchNetwork(() => this.#tell({ type: "networkChanged" })),
+    );
+    const left = () => void this.hangUp().catch(() => undefined); // the Worker ends with the page
+    addEventListener("pagehide", left);
+    this.#stops.push(() => removeEventListener("pagehide", left));
+  }
+
+  /** Ask for microphone and camera; what is refused is `trouble`, and the call goes on. */
+  async open(video: boolean): Promise<void> {
+    this.local = this.#own.stream;
+    await this.#own.open(video && this.#has("video"));
+    this.#changed();
+  }
+
+  get microphone(): boolean {
+    return this.#own.microphone;
+  }
+
+  get camera(): boolean {
+    return this.#own.camera;
+  }
+
+  get screen(): boolean {
+    return this.#own.screen;
+  }
+
+  get trouble(): Notice | null {
+    return this.#own.trouble;
+  }
+
+  on<E extends keyof CallEvents>(_event: E, listener: (detail: CallEvents[E]) => void): () => void {
+    const heard = () => listener(null);
+    this.#listeners.add(heard);
+    return () => void this.#listeners.delete(heard);
+  }
+
+  async setMicrophone(on: boolean): Promise<void> {
+    this.#checkGoesOn();
+    await this.#own.setMicrophone(on);
+  }
+
+  async setCamera(on: boolean): Promise<void> {
+    this.#checkPicture();
+    await this.#own.setCamera(on);
+  }
+
+  async shareScreen(on: boolean): Promise<void> {
+    this.#checkPicture();
+    await this.#own.shareScreen(on);
+  }
+
+  devices() {
+    return listDevices(this.#own);
+  }
+
+  async choose(kind: MediaDeviceKind, id: string): Promise<void> {
+    this.#checkGoesOn();
+    await this.#own.choose(kind, id);
+  }
+
+  async wordsMatch(): Promise<void> {
+    await this.#options.bridge.call("callWordsMatch", this.#options.engagement, this.id, [...this.words]);
+  }
+
+  async hangUp(): Promise<void> {
+    if (this.state === "ended") return;
+    if (!this.entered) this.end({ code: "call_cancelled", message: "You ended the call." });
+    else await this.#options.bridge.call("callHangUp", this.#options.engagement, this.id);
+  }
+
+  /** It is over, or never began. */
+  end(why: Notice): void {
+    if (this.ended !== null) return;
+    [this.state, this.ended, this.quality] = ["ended", why, "unknown"];
+    this.#close();
+    this.#changed();
+  }
+
+  #has(kind: Media): boolean {
+    return this.#options.media.includes(kind);
+  }
+
+  #checkGoesOn(): void {
+    if (this.state === "ended") throw new UsageError("The call is over.");
+  }
+
+  #checkPicture(): void {
+    this.#checkGoesOn();
+    if (!this.#has("video"))
+      throw new UsageError("This is a call without picture. End it and begin a video call.");
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  #hear({ user, state, words, startedMs, ended }: CallNews): void {
+    this.user = user || this.user;
+    [this.words, this.startedMs] = [words, startedMs];
+    if (ended !== null) this.end(ended);
+    if (this.ended !== null) return;
+    this.state = state;
+    this.#changed();
+  }
+
+  #tell(news: MediaNews): void {
+    if (this.state === "ended") return;
+    this.#options.bridge.call("callMedia", this.#options.engagement, this.id, news).catch(() => undefined); // the Worker says how the call stands; this was about one that it has ended
+  }
+
+  /** One thing after the other; a newer attempt makes what is still to be done for an older one pointless. */
+  #take({ action, ice }: CallWork): void {
+    if (action.type === "closeMedia") return; // the news says that it is over, and why
+    if (action.type === "makeOffer" || action.type === "makeAnswer") {
+      this.#newest = action.attempt;
+      this.#drop();
+    }
+    this.#working = this.#working.then(() => this.#do(action, ice));
+  }
+
+  async #do(action: Exclude<MediaAction, { type: "closeMedia" }>, ice: CallWork["ice"]): Promise<void> {
+    const attempt = action.type === "addCandidate" ? action.candidate.attempt : action.attempt;
+    if (this.state === "ended" || attempt !== this.#newest) return;
+    try {
+      if (action.type === "makeOffer") await this.#describe(attempt, ice, null);
+      else if (action.type === "makeAnswer") await this.#describe(attempt, ice, action.sdp);
+      else if (action.type === "applyAnswer") await this.#connection?.takeAnswer(action.sdp);
+      else {
+        const { candidate, mid, index } = action.candidate;
+        await this.#connection?.addCandidate(candidate, mid, index);
+      }
+    } catch {
+      // A description that this browser does not take, or a connection that it does not make: another attempt.
+      this.#tell({ type: "mediaLost", attempt });
+    }
+  }
+
+  async #describe(attempt: number, ice: CallWork["ice"], offer: string | null): Promise<void> {
+    const made = this.#connect(attempt, ice);
+    const sdp = offer === null ? await made.offer() : await made.answer(offer);
+    if (made !== this.#connection) return;
+    this.#tell({ type: offer === null ? "offerReady" : "answerReady", attempt, sdp });
+  }
+
+  #connect(attempt: number, ice: CallWork["ice"]): Connection {
+    const made = new Connection(
+      {
+        attempt,
+        ice,
+        relayOnly: this.#options.relayOnly,
+        kinds: this.#options.media,
+        track: (kind) => this.#own.track(kind),
+        local: this.#own.stream,
+      },
+      {
+        up: () => void this.#up(made),
+        lost: () => this.#tell({ type: "mediaLost", attempt }),
+        track: (track) => this.#arrives(track),
+        candidate: ({ candidate, sdpMid, sdpMLineIndex }) =>
+          this.#tell({
+            type: "candidateFound",
+            attempt,
+            candidate,
+            mid: sdpMid ?? "",
+            index: sdpMLineIndex ?? 0,
+          }),
+      },
+    );
+    this.#connection = made;
+    return made;
+  }
+
+  async #up(connection: Connection): Promise<void> {
+    const { path } = await connection.look();
+    this.#tell({ type: "mediaUp", attempt: connection.attempt, path });
+    if (connection !== this.#connection) return;
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => void this.#watch(connection), LOOK_MS);
+  }
+
+  async #watch(connection: Connection): Promise<void> {
+    const look = await connection.look();
+    if (connection !== this.#connection) return;
+    const quality = qualityOf(this.#look, look);
+    this.#look = look;
+    if (quality === this.quality) return;
+    this.quality = quality;
+    this.#changed();
+  }
+
+  /** The stream stays the same over all attempts: only its tracks change. */
+  #arrives(track: MediaStreamTrack): void {
+    for (const older of this.#arriving.getTracks()) {
+      if (older.kind === track.kind) this.#arriving.removeTrack(older);
+    }
+    this.#arriving.addTrack(track);
+    this.remote = this.#arriving;
+    this.#changed();
+  }
+
+  #drop(): void {
+    clearInterval(this.#timer);
+    this.#connection?.close();
+    [this.#connection, this.#look, this.quality] = [null, null, "unknown"];
+  }
+
+  #close(): void {
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#drop();
+    this.#own.close();
+    for (const track of this.#arriving.getTracks()) this.#arriving.removeTrack(track);
+    [this.local, this.remote] = [null, null];
+  }
+}
+
+interface NetworkInformation extends EventTarget {
+  readonly type?: string;
+}
+
+/** Another network: the connection over the former one will not last. */
+function watchNetwork(changed: () => void): () => void {
+  const network = (navigator as { connection?: NetworkInformation }).connection;
+  let type = network?.type;
+  const look = () => {
+    if (network?.type !== type) changed(); // it also tells each change of speed
+    type = network?.type;
+  };
+  addEventListener("online", changed);
+  network?.addEventListener("change", look);
+  return () => {
+    removeEventListener("online", changed);
+    network?.removeEventListener("change", look);
+  };
+}
