@@ -1,0 +1,157 @@
+"""What is said in a page and by the Python SDK is the same on both sides, whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from client_sdk import CheckIn, Question, Retracted
+from client_sdk.engine.items import Changed, CheckInAnswerItem, CheckInItem, TextItem
+from tests.browser.chromium import missing
+from tests.browser.stage import PATIENCE, Stage, next_of, staged
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with staged(tmp_path_factory.mktemp("stage")) as made:
+        yield made
+
+
+async def test_replies_edits_reactions_and_retractions(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(anna="coach", ben="client")
+    async with asyncio.timeout(PATIENCE), stage.python("anna") as anna:
+        room = await anna.engagement(engagement)
+        items = aiter(room.items())
+        ben = await stage.page("ben", engagement)
+        await stage.start(ben, "ben")
+        await room.wait_joined()
+        question = (await room.send("How was the week?")).id.hex()
+        await stage.hears(ben, "How was the week?")
+        run = stage.chromium.run
+        reply = await run(ben, "return window.room.send('Lang', {replyTo: id})", id=question)
+        heard = await next_of(items, TextItem)
+        assert (heard.text, heard.reply_to, heard.id.hex()) == ("Lang", bytes.fromhex(question), reply)
+        await run(ben, "await window.room.edit(id, 'Long, but good.')", id=reply)
+        changed = await next_of(items, Changed)
+        assert isinstance(changed.item, TextItem)
+        assert (changed.item.text, changed.item.edited) == ("Long, but good.", True)
+        await room.react(heard.id, "🎉")
+        shown = await stage.until(
+            ben, "(await window.room.item(id)).reactions.length && window.room.item(id)", id=reply
+        )
+        assert (shown["text"], shown["edited"], shown["replyTo"]) == ("Long, but good.", True, question)
+        assert shown["reactions"] == [{"emoji": "🎉", "users": ["anna"]}]
+        await run(ben, "await window.room.react(id, '💪', true)", id=question)
+        assert (await next_of(items, Changed)).emoji == "💪"
+        refused = await run(
+            ben, "return window.room.edit(id, 'mine?').catch((error) => error.code)", id=question
+        )
+        assert refused == "usage"
+        await run(ben, "await window.room.retract(id)", id=reply)
+        assert isinstance((await next_of(items, Changed)).item, Retracted)
+        gone = await stage.until(
+            ben, "(await window.room.item(id)).kind === 'retracted' && window.room.item(id)", id=reply
+        )
+        assert "text" not in gone
+        assert gone["reactions"] == []
+        await room.retract(bytes.fromhex(question))
+        await stage.until(ben, "(await window.room.item(id)).kind === 'retracted'", id=question)
+        await stage.calm(ben)
+        assert room.alarm is None
+
+
+async def test_a_check_in_is_answered_and_receipts_say_what_was_read(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(carl="coach", dora="client")
+    async with asyncio.timeout(PATIENCE), stage.python("carl") as carl:
+        room = await carl.engagement(engagement)
+        items = aiter(room.items())
+        dora = await stage.page("dora", engagement)
+        await stage.start(dora, "dora")
+        await room.wait_joined()
+        questions = (Question("energy", "Energy?"), Question("word", "One word?", answer="text"))
+        asked = (await room.send(CheckIn("This week", questions))).id.hex()
+        shown = await stage.until(dora, "window.room.item(id)", id=asked)
+        assert [(one["id"], one["answer"], one["min"], one["max"]) for one in shown["questions"]] == [
+            ("energy", "scale", 1, 10),
+            ("word", "text", None, None),
+        ]
+        wrong = await stage.chromium.run(
+            dora, "return window.room.answer(id, {energy: 11}).catch((error) => error.code)", id=asked
+        )
+        assert wrong == "answer_invalid"
+        await stage.chromium.run(dora, "return window.room.answer(id, {energy: 7, word: 'calm'})", id=asked)
+        answer = await next_of(items, CheckInAnswerItem)
+        assert (answer.checkin.hex(), dict(answer.answers)) == (asked, {"energy": 7, "word": "calm"})
+        mine = await stage.chromium.run(
+            dora,
+            "return window.room.checkIn('And you?', [{id: '1', text: 'Well?', answer: 'choice',"
+            " min: null, max: null, choices: ['yes', 'no']}])",
+        )
+        came = await next_of(items, CheckInItem)
+        assert came.id.hex() == mine
+        await room.answer(came, {"1": "yes"})
+        answered = await stage.until(
+            dora,
+            "(await window.room.history()).findLast((item) => !item.mine && item.kind === 'checkin.answer')",
+        )
+        assert (answered["checkIn"], answered["answers"]) == (mine, {"1": "yes"})
+        await room.mark_read(answer)
+        await stage.chromium.run(dora, "return window.isIn(id, 'read')", id=answer.id.hex())
+        await stage.chromium.run(dora, "await window.room.markRead(id)", id=asked)
+        await room.wait_until(lambda: any(read >= 1 for read in reads_of(room)))
+        await stage.chromium.run(dora, "await window.relay.setReadReceipts(false)")
+        state = await stage.until(
+            dora, "(await window.room.item(id)).state !== 'read' && window.room.item(id)", id=answer.id.hex()
+        )
+        assert state["state"] == "delivered"
+        assert await stage.chromium.run(dora, "return window.relay.readReceipts()") is False
+        await stage.calm(dora)
+
+
+def reads_of(room: object) -> list[int]:
+    """Up to where each of the others has read, as this room was told."""
+    return [read for _, read in room._conversation.standing.record.reads]  # type: ignore[attr-defined]
+
+
+async def test_names_typing_and_why_something_waits(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(eva="coach", finn="client")
+    async with asyncio.timeout(PATIENCE):
+        eva = await stage.page("eva", engagement)
+        await stage.start(eva, "eva")
+        state = await stage.until(
+            eva, "((s) => s.waiting?.code === 'nobody_there' && s)(await window.room.state())"
+        )
+        assert state["waiting"]["message"] == "Nobody else has joined the conversation yet."
+        never = await stage.chromium.run(eva, "return window.room.send('not meant')")
+        await stage.chromium.run(eva, "await window.room.retract(id)", id=never)
+        assert await stage.chromium.run(eva, "return window.room.item(id)", id=never) is None
+        finn = await stage.page("finn", engagement)
+        await stage.start(finn, "finn")
+        await stage.say(eva, "hello")
+        await stage.hears(finn, "hello")
+        await stage.chromium.run(
+            finn, "window.room.on('typing', (typing) => window.happened.push(['typing', typing]))"
+        )
+        await stage.chromium.run(eva, "window.room.typing(true)")
+        heard = await stage.until(finn, "window.happened.find(([event]) => event === 'typing')")
+        assert heard[1] == {"user": "eva", "on": True}
+        await stage.chromium.run(eva, "await window.relay.setName('Eva M.')")
+        await stage.until(
+            finn, "(await window.room.people()).find((one) => one.user === 'eva' && one.name === 'Eva M.')"
+        )
+        code = await stage.chromium.run(eva, "return window.room.verificationCode('finn')")
+        await stage.chromium.run(finn, "await window.room.verifyScanned('eva', shown)", shown=code)
+        people = await stage.chromium.run(finn, "return window.room.people()")
+        assert {one["user"]: one["trust"] for one in people} == {"eva": "verified", "finn": "me"}
+        state = await stage.chromium.run(finn, "return window.room.state()")
+        assert state["waiting"] is None
+        assert "messages and files yes" in state["protection"]
+        await stage.calm(eva, finn)
