@@ -2,6 +2,7 @@
 
 import { SecurityAlarm, sentenceAbout } from "../alarms.ts";
 import type { Item, Notice, Person, RoomState } from "../api.ts";
+import type { Bytes } from "../bytes.ts";
 import { equal, hex, unhex } from "../bytes.ts";
 import type { Amendment } from "../content/amending.ts";
 import { mayAmend } from "../content/amending.ts";
