@@ -86,12 +86,14 @@ def token(user: str, *, portal: str = PORTAL, expires: int = NOW + TOKEN_LIFE) -
 def make_hub(streams: Any = None, directory: Any = None, clock: Clock | None = None, **settings: Any) -> Hub:
     options = {"origins": (ORIGIN, OTHER_ORIGIN), "tick_seconds": 3600, **settings}
     erase_blob = options.pop("erase_blob", None)
+    bus = options.pop("bus", None)
     return Hub(
         streams or MemoryStreamStore(),
         directory or MemoryDirectory(),
         settings=HubSettings(**options),
         verify_token=verify_token,
         erase_blob=erase_blob,
+        bus=bus,
         ice_servers=lambda now: ([fr.IceServer(("stun:relay.example",), None, None)], now + 60),
         clock=clock or Clock(),
         rng=Chance(),
