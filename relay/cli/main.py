@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from relay.cli import backup, doctor, engagement, portal, restore, serve
+from relay.cli import backup, doctor, engagement, migrate, portal, restore, serve
 from relay.errors import RelayError
 from relay.version import installed_version
 
-COMMANDS: tuple[ModuleType, ...] = (serve, portal, engagement, doctor, backup, restore)
+COMMANDS: tuple[ModuleType, ...] = (serve, portal, engagement, doctor, backup, restore, migrate)
 
 EXAMPLES = """examples:
   coach-relay serve                     run the relay on this machine: http://127.0.0.1:8470

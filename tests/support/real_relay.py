@@ -82,6 +82,11 @@ class RealRelay:
         async with asyncio.timeout(START_SECONDS):
             self._port = await self._listening(self._process)
 
+    def move(self, *, data: Path | None = None, **settings: str) -> None:
+        """From the next start on it keeps its data elsewhere: in another folder, or as settings say."""
+        self._data = data or self._data
+        self._settings = settings
+
     async def kill(self) -> None:
         """End it as a crash or a power cut would."""
         await self._end(signal.SIGKILL)

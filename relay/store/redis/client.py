@@ -24,6 +24,8 @@ RETRY_DELAYS: Final = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 HISTORY: Final = "coach:{history}:name"
 _MET: Final = "coach:{history}:met"
 HISTORY_BYTES: Final = 16
+MOVING: Final = "coach:{moving}:state"
+"""There while `coach-relay migrate` fills this Redis, or was cut off."""
 WAIT_MS: Final = 2_000  # for replicas: one that takes longer is not there
 
 

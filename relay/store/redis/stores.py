@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from relay.errors import StoreUnavailable
 from relay.redis_address import RedisAddress, RedisWait
 from relay.store.redis.bus import RedisBus
-from relay.store.redis.client import RedisClient
+from relay.store.redis.client import MOVING, Call, RedisClient
 from relay.store.redis.directory import RedisDirectory
 from relay.store.redis.startup import Remark, Verdict, look
 from relay.store.redis.streams import RedisStreamStore
@@ -33,6 +33,8 @@ class RedisStores:
             for remark in remarks:
                 if remark.verdict is Verdict.REFUSED:
                     raise StoreUnavailable(f"{remark.what}. {remark.do}")
+            if await client.run(Call(MOVING, ("EXISTS", MOVING)), again=True):
+                raise StoreUnavailable("a move into this Redis was cut off: run `coach-relay migrate` again")
         except BaseException:
             await client.close()
             raise

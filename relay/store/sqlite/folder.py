@@ -15,6 +15,8 @@ from relay.store.sqlite.directory import SqliteDirectory
 from relay.store.sqlite.streams import SqliteStreamStore
 
 LOCK_FILE: Final = "relay.lock"
+MOVING: Final = ".moving"
+"""The folder in it that is there while `coach-relay migrate` fills it."""
 _FOLDER_MODE: Final = 0o700
 
 
@@ -37,6 +39,8 @@ class DataFolder:
         prepare_folder(path)
         lock = _take_lock(path / LOCK_FILE)
         try:
+            if (path / MOVING).exists():
+                raise StoreUnavailable("a move into this folder was cut off: run `coach-relay migrate` again")
             # The directory's connection must not outlive a failure to open the streams: open those first.
             streams = SqliteStreamStore.open(path)
             try:

@@ -114,6 +114,11 @@ class Writer:
         self._trim()
         return cached.state.view(self._history) if cached else None
 
+    def state(self, stream: EngagementId) -> StreamState | None:
+        """A stream's state as it is stored, for who copies it; the caller's own."""
+        read = self._read_stream(stream)
+        return read.state if read else None
+
     def begin_history(self, history: bytes) -> None:
         """Note durably that the store's history is another one."""
         self._connection.execute("UPDATE history SET id = ?", (history,))
