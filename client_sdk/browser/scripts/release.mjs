@@ -5,6 +5,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
+import { withoutUnused } from "./unused.mjs";
 
 const root = new URL("../", import.meta.url);
 const release = new URL("dist/release/", root);
@@ -21,6 +22,7 @@ const bundle = (entry, fileName, format, define = {}) =>
     configFile: false,
     logLevel: "error",
     define,
+    plugins: [withoutUnused()],
     build: {
       target: "es2022",
       outDir: fileURLToPath(release),
@@ -31,7 +33,11 @@ const bundle = (entry, fileName, format, define = {}) =>
         output: { format, entryFileNames: fileName, codeSplitting: false },
       },
     },
-    worker: { format: "es", rolldownOptions: { output: { codeSplitting: false } } },
+    worker: {
+      format: "es",
+      plugins: () => [withoutUnused()],
+      rolldownOptions: { output: { codeSplitting: false } },
+    },
   });
 
 rmSync(release, { recursive: true, force: true });
