@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from client_sdk.content.packing import Value
-from client_sdk.engine.linkline import HERE, Line
+from client_sdk.engine.linkline import HERE, TOO_MANY, Line
 from client_sdk.engine.requests import Requests
 from client_sdk.engine.told import ArrivalRecord, Told, read_grant, read_more, strange
 from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayError
@@ -17,6 +17,7 @@ from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession
 from client_sdk.transport import Environment, Incoming, Link
 from client_sdk.transport.together import until_first
 from relay.wire import frames as fr
+from relay.wire.errors import ErrorCode
 from relay.wire.ids import PortalId, UserId
 
 _log = logging.getLogger(__name__)
@@ -138,7 +139,9 @@ class FirstContact:
                 return
             except RelayError as error:
                 _log.info("linking is interrupted: %s", error.code)
-                await asyncio.sleep(0)
+                if error.code == ErrorCode.RATE_LIMITED:
+                    raise LinkFailed(TOO_MANY) from error
+                await self._env.sleep(LOOK_SECONDS)
 
     async def _until_online(self) -> None:
         while not self._online.is_set():

@@ -15,10 +15,10 @@ from client_sdk.content.packing import Value
 from client_sdk.engine import reading, spaces
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.exports import Export, Exports
-from client_sdk.engine.linkline import HERE, Line
+from client_sdk.engine.linkline import HERE, TOO_MANY, Line
 from client_sdk.engine.records import Record
 from client_sdk.engine.situation import Situation
-from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayError
+from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayError, RelayRefused
 from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession, Side, is_hello
 from client_sdk.vault import Transaction
 from relay.wire import encode
@@ -37,6 +37,11 @@ JOB_SECONDS: Final = 24 * 3600  # as long as the relay keeps a sealed history
 RETRY_SECONDS: Final = 2.0
 ADDED_SECONDS: Final = 30.0  # for a conversation to let the new device in, before the next one has its turn
 MOST_TAMPERED: Final = 16  # bodies that do not open in one meeting; then it is not the line
+_REFUSALS: Final[dict[str, str]] = {
+    ErrorCode.RATE_LIMITED: TOO_MANY,
+    ErrorCode.TOO_MANY_DEVICES: "Two devices have met by these words already. If one of them is not yours, "
+    "do not go on with the other. Begin again on the new device: it shows new words.",
+}
 NOT_TO_THE_END: Final = (
     "The new device was not linked to the end: it, or this one, was removed from your devices, or the two "
     "did not meet for a day. Remove it from your devices, if it is still there, and link it anew."
@@ -108,7 +113,12 @@ class Linking:
         await self._online()
         await self._own.check_held()
         line = self._engine.open_line(secret.channel)
-        hello, session = await self._meet(secret, line)
+        try:
+            hello, session = await self._meet(secret, line)
+        except RelayRefused as error:
+            if error.code in _REFUSALS:
+                raise LinkFailed(_REFUSALS[error.code]) from error
+            raise
         newcomer = Newcomer(hello.device_key, hello.name)
         self._met[newcomer] = (secret, line, session)
         return newcomer

@@ -11,6 +11,10 @@ from relay.wire import frames as fr
 
 HERE: Final = b""
 """What a device says that has come to the channel and waits for the other one."""
+TOO_MANY: Final = (
+    "Too many devices were to be linked to your account within a quarter of an hour, or you tried too often. "
+    "Wait that long, then begin again."
+)
 MOST_WAITING: Final = 64
 """Bodies that nobody has taken yet; the two devices answer each other, so there are never more than a few."""
 

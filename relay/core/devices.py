@@ -17,6 +17,8 @@ _VERSION: Final = 1
 _DAY: Final = 86_400
 # A device that has been away for longer than anything is kept has nothing left here: its place may be taken.
 FORGOTTEN_AFTER_DAYS: Final = MAX_RETENTION_HOURS // 24
+# One beside a full list: who comes back with the recovery kit has to connect before the list can name them.
+MOST_SEEN: Final = MAX_DEVICES_PER_USER + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def _pair(*values: object) -> tuple[object, ...]:
     return values
 
 
-_PAIRS: Final = f.many(f.record(_pair, parse_device_id, f.uint), most=MAX_DEVICES_PER_USER)
+_PAIRS: Final = f.many(f.record(_pair, parse_device_id, f.uint), most=MOST_SEEN)
 
 
 def note_device(
@@ -66,17 +68,19 @@ def note_device(
     """The user's devices with this one seen today, and those that had to make room.
 
     `listed` are the devices of the user's signed list, if the relay holds one: attempts to link that came to
-    nothing make room for the next. Raises `AccessRefused` (`device_limit`) if the user has 8 others, none of
-    them forgotten or unlisted.
+    nothing make room for the next, and if all 8 are listed, there is room for one more that is not. Raises
+    `AccessRefused` (`device_limit`) if there is no list, and the user has 8 others, none of them forgotten.
     """
     today = now // _DAY
     seen = {**devices.seen, device: today}
-    if len(seen) <= MAX_DEVICES_PER_USER:
+    if device in devices.seen or len(seen) <= MAX_DEVICES_PER_USER:
         return replace(devices, seen=seen), ()
     forgotten = tuple(d for d, day in seen.items() if today - day > FORGOTTEN_AFTER_DAYS)
     if not forgotten and listed is not None:
         strangers = [d for d in seen if d not in listed and d != device]
         forgotten = tuple(sorted(strangers, key=lambda d: seen[d])[:1])
+        if not forgotten and len(seen) <= MOST_SEEN:
+            return replace(devices, seen=seen), ()
     if not forgotten:
         raise AccessRefused(ErrorCode.DEVICE_LIMIT)
     return replace(devices, seen={d: day for d, day in seen.items() if d not in forgotten}), forgotten

@@ -11,13 +11,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from relay.core.access import MAX_TOKEN_ID_CHARS
+from relay.core.devices import MOST_SEEN
 from relay.core.engagement_pages import DEFAULT_PAGE, MAX_CURSOR_CHARS, MAX_PAGE, STATUSES
 from relay.core.idempotency import MAX_KEY_CHARS
 from relay.core.quotas import NAMES
 from relay.http import openapi_parts as part
 from relay.http.openapi_parts import Schema, operation, parameter, problems, ref
 from relay.wire.ids import Role
-from relay.wire.limits import MAX_DEVICES_PER_USER, MAX_PARTICIPANTS, MAX_RETENTION_HOURS
+from relay.wire.limits import MAX_PARTICIPANTS, MAX_RETENTION_HOURS
 
 PATH: Final = "/v1/openapi.json"
 
@@ -58,7 +59,7 @@ _SCHEMAS: Final[dict[str, Schema]] = {
     "Devices": part.record(
         devices={
             "type": "array",
-            "maxItems": MAX_DEVICES_PER_USER,
+            "maxItems": MOST_SEEN,
             "items": part.record(device=_DEVICE_ID, last_seen={"type": "string", "format": "date"}),
         },
         device_list={

@@ -54,7 +54,7 @@ MAX_CLAIMED_DEVICES: Final = 32
 CHANNEL_BYTES: Final = 16
 MAX_RENDEZVOUS_BODY_BYTES: Final = 64 * KIB  # what one linking device tells another at once
 MAX_RENDEZVOUS_DEVICES: Final = 2
-MAX_RENDEZVOUS_CHANNELS_PER_USER: Final = 4  # nobody links more devices at one time
+MAX_RENDEZVOUS_CHANNELS_PER_USER: Final = 16  # all devices one after the other, with failed attempts between
 RENDEZVOUS_SECONDS: Final = 15 * 60  # a channel at which nothing was said for so long is forgotten
 MAX_MANIFEST_BYTES: Final = 2 * KIB
 

@@ -30,7 +30,14 @@ from relay.wire import (
 )
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, EngagementId, PortalId, Role, UserId, device_id
-from relay.wire.limits import MAX_FRAMES_PER_MESSAGE, PROTOCOL_VERSION, WINDOW_BYTES, WINDOW_ENTRIES
+from relay.wire.limits import (
+    MAX_FRAMES_PER_MESSAGE,
+    MAX_RENDEZVOUS_CHANNELS_PER_USER,
+    MAX_RENDEZVOUS_DEVICES,
+    PROTOCOL_VERSION,
+    WINDOW_BYTES,
+    WINDOW_ENTRIES,
+)
 from tests.support.fake_stream import Log, Stored, Stream
 
 ORIGIN = "https://relay.test"
@@ -302,7 +309,12 @@ class Peer:
         return [fr.IceServers(frame.request, (), int(self.relay.now()) + 900)]
 
     def on_rendezvous(self, frame: fr.Rendezvous) -> list[fr.RelayFrame]:
+        known = [key for key in self.relay.channels if key[0] == self.user]
+        if (self.user, frame.channel) not in known and len(known) >= MAX_RENDEZVOUS_CHANNELS_PER_USER:
+            return [fr.Error(frame.request, ErrorCode.RATE_LIMITED, "")]
         here = self.relay.channels.setdefault((self.user, frame.channel), {})
+        if self.device not in here and len(here) >= MAX_RENDEZVOUS_DEVICES:
+            return [fr.Error(frame.request, ErrorCode.TOO_MANY_DEVICES, "")]
         here[self.device] = self
         others = [peer for peer in here.values() if peer is not self and not peer.closed]
         lie = self.relay.lies.rendezvous

@@ -16,7 +16,8 @@ from client_sdk.engine.arriving import SHOWN_SECONDS
 from client_sdk.errors import LinkFailed, LinkTampered, MayNotLink, TooManyDevices
 from client_sdk.identity import TrustState
 from relay.wire import frames as fr
-from relay.wire.ids import DeviceId
+from relay.wire.ids import DeviceId, UserId
+from relay.wire.limits import MAX_RENDEZVOUS_CHANNELS_PER_USER
 from tests.support.own_devices import Depot, linked, newcomer, until_done
 from tests.support.world import Device, World, alarms
 
@@ -155,6 +156,26 @@ async def test_words_that_nobody_uses_are_given_up(world: World) -> None:
         waiting = newcomer(world, "anna", "late", shown).__aenter__()
         with pytest.raises(LinkFailed, match="within a quarter of an hour"):
             await until_done(world, waiting, seconds=SHOWN_SECONDS + 10)
+
+
+async def test_too_many_attempts_are_told_in_words(world: World) -> None:
+    async with world.pair() as (anna, _):
+        for number in range(MAX_RENDEZVOUS_CHANNELS_PER_USER):
+            world.relay.channels[UserId("anna"), bytes([number]) * 16] = {}
+        with pytest.raises(LinkFailed, match="Wait that long, then begin again"):
+            await until_done(world, anna.client.devices.find(" ".join(LinkSecret(bytes(16)).words)))
+        shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+        with pytest.raises(LinkFailed, match="Wait that long, then begin again"):
+            await until_done(world, newcomer(world, "anna", "late", shown).__aenter__())
+
+
+async def test_words_that_two_devices_have_used_are_told_of(world: World) -> None:
+    async with world.pair() as (anna, _):
+        secret = LinkSecret(bytes(16))
+        met = {DeviceId(bytes([n]) * 16): world.relay.peers[anna.engine.account.device] for n in (1, 2)}
+        world.relay.channels[UserId("anna"), secret.channel] = met
+        with pytest.raises(LinkFailed, match="it shows new words"):
+            await until_done(world, anna.client.devices.find(" ".join(secret.words)))
 
 
 @pytest.mark.parametrize("nth", [0, 1, 2, 3, 5, 8])

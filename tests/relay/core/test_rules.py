@@ -286,6 +286,25 @@ def test_a_ninth_device_needs_room() -> None:
     assert len(again.seen) == 8
 
 
+def test_beside_eight_listed_ones_one_more_may_come() -> None:
+    """Who has lost all eight comes back by a ninth, which no list names yet."""
+    devices = UserDevices()
+    listed = [DeviceId(b"%016d" % number) for number in range(8)]
+    for device in listed:
+        devices, _ = note_device(devices, device, 0, listed)
+    devices, gone = note_device(devices, DEVICE, 0, listed)
+    assert gone == ()
+    assert set(devices.seen) == {*listed, DEVICE}
+    assert UserDevices.parse(devices.serialize()) == devices
+    later = DeviceId(b"another stranger")
+    devices, gone = note_device(devices, later, 86_400, listed)
+    assert gone == (DEVICE,), "not two more"
+    assert set(devices.seen) == {*listed, later}
+    again, gone = note_device(devices, listed[3], 86_400, listed)
+    assert gone == ()
+    assert set(again.seen) == set(devices.seen), "who is listed is never in its way"
+
+
 # Key packages
 
 
