@@ -90,22 +90,51 @@ async def test_two_pages_talk_and_a_reload_loses_nothing(stage: Stage) -> None:
         await stage.calm(eva, finn)
 
 
-async def test_one_tab_at_a_time_has_the_device(stage: Stage) -> None:
+async def test_tabs_share_one_device(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(gus="coach", hana="client")
+    run = stage.chromium.run
     async with asyncio.timeout(PATIENCE):
         gus, hana = await stage.page("gus", engagement), await stage.page("hana", engagement)
         await asyncio.gather(stage.start(gus, "gus"), stage.start(hana, "hana"))
         second = await stage.page("gus", engagement, name="gus again", beside=gus)
-        await stage.chromium.run(second, "void window.start('Gus'); return null")
-        await stage.chromium.run(second, "return window.until(() => window.happened[0]?.[0] === 'waiting')")
-        await stage.say(hana, "to whichever tab")
-        await stage.hears(gus, "to whichever tab")
-        await stage.chromium.ask("close", name=gus)
-        await stage.chromium.run(second, "return window.until(() => window.room)" + ".then(() => null)")
-        await stage.say(second, "from the other tab")
-        assert await stage.hears(hana, "from the other tab") == "gus"
-        assert await stage.texts(second) == ["to whichever tab", "from the other tab"]
-        await stage.calm(second, hana)
+        await stage.start(second, "gus")
+        assert await run(second, "return window.happened[0]") == ["waiting", None]
+        await stage.say(hana, "to both tabs")
+        await asyncio.gather(stage.hears(gus, "to both tabs"), stage.hears(second, "to both tabs"))
+        await run(second, "window.room.on('message', (item) => window.happened.push(item.text))")
+        await stage.say(second, "from the second")
+        await stage.hears(hana, "from the second")
+        await stage.say(gus, "from the first")
+        await stage.until(second, "window.happened.includes('from the first')")
+        assert await stage.texts(gus) == await stage.texts(second)
+        await stage.calm(gus, second, hana)
+
+
+async def test_a_tab_takes_over_where_another_one_is_closed(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(ina="coach", jon="client")
+    run = stage.chromium.run
+    async with asyncio.timeout(PATIENCE):
+        first, jon = await stage.page("ina", engagement), await stage.page("jon", engagement)
+        await asyncio.gather(stage.start(first, "ina"), stage.start(jon, "jon"))
+        others = [await stage.page("ina", engagement, name=f"ina {n}", beside=first) for n in range(2)]
+        await asyncio.gather(*(stage.start(page, "ina") for page in others))
+        await stage.say(jon, "one")
+        await stage.hears(others[1], "one")
+        said = [run(page, "return window.room.send(text)", text=f"from {page}") for page in others]
+        asked = asyncio.gather(*said)
+        await stage.chromium.ask("close", name=first)
+        await asked
+        for page in others:
+            await stage.hears(jon, f"from {page}")
+        await stage.say(jon, "two")
+        await asyncio.gather(*(stage.hears(page, "two") for page in others))
+        assert await stage.texts(others[0]) == await stage.texts(others[1]) == await stage.texts(jon)
+        await stage.chromium.ask("close", name=others[0])
+        await stage.say(jon, "three")
+        await stage.hears(others[1], "three")
+        await stage.calm(jon)
+        await stage.until(others[1], "(await window.room.state()).waiting === null")
+        await stage.calm(others[1])
 
 
 async def test_the_relay_is_killed_and_started_again(stage: Stage) -> None:

@@ -1,39 +1,37 @@
 /** Who this device is: its key, its user's identity, and the signed list that says so. */
 
 import type { Bytes, Rng } from "../bytes.ts";
-import { hkdfSha256 } from "../crypto.ts";
 import { AccessRefused, RecordInvalid } from "../errors.ts";
 import { KeyPair } from "../identity/keys.ts";
 import type { Manifest } from "../identity/manifest.ts";
 import { firstManifest, MAY_LINK, verifyManifest } from "../identity/manifest.ts";
+import { recoveryKey, SEED_BYTES } from "../identity/recovery.ts";
 import { KNOWN_SUITES } from "../mls/suites.ts";
 import { pack, unpack } from "../msgpack.ts";
 import type { DeviceId, PortalId, UserId } from "../wire/ids.ts";
-import { deviceId, label, parsePortalId, parseUserId } from "../wire/ids.ts";
+import { deviceId, parsePortalId, parseUserId } from "../wire/ids.ts";
 
 const FORMAT = 1;
-const RECOVERY_SEED_BYTES = 16;
 
-/** This device and its user. `recoverySeed` is what the recovery kit is made of. */
+/**
+ * This device and its user. `identity` is on devices that may link others alone; `recoverySeed` is what the
+ * recovery kit is made of, empty once that is printed, and on devices that were linked.
+ */
 export interface Account {
   readonly portal: PortalId;
   readonly user: UserId;
   readonly name: string;
   readonly device: KeyPair;
   readonly deviceId: DeviceId;
-  readonly identity: KeyPair;
+  readonly identity: KeyPair | null;
   readonly recoverySeed: Bytes;
   readonly manifest: Manifest;
 }
 
-/** The recovery key (docs/PROTOCOL.md section 6) of 16 random bytes. */
-export const recoveryKey = (seed: Bytes): KeyPair =>
-  new KeyPair(hkdfSha256(seed, label("recovery key"), new Uint8Array(), 32));
-
 /** A new user of a portal, on their first device. */
 export function createAccount(portal: PortalId, user: UserId, name: string, rng: Rng): Account {
   const [identity, device] = [KeyPair.generate(rng), KeyPair.generate(rng)];
-  const recoverySeed = rng(RECOVERY_SEED_BYTES);
+  const recoverySeed = rng(SEED_BYTES);
   const manifest = firstManifest({
     portal,
     user,
@@ -51,7 +49,7 @@ export const serializeAccount = (account: Account): Bytes =>
     FORMAT,
     account.name,
     account.device.unsafeSeed(),
-    account.identity.unsafeSeed(),
+    account.identity?.unsafeSeed() ?? new Uint8Array(),
     account.recoverySeed,
     account.manifest.raw,
   ]);
@@ -72,7 +70,7 @@ export function parseAccount(data: Bytes): Account {
     name,
     device: pair,
     deviceId: deviceId(pair.public),
-    identity: new KeyPair(identity as Bytes),
+    identity: (identity as Bytes).length === 0 ? null : new KeyPair(identity as Bytes),
     recoverySeed: recoverySeed as Bytes,
     manifest,
   };

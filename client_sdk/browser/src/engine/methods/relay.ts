@@ -34,3 +34,11 @@ export const relayMethods = (engine: Engine): Implementation<Omit<RelayCalls, ke
     return null;
   },
 });
+
+/** What may be asked twice. */
+export const SAFE_RELAY: readonly (keyof RelayCalls)[] = [
+  "engagements",
+  "setName",
+  "readReceipts",
+  "setReadReceipts",
+];

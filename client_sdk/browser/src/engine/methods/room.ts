@@ -45,6 +45,13 @@ export interface RoomCalls {
   goOn(engagement: string): null;
 }
 
+/** What may be asked twice: the page names its messages, so that they are said once. */
+export const SAFE_ROOM: readonly (keyof RoomCalls)[] = [
+  ...(["open", "state", "people", "history", "item", "typing", "markRead"] as const),
+  ...(["send", "checkIn", "answer", "edit", "react"] as const),
+  ...(["safetyNumber", "verificationCode", "verify", "verifyScanned", "admit"] as const),
+];
+
 export function roomMethods(engine: Engine): Implementation<RoomCalls> {
   const room = (id: string): Promise<Conversation> => engine.conversation(id);
   return {
