@@ -376,7 +376,8 @@ export class Conversation {
   }
 
   async #entries({ entries }: RelayFrames["Entries"]): Promise<void> {
-    if (this.#opened === null) return;
+    // They come right behind the answer to Open, which is being judged: behind that, not instead of it.
+    if (!(await this.#locked(async () => this.#opened !== null))) return;
     this.#heardAt = this.#environment.nowMs();
     const was = phaseOf(this.#state);
     for (let at = 0; at < entries.length; at += ENTRIES_A_STEP) {
