@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from relay.config import SETTING_NAMES, load_settings
 from relay.http.health import CHECK_SECONDS
 from relay.http.server import END_SECONDS
 from tests.deploy import dockerfile
@@ -163,6 +164,14 @@ def test_it_may_take_as_long_to_stop_as_the_relay_takes(made: dict[str, dict[str
     wait = int(relay["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = int(variables(relay)["COACH_RELAY_DRAIN_SECONDS"])
     assert pod["terminationGracePeriodSeconds"] > wait + drain + END_SECONDS
+
+
+def test_the_relay_knows_every_setting_that_it_is_given(made: dict[str, dict[str, Any]]) -> None:
+    for name in variables(container(made)):
+        assert name.removeprefix("COACH_RELAY_").lower() in SETTING_NAMES
+    given = {name: value or "x" for name, value in variables(container(made)).items()}
+    settings = load_settings(environ=given | {"XDG_DATA_HOME": "/x"}, options={"behind_proxy": True})
+    assert settings.public_origins == ("https://relay.example",)
 
 
 def test_secrets_are_named_and_never_written(made: dict[str, dict[str, Any]]) -> None:
