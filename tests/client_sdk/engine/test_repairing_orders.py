@@ -7,6 +7,7 @@ once; who was removed is out; nobody was alarmed.
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from client_sdk import mls
+from client_sdk.mls import GroupState
 from tests.client_sdk.engine.test_orders import FIRST, Town
 from tests.support.own_devices import Depot, until_done
 from tests.support.restored import Copy, back_up, restore
@@ -125,6 +128,19 @@ def depot(monkeypatch: pytest.MonkeyPatch) -> Depot:
     return found
 
 
+@pytest.fixture(autouse=True)
+def states(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The states of the ratchets that were encrypted from."""
+    found: list[bytes] = []
+
+    def encrypt(group: GroupState, data: bytes, **options: Any) -> Any:
+        found.append(sha256(group.ratchet_part() + group.epoch_part()).digest())
+        return mls.encrypt(group, data, **options)
+
+    monkeypatch.setattr("client_sdk.engine.sending.encrypt", encrypt)
+    return found
+
+
 async def run(order: list[Step]) -> None:
     shared = Path("/dev/shm")
     with TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
@@ -149,5 +165,59 @@ async def run(order: list[Step]) -> None:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(steps, min_size=8, max_size=20))
-def test_any_order_loses_nothing(depot: Depot, order: list[Step]) -> None:
+def test_any_order_loses_nothing(depot: Depot, states: list[bytes], order: list[Step]) -> None:
+    states.clear()
     asyncio.run(run(order))
+    assert len(states) == len(set(states)), "no key encrypts twice"
+
+
+ORDERS: dict[str, list[Step]] = {
+    "what was acknowledged and not delivered is lost": [
+        ("say", 1, 3),
+        ("copy", 0, 0),
+        ("hold", 0, 0),
+        ("say", 0, 2),
+        ("restore", 0, 0),
+    ],
+    "a device is linked, lost, and brought back while its owner is away": [
+        ("copy", 0, 0),
+        ("link", 0, True),
+        ("say", 1, 2),
+        ("leave", 0, 0),
+        ("restore", 0, 0),
+        ("wait", 20, 0),
+        ("say", 0, 2),
+        ("come", 0, 0),
+    ],
+    "three restores, further back each time": [
+        ("copy", 0, 0),
+        ("say", 0, 2),
+        ("copy", 0, 0),
+        ("say", 1, 2),
+        ("link", 0, False),
+        ("copy", 0, 0),
+        ("say", 2, 2),
+        ("restore", 2, 0),
+        ("say", 0, 1),
+        ("restore", 1, 0),
+        ("wait", 5, 0),
+        ("restore", 0, 0),
+    ],
+    "linked and removed since": [
+        ("copy", 0, 0),
+        ("link", 0, False),
+        ("say", 1, 2),
+        ("revoke", 0, 0),
+        ("say", 0, 2),
+        ("leave", 1, 0),
+        ("restore", 0, 0),
+        ("wait", 20, 0),
+        ("come", 0, 0),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_orders_that_are_asked_for(depot: Depot, states: list[bytes], name: str) -> None:
+    asyncio.run(run(ORDERS[name]))
+    assert len(states) == len(set(states))
