@@ -95,6 +95,12 @@ class RealRelay:
         """Let it end in order."""
         await self._end(signal.SIGTERM)
 
+    async def wait_ended(self) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        if self._process is None:
+            raise RuntimeError("the relay was not started")
+        return await self._process.wait()
+
     async def _end(self, how: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(how)
@@ -109,6 +115,14 @@ class RealRelay:
             raise RuntimeError(f"the relay did not start: {self._log.read_text()}")
         return int(address.split(",")[0])
 
+    async def make_portal(self, name: str) -> None:
+        """Register the portal that is this relay's, before it starts."""
+        self._portal = await self.add_portal(name)
+
+    def share_portal(self, other: RealRelay) -> None:
+        """This is another node of the same relay."""
+        self._portal = dict(other.portal)
+
     async def add_portal(self, name: str) -> dict[str, str]:
         """Register a portal; its id and keys, as the command prints them."""
         adding = await asyncio.create_subprocess_exec(
@@ -116,7 +130,7 @@ class RealRelay:
             *("--data-dir", str(self._data)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=_environment(),
+            env=_environment() | self._settings,
         )
         out, _ = await adding.communicate()
         pairs = (line.partition("=") for line in out.decode().splitlines())

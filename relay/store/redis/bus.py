@@ -63,7 +63,8 @@ class RedisBus:
             self._confirmed[name] = asyncio.get_running_loop().create_future()
             self._subscribe(channel)
         try:
-            await asyncio.wait_for(asyncio.shield(self._confirmed[name]), FOLLOW_SECONDS)
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                await asyncio.shield(self._confirmed[name])
         except TimeoutError:
             raise StoreUnavailable("the news of other nodes cannot be had now") from None
 
@@ -232,4 +233,5 @@ class _Ear:
             self._wake.clear()
             await connection.send_packed_command(connection.pack_commands([*asking, ("PING",)]))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), PING_SECONDS)
+                async with asyncio.timeout(PING_SECONDS):  # wait_for may swallow that we are cancelled
+                    await self._wake.wait()

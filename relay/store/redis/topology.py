@@ -83,7 +83,8 @@ class Topology:
         failure: Exception = exceptions.ConnectionError("no Sentinel answers")
         for host, port in self.address.hosts:
             try:
-                return await asyncio.wait_for(self._ask(host, port), CONNECT_SECONDS)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await self._ask(host, port)
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 failure = error
         raise failure
@@ -112,9 +113,8 @@ class Topology:
         for host, port in dict.fromkeys(known):
             server = self.by_name(host, port)
             try:
-                (found,) = await asyncio.wait_for(
-                    server.send([("CLUSTER", "SLOTS")], meet=False), CONNECT_SECONDS
-                )
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    (found,) = await server.send([("CLUSTER", "SLOTS")], meet=False)
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 failure = error
                 continue

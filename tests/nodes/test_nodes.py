@@ -1,0 +1,173 @@
+"""Three nodes under load while they and Redis are killed, promoted, cut off, restarted: one history."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.nodes.people import Talker, all_said, compare, conversations
+from tests.nodes.relays import Relays, relays
+from tests.support import real_redis as redis
+from tests.support.real_redis import Servers
+from tests.support.wires import Wire
+
+pytestmark = [
+    pytest.mark.skipif(redis.PROGRAM is None, reason=redis.MISSING),
+    pytest.mark.timeout(300),
+]
+# NODES_LONG=1 talks ten times as long.
+LONG: Final = bool(os.environ.get("NODES_LONG"))
+LINES: Final = 500 if LONG else 50
+PACE: Final = 0.1
+PAIRS: Final = 4
+PATIENCE: Final = 240.0 if LONG else 90.0
+
+Disturbance = Callable[[Relays, Servers, random.Random], Awaitable[None]]
+
+
+async def _under(relay: Relays, servers: Servers, disturb: Disturbance, *, seed: int = 7) -> list[Talker]:
+    """Talk while something happens again and again, at the latest until everything is said; compare."""
+    talkers = await conversations(relay, PAIRS, lines=LINES, pace=PACE)
+    talking = asyncio.create_task(all_said(talkers, within=PATIENCE))
+    chance = random.Random(seed)
+    try:
+        await asyncio.sleep(1)
+        for _ in range(LINES // 50):
+            await disturb(relay, servers, chance)
+        await talking
+    finally:
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+    compare(talkers)
+    return talkers
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[Servers]:
+    with redis.real_redis(redis.Standalone) as servers:
+        yield servers
+
+
+@pytest.fixture
+def standalone(one_server: Servers) -> Servers:
+    one_server.empty()
+    return one_server
+
+
+async def test_nodes_are_killed(standalone: Servers, tmp_path: Path) -> None:
+    async def kill(relay: Relays, _servers: Servers, chance: random.Random) -> None:
+        for node in chance.sample(list(relay.nodes), 2):
+            await relay.kill(node)
+            await asyncio.sleep(0.7)
+            await node.start()
+            await asyncio.sleep(0.3)
+
+    async with relays(tmp_path, [standalone.url] * 3) as relay:
+        talkers = await _under(relay, standalone, kill)
+        assert max(talker.connections for talker in talkers) > 1
+
+
+async def test_redis_is_killed(standalone: Servers, tmp_path: Path) -> None:
+    async def kill(_relay: Relays, servers: Servers, _chance: random.Random) -> None:
+        for _ in range(2):
+            servers.servers[0].kill()
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(servers.servers[0].start)
+            await asyncio.sleep(1)
+
+    async with relays(tmp_path, [standalone.url] * 3) as relay:
+        talkers = await _under(relay, standalone, kill)
+        assert min(len(set(talker.incarnations)) for talker in talkers) > 1, "the devices are told to compare"
+
+
+async def test_the_network_between_a_node_and_redis_is_cut(standalone: Servers, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        wires = [Wire(lambda: [standalone.servers[0].port]) for _ in range(3)]
+        for wire in wires:
+            await wire.start()
+            stack.push_async_callback(wire.close)
+
+        async def cut(_relay: Relays, _servers: Servers, chance: random.Random) -> None:
+            wire = chance.choice(wires)
+            wire.cut()
+            await asyncio.sleep(2)
+            wire.mend()
+            await asyncio.sleep(1)
+
+        urls = [f"redis://127.0.0.1:{wire.port}/0" for wire in wires]
+        relay = await stack.enter_async_context(relays(tmp_path, urls))
+        await _under(relay, standalone, cut)
+
+
+async def test_a_sentinel_promotes_a_replica(tmp_path: Path) -> None:
+    async def promote(_relay: Relays, servers: Servers, _chance: random.Random) -> None:
+        (primary,) = servers.primaries()
+        primary.kill()
+        await asyncio.to_thread(
+            redis.wait_until, lambda: bool(servers.primaries()), 30, "no replica was promoted"
+        )
+        await asyncio.to_thread(primary.start)
+        await asyncio.sleep(1)
+
+    def make(folder: Path) -> Servers:
+        return redis.Sentinels(folder, replicas=2)
+
+    with redis.real_redis(make) as servers:
+        async with relays(tmp_path, [servers.url] * 3, wait="replicas 1") as relay:
+            talkers = await _under(relay, servers, promote)
+            assert min(len(set(talker.incarnations)) for talker in talkers) > 1
+
+
+async def test_a_cluster_promotes_a_replica(tmp_path: Path) -> None:
+    async def promote(_relay: Relays, servers: Servers, chance: random.Random) -> None:
+        primary = chance.choice(servers.primaries())
+        primary.kill()
+        await asyncio.to_thread(
+            redis.wait_until, lambda: len(servers.primaries()) == 3, 30, "no replica was promoted"
+        )
+        await asyncio.to_thread(primary.start)
+        await asyncio.sleep(1)
+
+    with redis.real_redis(redis.Cluster) as servers:
+        async with relays(tmp_path, [servers.url] * 3, wait="replicas 1") as relay:
+            await _under(relay, servers, promote)
+
+
+async def test_a_rolling_restart_loses_nothing_and_keeps_nobody_waiting(
+    standalone: Servers, tmp_path: Path
+) -> None:
+    async def roll(relay: Relays, _servers: Servers, _chance: random.Random) -> None:
+        for node in relay.nodes:
+            await relay.restart(node)
+
+    async with relays(tmp_path, [standalone.url] * 3) as relay:
+        talkers = await _under(relay, standalone, roll)
+        late = sorted(seconds for talker in talkers for seconds in talker.late)
+        assert late[int(len(late) * 0.99)] < 2.0
+
+
+async def test_a_second_signal_ends_a_node_at_once(standalone: Servers, tmp_path: Path) -> None:
+    async with relays(tmp_path, [standalone.url]) as relay:
+        (node,) = relay.nodes
+        talkers = await conversations(relay, 1, lines=1, pace=PACE)
+        async with asyncio.TaskGroup() as group:
+            living = [group.create_task(talker.live(99)) for talker in talkers]
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*[talker.said.wait() for talker in talkers])
+            began = time.monotonic()
+            os.kill(node.pid, signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            os.kill(node.pid, signal.SIGTERM)
+            assert await node.wait_ended() == 128 + signal.SIGTERM
+            assert time.monotonic() - began < 1.5
+            for task in living:
+                task.cancel()
