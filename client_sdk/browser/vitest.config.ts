@@ -20,11 +20,16 @@ const chromium = playwright({
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/chromium/**"] } },
+      { test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/chromium/**", "test/element/**"] } },
       {
         test: {
           name: "chromium",
-          include: ["test/chromium/**/*.test.ts", "test/mls/**/*.test.ts", "test/vault/**/*.test.ts"],
+          include: [
+            "test/chromium/**/*.test.ts",
+            "test/element/**/*.test.ts",
+            "test/mls/**/*.test.ts",
+            "test/vault/**/*.test.ts",
+          ],
           browser: {
             enabled: true,
             provider: chromium,

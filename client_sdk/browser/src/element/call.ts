@@ -5,11 +5,8 @@ import type { CallApi } from "../api.ts";
 import { lengthOf } from "./format.ts";
 import type { IconName } from "./icons.ts";
 import { icon } from "./icons.ts";
-import type { Medium, Reason } from "./media.ts";
-import { whyNot } from "./media.ts";
 import type { Room } from "./model/room.ts";
 import { Plain } from "./plain.ts";
-import { reasonForPortal } from "./scanner.ts";
 import { words } from "./words.ts";
 
 const text = words.call;
@@ -22,7 +19,6 @@ export class CallView extends Plain {
     call: { attribute: false },
     side: { state: true },
     choices: { state: true },
-    reason: { state: true },
     matched: { state: true },
     seconds: { state: true },
   };
@@ -31,17 +27,14 @@ export class CallView extends Plain {
   /** What is open beside the picture. */
   declare side: "words" | "devices" | "differ" | null;
   declare choices: readonly Choice[];
-  declare reason: Reason | null;
   declare matched: boolean;
   declare seconds: number;
   #clock: ReturnType<typeof setInterval> | undefined;
-  #explained = "";
 
   constructor() {
     super();
     this.side = null;
     this.choices = [];
-    this.reason = null;
     this.matched = false;
     this.seconds = 0;
   }
@@ -70,21 +63,6 @@ export class CallView extends Plain {
     };
     show("remote", this.call.remote);
     show("local", this.call.local);
-    const notice = this.call.ended ?? this.call.trouble;
-    if (notice !== null && notice.code !== this.#explained) void this.#explain(notice.code);
-  }
-
-  /** What the page itself can find out about a missing camera, microphone or screen. */
-  async #explain(code: string): Promise<void> {
-    this.#explained = code;
-    const medium: Medium | undefined = /screen|display/.test(code)
-      ? "display-capture"
-      : /camera/.test(code)
-        ? "camera"
-        : /micro|media|permission/.test(code)
-          ? "microphone"
-          : undefined;
-    this.reason = medium === undefined ? null : await whyNot(medium);
   }
 
   protected override render() {
@@ -97,7 +75,7 @@ export class CallView extends Plain {
         <div class="call-head"><strong dir="auto">${name}</strong>
           <span role="status">${this.#status()}</span>
           ${call.startedMs === null ? nothing : html`<span class="clock" role="timer" aria-live="off" aria-label=${text.lasted(lengthOf(this.seconds))}>${lengthOf(this.seconds)}</span>`}</div>
-        ${call.trouble === null ? nothing : html`<div class="call-trouble" role="alert">${icon("warning")}<div><p>${call.trouble.message}</p>${this.#why()}</div></div>`}
+        ${call.trouble === null ? nothing : html`<div class="call-trouble" role="alert">${icon("warning")}<div><p>${call.trouble.message}</p></div></div>`}
         ${this.#beside(name)}
       </div>
       ${this.#controls()}
@@ -107,7 +85,7 @@ export class CallView extends Plain {
   #status() {
     const { state, quality } = this.call;
     if (state !== "connected") return text.states[state];
-    return text.quality[quality] || text.states.connected;
+    return (Object.hasOwn(text.quality, quality) && text.quality[quality]) || text.states.connected;
   }
 
   #pictures(name: string) {
@@ -117,12 +95,6 @@ export class CallView extends Plain {
     return html`<video class="remote ${seen ? "" : "unseen"}" autoplay playsinline aria-label=${text.remote(name)}></video>
       ${seen ? nothing : html`<div class="no-picture"><span class="avatar huge" aria-hidden="true">${Array.from(name)[0]}</span><p class="sr">${text.noPicture(name)}</p></div>`}
       <video class="local ${call.camera || call.screen ? "" : "unseen"}" autoplay muted playsinline aria-label=${text.local}></video>`;
-  }
-
-  #why() {
-    return this.reason === null
-      ? nothing
-      : html`<p>${this.reason.person}</p>${reasonForPortal(this.reason.portal)}`;
   }
 
   #controls() {
@@ -214,7 +186,7 @@ export class CallView extends Plain {
     const { call, room } = this;
     return html`<section class="call over" part="call" aria-label=${text.with(name)}>
       <div class="over-text"><h2 tabindex="-1">${text.states.ended}</h2>
-        <p role="alert" dir="auto">${call.ended?.message}</p>${this.#why()}
+        <p role="alert" dir="auto">${call.ended?.message}</p>
         <div class="actions"><button type="button" class="primary" @click=${() => room.leaveCall()}>${words.close}</button></div></div>
     </section>`;
   }

@@ -17,8 +17,9 @@ const TYPING_AGAIN_MS = 4_000;
 const TYPING_STOPS_MS = 5_000;
 const MOST_HEIGHT_PX = 180;
 
-/** What was begun and not sent, by engagement. In memory alone: plaintext is stored nowhere but in the vault. */
+/** What was begun and not sent, by person and engagement. In memory alone: plaintext is stored nowhere but in the vault. */
 const drafts = new Map<string, string>();
+const draftKey = ({ relay: { me }, api }: Room): string => JSON.stringify([me.portal, me.user, api.id]);
 
 export class Composer extends Plain {
   static override properties = {
@@ -48,7 +49,7 @@ export class Composer extends Plain {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.text = drafts.get(this.room.api.id) ?? "";
+    this.text = drafts.get(draftKey(this.room)) ?? "";
   }
 
   override disconnectedCallback(): void {
@@ -62,7 +63,7 @@ export class Composer extends Plain {
     const { writing, staged } = this.room;
     if (writing.editing !== this.#writing.editing) {
       const { editing } = writing;
-      this.text = editing?.kind === "text" ? editing.text : (drafts.get(this.room.api.id) ?? "");
+      this.text = editing?.kind === "text" ? editing.text : (drafts.get(draftKey(this.room)) ?? "");
     }
     this.#writing = writing;
     for (const [file, url] of this.thumbs) if (!staged.includes(file)) this.#forget(file, url);
@@ -100,7 +101,7 @@ export class Composer extends Plain {
       <div class="compose-row">
         ${editing ? nothing : this.#tools()}
         <textarea rows="1" dir="auto" part="input" aria-label=${words.composer.label} aria-describedby="composer-keys"
-          placeholder=${room.others.length === 0 ? words.composer.placeholderAlone : words.composer.placeholder(room.otherNames)}
+          placeholder=${words.composer.placeholder}
           .value=${this.text} @input=${this.#input} @keydown=${this.#key}></textarea>
         <button type="submit" class="primary round send" part="send" ?disabled=${this.busy || this.#empty}
           aria-label=${editing ? words.composer.saveEdit : words.composer.send}>${icon(editing ? "check" : "send")}</button>
@@ -171,7 +172,7 @@ export class Composer extends Plain {
 
   #input = (event: Event): void => {
     this.text = (event.target as HTMLTextAreaElement).value;
-    if (this.room.writing.editing === undefined) drafts.set(this.room.api.id, this.text);
+    if (this.room.writing.editing === undefined) drafts.set(draftKey(this.room), this.text);
     this.#tellTyping(this.text.trim() !== "");
   };
 
@@ -251,13 +252,13 @@ export class Composer extends Plain {
     const { room } = this;
     const files = room.staged;
     this.text = "";
-    drafts.delete(room.api.id);
+    drafts.delete(draftKey(room));
     room.history.clearUnread();
     if (text !== "") {
       const id = await room.attempt(() => room.api.send(text, replyTo === undefined ? {} : { replyTo }));
       if (id === undefined) {
         this.text = this.text === "" ? text : `${text}\n${this.text}`;
-        drafts.set(room.api.id, this.text);
+        drafts.set(draftKey(room), this.text);
         return false;
       }
     }

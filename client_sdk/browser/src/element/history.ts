@@ -37,6 +37,7 @@ export class HistoryView extends Plain {
   #near: IntersectionObserver | undefined;
   #size: ResizeObserver | undefined;
   #markedSeq = 0;
+  #heights = "";
 
   constructor() {
     super();
@@ -204,6 +205,7 @@ export class HistoryView extends Plain {
       this.stuck = false;
       scroller.scrollTop += article.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 80;
     } else scroller.scrollTop = scroller.scrollHeight;
+    this.#heights = heightsOf(scroller);
     this.#scrolled();
   }
 
@@ -217,6 +219,7 @@ export class HistoryView extends Plain {
       if (Math.abs(moved) >= 1) scroller.scrollTop += moved;
     }
     this.#remember(scroller);
+    this.#heights = heightsOf(scroller);
   }
 
   #remember(scroller: HTMLElement): void {
@@ -235,6 +238,11 @@ export class HistoryView extends Plain {
   #scrolled = (): void => {
     const scroller = this.#scroller;
     if (scroller === null || !this.#placed) return;
+    // It was not the person who scrolled: something has changed its height.
+    if (this.#heights !== heightsOf(scroller)) {
+      this.#settle();
+      return;
+    }
     const left = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
     this.stuck = left < NEAR_END_PX;
     if (this.stuck) this.unseen = 0;
@@ -293,3 +301,5 @@ export class HistoryView extends Plain {
     if (jump !== undefined) void this.jump(jump);
   };
 }
+
+const heightsOf = ({ scrollHeight, clientHeight }: HTMLElement): string => `${scrollHeight} ${clientHeight}`;

@@ -1,8 +1,6 @@
-/** Why there is no camera or microphone, as far as the page can find out: what a person can do, and what the portal. */
+/** Why there is no camera to scan a code with: what a person can do, and what the portal has to mend. */
 
 import { words } from "./words.ts";
-
-export type Medium = "microphone" | "camera" | "display-capture";
 
 export interface Reason {
   readonly person: string;
@@ -15,38 +13,16 @@ interface PolicyDocument {
   readonly permissionsPolicy?: { allowsFeature(name: string): boolean };
 }
 
-/** All that a frame of ours has to be allowed, as the value of `allow`. */
-export const ALLOW = "camera; microphone; display-capture; autoplay; fullscreen";
-
-const allows = (medium: Medium): boolean => {
+function allowed(): boolean {
   const { permissionsPolicy, featurePolicy } = document as PolicyDocument;
-  return (permissionsPolicy ?? featurePolicy)?.allowsFeature(medium) ?? true;
-};
-
-async function denied(medium: Medium): Promise<boolean> {
-  if (medium === "display-capture") return false;
-  try {
-    return (await navigator.permissions.query({ name: medium as PermissionName })).state === "denied";
-  } catch {
-    // Some browsers do not know the permission by this name: then nothing can be said about it.
-    return false;
-  }
+  return (permissionsPolicy ?? featurePolicy)?.allowsFeature("camera") ?? true;
 }
 
-async function missing(medium: Medium): Promise<boolean> {
-  const kind = medium === "microphone" ? "audioinput" : "videoinput";
-  const found = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
-  return medium !== "display-capture" && !found.some((device) => device.kind === kind);
-}
-
-/** The first of these that holds: an insecure page, a frame without the right, a refusal, no such device. */
-export async function whyNot(medium: Medium): Promise<Reason | null> {
-  const name = words.media.names[medium];
-  if (!isSecureContext) return { person: words.media.insecure, portal: words.media.insecurePortal };
-  if (!allows(medium)) {
-    const header = `${medium}=(self "${location.origin}")`;
-    return { person: words.media.frame(name), portal: words.media.framePortal(ALLOW, header) };
-  }
-  if (await denied(medium)) return { person: words.media.blocked(name) };
-  return (await missing(medium)) ? { person: words.media.nothing(name) } : null;
+/** The first of these that holds: an insecure page, a frame without the right, no camera, a refusal. */
+export async function whyNoCamera(): Promise<Reason> {
+  const { insecure, insecurePortal, frame, framePortal, nothing, blocked } = words.media;
+  if (!isSecureContext) return { person: insecure, portal: insecurePortal };
+  if (!allowed()) return { person: frame, portal: framePortal(`camera=(self "${location.origin}")`) };
+  const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  return { person: devices.some(({ kind }) => kind === "videoinput") ? blocked : nothing };
 }

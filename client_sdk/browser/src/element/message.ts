@@ -6,7 +6,7 @@ import { REACTIONS } from "../content/amendments.ts";
 import { excerpt, isoOf, lengthOf, sameDay, shownName, timeOf } from "./format.ts";
 import { icon } from "./icons.ts";
 import type { Room } from "./model/room.ts";
-import { summary } from "./model/room.ts";
+import { outcomeOf, summary } from "./model/room.ts";
 import { written } from "./text.ts";
 import { words } from "./words.ts";
 
@@ -106,7 +106,7 @@ function reactions(item: Item, { room, tab }: Around) {
     const mine = users.includes(me);
     const names = users.map((user) => room.nameOf(user)).join(", ");
     return html`<button type="button" class="reaction" aria-pressed=${mine ? "true" : "false"} tabindex=${tab ? 0 : -1}
-      aria-label=${words.message.reaction(emoji, names, mine)}
+      aria-label=${words.message.reaction(users.length > 1 ? `${emoji} ${users.length}` : emoji, names, mine)}
       @click=${() => room.attempt(() => room.api.react(item.id, emoji, !mine))}>
       <span aria-hidden="true">${emoji}${users.length > 1 ? html` <b>${users.length}</b>` : nothing}</span></button>`;
   })}</div>`;
@@ -136,6 +136,6 @@ function noteText(item: Item, room: Room): string {
 
 function callText(item: CallEndedItem, room: Room): string {
   if (item.missed) return words.call.missed(room.nameOf(item.sender));
-  const outcome = words.call.outcomes[item.outcome] ?? words.call.rangOut;
+  const outcome = outcomeOf(item.outcome);
   return item.outcome === "answered" ? `${outcome}, ${lengthOf(item.seconds)}` : outcome;
 }

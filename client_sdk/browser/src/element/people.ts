@@ -42,7 +42,7 @@ export class PeoplePanel extends Plain {
   protected override render() {
     const { room } = this;
     const unverified = room.others.some((person) => person.member && person.trust !== "verified");
-    return html`<aside class="panel" part="panel" aria-labelledby="people-title" @keydown=${this.#key}>
+    return html`<section class="panel" part="panel" aria-labelledby="people-title" @keydown=${this.#key}>
       <div class="panel-head"><h2 id="people-title" tabindex="-1">${text.title}</h2>
         <button type="button" class="quiet round" aria-label=${words.close} @click=${this.#close}>${icon("close")}</button></div>
       <div class="panel-body">
@@ -53,7 +53,7 @@ export class PeoplePanel extends Plain {
         ${this.#settings()}
         ${room.state?.protection ? html`<section><h3>${text.protection}</h3><p class="hint">${room.state.protection}</p></section>` : nothing}
       </div>
-    </aside>`;
+    </section>`;
   }
 
   #person(person: Person) {

@@ -95,8 +95,8 @@ export class CoachRelayRoom extends LitElement {
     if (room?.failed) return this.#failure(room.failed.message);
     if (this.trouble !== "") return this.#failure(this.trouble);
     if (room === undefined || room.state === null) {
-      return html`<div class="app welcome" part="app"><main class="welcome-box"><div class="badge">${icon("lock")}</div>
-        <p role="status">${words.opening}</p><div class="bar" aria-hidden="true"></div></main></div>`;
+      return html`<div class="app welcome" part="app"><div class="welcome-box"><div class="badge">${icon("lock")}</div>
+        <p role="status">${words.opening}</p><div class="bar" aria-hidden="true"></div></div></div>`;
     }
     const covered = room.panel && this.narrow;
     return html`<div class="app ${room.call === null ? "" : "in-call"} ${room.panel ? "with-panel" : ""}" part="app"
@@ -104,13 +104,13 @@ export class CoachRelayRoom extends LitElement {
       ${this.#header(room)}
       <div class="below">
         ${room.call === null ? nothing : html`<cr-call .room=${room} .call=${room.call} ?inert=${covered}></cr-call>`}
-        <main class="conversation" aria-label=${words.header.label} ?inert=${covered}>
+        <section class="conversation" aria-label=${words.header.label} ?inert=${covered}>
           <cr-notices .room=${room}></cr-notices>
           <cr-history .room=${room}></cr-history>
           <cr-transfers .room=${room}></cr-transfers>
           <cr-composer .room=${room}></cr-composer>
           ${this.dragging ? html`<div class="drop">${icon("attach")}${words.composer.drop}</div>` : nothing}
-        </main>
+        </section>
         ${room.panel ? html`<cr-people .room=${room}></cr-people>` : nothing}
       </div>
       ${this.#over(room)}
@@ -185,9 +185,9 @@ export class CoachRelayRoom extends LitElement {
   }
 
   #failure(message: string) {
-    return html`<div class="app welcome" part="app"><main class="welcome-box"><div class="badge">${icon("warning")}</div>
+    return html`<div class="app welcome" part="app"><div class="welcome-box"><div class="badge">${icon("warning")}</div>
       <h1>${words.notices.failedTitle}</h1><p role="alert" dir="auto">${message}</p>
-      <div class="actions"><button type="button" class="primary" @click=${() => this.again()}>${words.notices.again}</button></div></main></div>`;
+      <div class="actions"><button type="button" class="primary" @click=${() => this.again()}>${words.notices.again}</button></div></div></div>`;
   }
 
   #panelClosed = (): void => {
@@ -198,10 +198,15 @@ export class CoachRelayRoom extends LitElement {
     void this.updateComplete.then(() => this.renderRoot.querySelector<Composer>("cr-composer")?.focus());
   };
 
+  get #takesFiles(): boolean {
+    const state = this.room?.state;
+    return state?.member === true && !state.ended;
+  }
+
   #drag = (event: DragEvent): void => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
-    this.dragging = this.room?.state?.ended !== true && this.room?.state?.member === true;
+    this.dragging = this.#takesFiles;
   };
 
   #dragEnd = (event: DragEvent): void => {
@@ -211,7 +216,7 @@ export class CoachRelayRoom extends LitElement {
   #drop = (event: DragEvent): void => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
-    if (this.dragging) this.room?.stage(event.dataTransfer.files);
+    if (this.#takesFiles) this.room?.stage(event.dataTransfer.files);
     this.dragging = false;
   };
 }

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "lit";
 import type { Reason } from "./media.ts";
-import { whyNot } from "./media.ts";
+import { whyNoCamera } from "./media.ts";
 import { Plain } from "./plain.ts";
 import { words } from "./words.ts";
 
@@ -48,7 +48,7 @@ export class Scanner extends Plain {
     try {
       this.#stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch {
-      this.trouble = (await whyNot("camera")) ?? { person: words.media.blocked(words.media.names.camera) };
+      this.trouble = await whyNoCamera();
       return;
     }
     const video = this.querySelector("video");
@@ -83,7 +83,7 @@ export class Scanner extends Plain {
 }
 
 /** What the portal's developer has to mend, folded away. */
-export const reasonForPortal = (portal: string | undefined) =>
+const reasonForPortal = (portal: string | undefined) =>
   portal === undefined
     ? nothing
     : html`<details class="portal"><summary>${words.call.portalTitle}</summary><p class="code">${portal}</p></details>`;

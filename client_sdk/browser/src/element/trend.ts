@@ -8,7 +8,9 @@ import type { Course } from "./trends.ts";
 import { coursesOf, pathOf, places } from "./trends.ts";
 import { words } from "./words.ts";
 
-const WIDTH = 560;
+const MOST_WIDTH = 560;
+/** What a dialog has beside its picture. */
+const MARGINS = 72;
 const HEIGHT = 180;
 const LEFT = 34;
 const BELOW = 26;
@@ -21,6 +23,8 @@ export class TrendDialog extends Dialog {
   static override properties = { ...Dialog.properties, courses: { state: true }, partial: { state: true } };
   declare courses: readonly Course[] | undefined;
   declare partial: boolean;
+  /** Drawn as wide as there is room, so that its numbers stay as large as other text. */
+  readonly #width = Math.max(240, Math.min(MOST_WIDTH, innerWidth - MARGINS));
 
   protected override wide(): boolean {
     return true;
@@ -63,7 +67,7 @@ export class TrendDialog extends Dialog {
     const last = points.at(-1)?.value ?? low;
     return html`<section class="course" aria-labelledby="course-${at}">
       <h3 id="course-${at}" dir="auto">${question}</h3>
-      <svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label=${words.trend.summary(question, points.length, first, last, low, high)}>
+      <svg class="chart" viewBox="0 0 ${this.#width} ${HEIGHT}" role="img" aria-label=${words.trend.summary(question, points.length, first, last, low, high)}>
         ${this.#axes(course)}${this.#lines(course)}
       </svg>
       ${this.#legend(course)}
@@ -80,16 +84,16 @@ export class TrendDialog extends Dialog {
       at: y((value - low) / Math.max(1, high - low)),
     }));
     return svg`${levels.map(
-      ({ value, at }) => svg`<line x1=${LEFT} x2=${WIDTH - PAD} y1=${at} y2=${at}></line>
+      ({ value, at }) => svg`<line x1=${LEFT} x2=${this.#width - PAD} y1=${at} y2=${at}></line>
         <text x=${LEFT - 8} y=${at + 4} text-anchor="end">${value}</text>`,
     )}
       <text x=${LEFT} y=${HEIGHT - 6}>${dateOf(points[0]?.ms ?? 0)}</text>
-      ${points.length < 2 ? nothing : svg`<text x=${WIDTH - PAD} y=${HEIGHT - 6} text-anchor="end">${dateOf(points.at(-1)?.ms ?? 0)}</text>`}`;
+      ${points.length < 2 ? nothing : svg`<text x=${this.#width - PAD} y=${HEIGHT - 6} text-anchor="end">${dateOf(points.at(-1)?.ms ?? 0)}</text>`}`;
   }
 
   /** One line a person, each with a form of point of its own: colour alone tells nobody enough. */
   #lines(course: Course) {
-    const where = places(course, WIDTH - LEFT - 2 * PAD, HEIGHT - BELOW - PAD).map(({ x, y }) => ({
+    const where = places(course, this.#width - LEFT - 2 * PAD, HEIGHT - BELOW - PAD).map(({ x, y }) => ({
       x: x + LEFT + PAD / 2,
       y: y + PAD,
     }));

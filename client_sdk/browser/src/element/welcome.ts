@@ -63,7 +63,7 @@ export class CoachRelayWelcome extends LitElement {
   }
 
   protected override render() {
-    return html`<div class="app welcome" part="app"><main class="welcome-box" part="welcome">${this.#step()}</main></div>`;
+    return html`<div class="app welcome" part="app"><div class="welcome-box" part="welcome">${this.#step()}</div></div>`;
   }
 
   protected override updated(changed: PropertyValues): void {
@@ -88,14 +88,20 @@ export class CoachRelayWelcome extends LitElement {
       case "neither":
         return html`<h1 tabindex="-1">${text.neitherTitle}</h1><p>${text.neitherText}</p>${this.#back()}`;
       case "failed":
-        return html`<h1 tabindex="-1">${text.failedTitle}</h1><p role="alert" dir="auto">${this.notice?.message}</p>
-          <div class="actions"><button type="button" class="primary" @click=${() => this.again()}>${text.again}</button></div>`;
+        return this.#failed();
     }
+  }
+
+  #failed() {
+    // Another tab has the device: nothing is wrong, and nothing helps but closing it.
+    const waits = this.notice?.code === "waiting";
+    return html`<h1 tabindex="-1">${waits ? text.waitingTitle : text.failedTitle}</h1><p role="alert" dir="auto">${this.notice?.message}</p>
+      ${waits ? nothing : html`<div class="actions"><button type="button" class="primary" @click=${() => this.again()}>${text.again}</button></div>`}`;
   }
 
   #busy() {
     const moving = this.percent;
-    return html`<div class="badge">${icon("lock")}</div><h1 class="small" tabindex="-1" role="status">${this.#busyText}</h1>
+    return html`<div class="badge">${icon("lock")}</div><div role="status"><h1 class="small" tabindex="-1">${this.#busyText}</h1></div>
       ${moving === null ? html`<div class="bar" aria-hidden="true"></div>` : html`<progress max="100" value=${moving} aria-label=${this.#busyText}></progress><p class="hint">${text.movingShare(moving)}</p>`}`;
   }
 

@@ -77,16 +77,15 @@ export const words = {
     retractTitle: "Take this message back?",
     retractText:
       "It is erased on everybody’s devices. Whoever has read it already has read it, and everybody sees that something was taken back.",
-    reaction: (emoji: string, names: string, mine: boolean) =>
-      `${emoji} from ${names}. ${mine ? "Take yours back" : "Give it too"}`,
+    reaction: (sign: string, names: string, mine: boolean) =>
+      `${sign} from ${names}. ${mine ? "Take yours back" : "Give it too"}`,
     link: "opens in a new window",
     gap: "Something is missing here",
   },
 
   composer: {
     label: "Write a message",
-    placeholder: (name: string) => `Message to ${name}`,
-    placeholderAlone: "Write a message",
+    placeholder: "Write a message",
     keys: "Enter sends, Shift and Enter begins a new line.",
     send: "Send",
     saveEdit: "Save the change",
@@ -293,8 +292,8 @@ export const words = {
     title: (name: string) => `Verify ${name}`,
     intro: (name: string) =>
       `Meet ${name} or call them. Then compare the numbers, or scan each other’s code. It takes a minute, and once is enough.`,
-    numbers: "Compare numbers",
-    show: "Show my code",
+    numbers: "Numbers",
+    show: "My code",
     scan: "Scan their code",
     how: "How to compare",
     theirs: (name: string) => `${name}’s number`,
@@ -309,7 +308,7 @@ export const words = {
     showHow: (name: string) =>
       `${name} opens “Verify”, chooses “Scan their code”, and holds the camera over this code.`,
     qr: "Square code with your safety number",
-    scanHow: (name: string) => `${name} opens “Verify” and chooses “Show my code”. Hold your camera over it.`,
+    scanHow: (name: string) => `${name} opens “Verify” and chooses “My code”. Hold your camera over it.`,
     scanning: "The camera looks for a code…",
     noScanner:
       "This browser cannot read codes with its camera. Compare the numbers, or let the other person scan yours.",
@@ -366,6 +365,7 @@ export const words = {
     recovering: "Bringing you back…",
     newGo: "Setting up…",
     failedTitle: "This did not work",
+    waitingTitle: "Open in another tab",
     again: "Begin again",
   },
 
@@ -436,15 +436,13 @@ export const words = {
   },
 
   media: {
-    insecure: "Camera and microphone work only on pages with https.",
+    insecure: "The camera works only on pages with https.",
     insecurePortal: "Serve this page over https.",
-    frame: (what: string) => `The page around this conversation does not allow it to use your ${what}.`,
-    framePortal: (allow: string, header: string) =>
-      `Add allow="${allow}" to the iframe, and let the response header Permissions-Policy name it: ${header}`,
-    blocked: (what: string) =>
-      `This browser is set to refuse the ${what} here. Click the sign left of the address, allow the ${what}, then try again.`,
-    nothing: (what: string) =>
-      `There is no ${what} that this browser can find. Plug one in, or check whether another app uses it.`,
-    names: { microphone: "microphone", camera: "camera", "display-capture": "screen" },
+    frame: "The page around this conversation does not let it use your camera.",
+    framePortal: (header: string) =>
+      `Add allow="camera" to the iframe, and let the response header Permissions-Policy name it: ${header}`,
+    blocked:
+      "This browser does not give the camera. Click the sign left of the address, allow the camera, then try again. Perhaps another app uses it.",
+    nothing: "There is no camera that this browser can find. Plug one in, or compare the numbers instead.",
   },
 } as const;

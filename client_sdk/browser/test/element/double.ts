@@ -174,7 +174,7 @@ export class DoubleCall implements CallApi {
 
 export class DoubleRoom implements RoomApi {
   readonly events = new Emitter<RoomEvents>();
-  readonly id = ENGAGEMENT;
+  id = ENGAGEMENT;
   readonly asked: string[] = [];
   readonly files = new Map<string, Blob>();
   items: Item[] = [];

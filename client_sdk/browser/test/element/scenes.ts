@@ -146,9 +146,37 @@ const transfer = (id: string, fields: Partial<Transfer>): Transfer => ({
   ...fields,
 });
 
+/** A moving picture without a camera. */
+function stream(ground: string, figure: string): MediaStream {
+  const canvas = document.createElement("canvas");
+  canvas.width = 640;
+  canvas.height = 400;
+  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  const draw = (): void => {
+    context.fillStyle = ground;
+    context.fillRect(0, 0, 640, 400);
+    context.fillStyle = figure;
+    context.beginPath();
+    context.arc(320, 170, 70, 0, 7);
+    context.ellipse(320, 420, 150, 160, 0, 0, 7);
+    context.fill();
+  };
+  draw();
+  const { signal } = streams;
+  const timer = setInterval(draw, 40);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  return canvas.captureStream(25);
+}
+let streams = new AbortController();
+
 const inCall: After = async (scene) => {
+  streams.abort();
+  streams = new AbortController();
   await press(scene, '[aria-label="Call with picture"]');
-  scene.relay.room.theCall.connect();
+  const { theCall } = scene.relay.room;
+  theCall.change({ local: stream("#5b7a8c", "#e3c9a8"), remote: stream("#7c6f64", "#f0d9b5") });
+  theCall.connect();
+  await settled(250);
   await settled();
 };
 
@@ -556,6 +584,11 @@ export const WELCOMES: Readonly<Record<string, After>> = {
     await settled();
     await press(scene, ".link");
   },
+  "other-tab": ({ root }) => {
+    const message =
+      "This conversation is open in another tab of this browser. Go on there, or close that tab.";
+    (root as HTMLElementTagNameMap["coach-relay-welcome"]).failed({ code: "waiting", message });
+  },
   refused: ({ root }) =>
     (root as HTMLElementTagNameMap["coach-relay-welcome"]).failed({
       code: "access_refused",
@@ -566,12 +599,16 @@ export const WELCOMES: Readonly<Record<string, After>> = {
 
 export const NAMES = [...Object.keys(ROOMS), ...Object.keys(WELCOMES)];
 
+let shows = 0;
+
 /** Show a room with a double behind it. */
 export async function showRoom(relay = new DoubleRelay(), theme: Theme = {}): Promise<Scene> {
   const host = document.createElement("div");
   host.style.height = "100vh";
   document.body.append(host);
-  const shown = mount(host, relay, { engagement: ENGAGEMENT, theme });
+  shows++;
+  relay.room.id = `${ENGAGEMENT.slice(0, -4)}${String(shows).padStart(4, "0")}`;
+  const shown = mount(host, relay, { engagement: relay.room.id, theme });
   await settled();
   const root = host.firstElementChild as HTMLElement;
   const end = (): void => {

@@ -356,12 +356,14 @@ export function summary(room: Room, item: Item): string {
     case "call.invite":
       return words.call.invited(name);
     case "call.ended":
-      return item.missed
-        ? words.call.missed(name)
-        : (words.call.outcomes[item.outcome] ?? words.call.rangOut);
+      return item.missed ? words.call.missed(name) : outcomeOf(item.outcome);
     case "profile":
       return words.message.profile(shownName(item.name));
     case "retracted":
       return words.message.retracted(name);
   }
 }
+
+/** How a call went; a name that is none, from whoever made it up, is just "ended". */
+export const outcomeOf = (outcome: string): string =>
+  Object.entries(words.call.outcomes).find(([name]) => name === outcome)?.[1] ?? words.call.rangOut;

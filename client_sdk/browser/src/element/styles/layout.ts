@@ -69,7 +69,7 @@ export const layout = css`
     display: block;
   }
   cr-notices {
-    max-block-size: 45%;
+    max-block-size: 70%;
     overflow: auto;
     flex: none;
   }
@@ -152,14 +152,14 @@ export const layout = css`
     gap: 1rem;
     align-content: start;
   }
-  .panel-body section {
+  .panel-body > section {
     display: grid;
     gap: 0.5rem;
     justify-items: start;
     padding-block-start: 1rem;
     border-block-start: 1px solid var(--border);
   }
-  .panel-body section > cr-devices,
+  .panel-body > section > cr-devices,
   .panel-body form,
   .panel-body .switch {
     inline-size: 100%;
@@ -179,6 +179,9 @@ export const layout = css`
     flex-wrap: wrap;
     align-items: center;
     gap: 0.25rem 0.75rem;
+  }
+  .person {
+    align-items: start;
   }
   .devices li {
     flex-wrap: nowrap;

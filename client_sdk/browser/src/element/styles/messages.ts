@@ -261,9 +261,9 @@ export const messages = css`
     display: none;
   }
   .typing {
-    position: absolute;
-    inset-inline: 0;
-    inset-block-end: 0;
+    flex: none;
+    min-block-size: 1.5rem;
+    inline-size: 100%;
     display: flex;
     align-items: center;
     gap: 0.5rem;
@@ -272,12 +272,6 @@ export const messages = css`
     padding: 0.1rem 1.25rem;
     color: var(--muted);
     font-size: 0.8125em;
-    pointer-events: none;
-  }
-  .typing > span {
-    background: var(--ground);
-    border-radius: 0.5rem;
-    padding-inline: 0.35rem;
   }
   .dots {
     display: inline-flex;
@@ -305,7 +299,7 @@ export const messages = css`
   .jump {
     position: absolute;
     inset-inline-end: 1.25rem;
-    inset-block-end: 1.25rem;
+    inset-block-end: 2.25rem;
     border-radius: 2rem;
     box-shadow: var(--shadow);
     border-color: var(--border);

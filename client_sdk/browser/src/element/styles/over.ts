@@ -368,9 +368,21 @@ export const over = css`
       max-inline-size: none;
       border: 0;
     }
+    .in-call cr-call:has(.call-card) {
+      flex-basis: 80%;
+    }
+    .in-call .conversation {
+      min-block-size: 9rem;
+    }
+    .controls {
+      gap: 0.125rem;
+    }
     .control {
-      min-inline-size: 3.6rem;
-      padding-inline: 0.25rem;
+      flex: 1 1 3.5rem;
+      min-inline-size: 0;
+      max-inline-size: 6rem;
+      padding-inline: 0.125rem;
+      font-size: 0.75em;
     }
   }
   @media print {

@@ -236,7 +236,7 @@ export const parts = css`
   }
   .chart text {
     fill: var(--muted);
-    font-size: 13px;
+    font-size: 0.8125rem;
   }
   .chart path {
     fill: none;

@@ -1,0 +1,685 @@
+/** What people do, with the keyboard and through the accessibility tree. */
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { page, userEvent } from "vitest/browser";
+import { base, DoubleError, DoubleRelay, file, person, scale, text } from "./double.ts";
+import { conversation, picture, type Scene, settled, showRoom } from "./scenes.ts";
+
+let scene: Scene | undefined;
+let relay: DoubleRelay;
+
+beforeEach(async () => {
+  await page.viewport(1280, 800);
+  relay = new DoubleRelay();
+});
+afterEach(() => scene?.end());
+
+const open = async (): Promise<ShadowRoot> => {
+  scene = await showRoom(relay);
+  return scene.root.shadowRoot as ShadowRoot;
+};
+const button = (name: string | RegExp) => page.getByRole("button", { name, exact: typeof name === "string" });
+const composer = () => page.getByRole("textbox", { name: "Write a message" });
+const active = (root: ShadowRoot): HTMLElement => root.activeElement as HTMLElement;
+
+describe("writing", () => {
+  test("Enter sends, Shift and Enter begins a line, the field is empty and keeps the focus", async () => {
+    const root = await open();
+    await composer().fill("One");
+    await userEvent.keyboard("{Shift>}{Enter}{/Shift}Two{Enter}");
+    expect(relay.room.asked).toContain("send One\nTwo ");
+    await expect.element(composer()).toHaveValue("");
+    expect(active(root)?.localName).toBe("textarea");
+    await expect.element(page.getByRole("article")).toHaveTextContent("One Two");
+  });
+
+  test("own message is shown within 50 ms", async () => {
+    await conversation(relay);
+    const root = await open();
+    await composer().fill("Quick");
+    const before = performance.now();
+    root.querySelector<HTMLFormElement>(".composer")?.requestSubmit();
+    await vi.waitUntil(() => root.textContent?.includes("Quick"), { interval: 1 });
+    expect(performance.now() - before).toBeLessThan(50);
+  });
+
+  test("what could not be stored comes back into the field, and why is said", async () => {
+    await open();
+    relay.room.fails = {
+      action: "send",
+      error: new DoubleError("vault_full", "The disk is full. Make room, then send again."),
+    };
+    await composer().fill("Important");
+    await userEvent.keyboard("{Enter}");
+    await expect.element(composer()).toHaveValue("Important");
+    await expect.element(page.getByRole("alert").filter({ hasText: "The disk is full." })).toBeVisible();
+  });
+
+  test("a draft is kept while the conversation is closed, for this person alone", async () => {
+    await open();
+    await composer().fill("Half a thought");
+    scene?.end();
+    const { id } = relay.room;
+    const again = await showRoom(relay);
+    again.end();
+    relay.room.id = id;
+    const { mount } = await import("../../src/element/index.ts");
+    const host = document.body.appendChild(document.createElement("div"));
+    const mounted = mount(host, relay, { engagement: id });
+    await expect.element(composer()).toHaveValue("Half a thought");
+    mounted.destroy();
+    const other = new DoubleRelay();
+    other.room.id = id;
+    other.me = { ...other.me, user: "somebody else" };
+    const second = mount(host, other, { engagement: id });
+    await expect.element(composer()).toHaveValue("");
+    second.destroy();
+    host.remove();
+  });
+
+  test("typing is told once, and taken back when it is sent", async () => {
+    await open();
+    await composer().click();
+    await userEvent.keyboard("Hey");
+    await userEvent.keyboard("{Enter}");
+    expect(relay.room.asked.filter((asked) => asked.startsWith("typing"))).toEqual([
+      "typing true",
+      "typing false",
+    ]);
+  });
+
+  test("the last own message is changed with the Up key; Escape leaves it as it was", async () => {
+    relay.room.items.push(text("anna", "Teh plan"));
+    await open();
+    await composer().click();
+    await userEvent.keyboard("{ArrowUp}");
+    await expect.element(composer()).toHaveValue("Teh plan");
+    await userEvent.keyboard("{Escape}");
+    await expect.element(composer()).toHaveValue("");
+    await userEvent.keyboard("{ArrowUp}");
+    await composer().fill("The plan");
+    await userEvent.keyboard("{Enter}");
+    expect(relay.room.asked.at(-1)).toContain("The plan");
+    await expect.element(page.getByRole("article")).toHaveTextContent(/The plan.*edited/);
+  });
+
+  test("files by paste, drop and picker wait in a list, and go with Send", async () => {
+    const root = await open();
+    const pasted = new DataTransfer();
+    pasted.items.add(new File([await picture(60, 40)], "pasted.png", { type: "image/png" }));
+    root
+      .querySelector(".composer")
+      ?.dispatchEvent(
+        new ClipboardEvent("paste", { clipboardData: pasted, bubbles: true, cancelable: true }),
+      );
+    const dropped = new DataTransfer();
+    dropped.items.add(new File(["plan"], "plan.txt", { type: "text/plain" }));
+    root
+      .querySelector(".app")
+      ?.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+    root
+      .querySelector(".app")
+      ?.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+    await expect
+      .element(page.getByRole("list", { name: "Files to send" }).getByRole("listitem").first())
+      .toHaveTextContent("pasted.png");
+    await vi.waitUntil(() => root.querySelector(".staged img[src^='blob:']") !== null);
+    await button("Do not send pasted.png").click();
+    await button("Send").click();
+    await vi.waitUntil(() => relay.room.asked.some((asked) => asked.startsWith("sendFile plan.txt")));
+    expect(relay.room.asked.some((asked) => asked.includes("pasted"))).toBe(false);
+  });
+
+  test("no file that is empty, and no message once the engagement has ended", async () => {
+    const root = await open();
+    const data = new DataTransfer();
+    data.items.add(new File([], "nothing.txt"));
+    root
+      .querySelector(".app")
+      ?.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    await expect.element(page.getByText(/nothing.txt is empty/)).toBeVisible();
+    relay.room.change({ ended: true });
+    await expect.element(page.getByText("This engagement has ended")).toBeVisible();
+    expect(composer().query()).toBeNull();
+  });
+});
+
+describe("the history, by keyboard", () => {
+  test("one stop for Tab; arrows, Home and End move; Enter opens the menu, Escape brings the focus back", async () => {
+    relay.room.items.push(text("ben", "First"), text("anna", "Second"), text("ben", "Third"));
+    const root = await open();
+    expect([...root.querySelectorAll('article[tabindex="0"]')].map((one) => one.textContent)).toHaveLength(1);
+    root.querySelector<HTMLElement>('article[tabindex="0"]')?.focus();
+    expect(active(root).textContent).toContain("Third");
+    await userEvent.keyboard("{ArrowUp}");
+    expect(active(root).textContent).toContain("Second");
+    await userEvent.keyboard("{Home}");
+    expect(active(root).textContent).toContain("First");
+    await userEvent.keyboard("{End}{ArrowUp}{Enter}");
+    await expect.element(page.getByRole("menu")).toBeVisible();
+    await settled();
+    expect(active(root).getAttribute("role")).toBe("menuitemcheckbox");
+    await userEvent.keyboard("{Escape}");
+    await settled();
+    expect(root.querySelector(".menu:popover-open")).toBeNull();
+    expect(active(root).closest("article")?.textContent).toContain("Second");
+  });
+
+  test("react, reply and take back from the menu", async () => {
+    relay.room.items.push(text("anna", "Mine"));
+    const root = await open();
+    root.querySelector<HTMLElement>("article")?.focus();
+    await userEvent.keyboard("{Enter}");
+    await settled();
+    await userEvent.keyboard("{Enter}");
+    await expect
+      .element(
+        page
+          .getByRole("button", { name: "👍, from You. Take yours back" })
+          .or(page.getByRole("button", { name: /👍 from You/ })),
+      )
+      .toBeVisible();
+    root.querySelector<HTMLElement>("article")?.focus();
+    await userEvent.keyboard("{Enter}");
+    await page.getByRole("menuitem", { name: "Reply" }).click();
+    await settled();
+    expect(active(root).localName).toBe("textarea");
+    await userEvent.keyboard("Indeed{Enter}");
+    expect(relay.room.asked.at(-1)).toMatch(/^(send Indeed 0|typing)/);
+    await expect.element(page.getByRole("button", { name: /In reply to You: Mine/ })).toBeVisible();
+    root.querySelector<HTMLElement>("article")?.focus();
+    await userEvent.keyboard("{Enter}");
+    await page.getByRole("menuitem", { name: "Take back" }).click();
+    await expect.element(page.getByRole("dialog", { name: "Take this message back?" })).toBeVisible();
+    await settled();
+    // What cannot be undone is not under the first key that is pressed.
+    expect(active(root).textContent?.trim()).toBe("Cancel");
+    await page.getByRole("dialog").getByRole("button", { name: "Take back" }).click();
+    await expect.element(page.getByText("You took this message back.")).toBeVisible();
+  });
+
+  test("nobody else's message can be changed or taken back", async () => {
+    relay.room.items.push(text("ben", "Theirs"));
+    const root = await open();
+    root.querySelector<HTMLElement>("article")?.focus();
+    await userEvent.keyboard("{Enter}");
+    await expect.element(page.getByRole("menuitem", { name: "Reply" })).toBeVisible();
+    expect(page.getByRole("menuitem", { name: "Edit" }).query()).toBeNull();
+    expect(page.getByRole("menuitem", { name: "Take back" }).query()).toBeNull();
+  });
+
+  test("states are said in words; what comes is announced politely", async () => {
+    relay.room.items.push(text("anna", "One", { state: "waiting", seq: 0 }));
+    const root = await open();
+    await expect.element(page.getByRole("article")).toHaveTextContent("Waiting to be sent");
+    for (const [state, said] of [
+      ["sent", "Sent"],
+      ["delivered", "Delivered"],
+      ["read", "Read"],
+    ] as const) {
+      relay.room.put({ ...(relay.room.items[0] as ReturnType<typeof text>), seq: 7, state });
+      await expect.element(page.getByRole("article")).toHaveTextContent(said);
+    }
+    relay.room.put(text("ben", "Good morning"));
+    await vi.waitUntil(() =>
+      root.querySelector('.sr[role="status"]')?.textContent?.includes("Ben Sommer: Good morning"),
+    );
+    relay.room.events.emit("typing", { user: "ben", on: true });
+    await expect.element(page.getByText("Ben Sommer is typing…")).toBeVisible();
+  });
+
+  test("only http and https become links, in a new window, without telling where from", async () => {
+    relay.room.items.push(
+      text(
+        "ben",
+        "https://example.org/a_(b). javascript:alert(1) https://x:y@example.org http://example.net, data:text/html,x",
+      ),
+    );
+    const root = await open();
+    const links = [...root.querySelectorAll("a")];
+    expect(links.map((link) => link.href)).toEqual(["https://example.org/a_(b)", "http://example.net/"]);
+    for (const link of links) expect([link.rel, link.target]).toEqual(["noopener noreferrer", "_blank"]);
+  });
+});
+
+describe("ten thousand messages", () => {
+  const fill = (): void => {
+    for (let n = 1; n <= 10_000; n++)
+      relay.room.items.push(text(n % 3 === 0 ? "anna" : "ben", `Message ${n}, ${"words ".repeat(n % 40)}`));
+  };
+
+  test("few are drawn; older ones come above, and what is read stays in its place", {
+    timeout: 60_000,
+  }, async () => {
+    fill();
+    const root = await open();
+    const scroller = root.querySelector(".scroller") as HTMLElement;
+    expect(scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight).toBeLessThan(2);
+    for (let step = 0; step < 6; step++) {
+      scroller.scrollTop = 300;
+      await settled(30);
+      const anchor = [...root.querySelectorAll("article")].find(
+        (one) => one.getBoundingClientRect().top > 150,
+      ) as HTMLElement;
+      const { top } = anchor.getBoundingClientRect();
+      const loaded = relay.room.items.length;
+      await settled(120);
+      expect(Math.abs(anchor.getBoundingClientRect().top - top)).toBeLessThan(2);
+      expect(loaded).toBe(10_000);
+    }
+    expect(root.querySelectorAll("cr-page").length).toBeGreaterThan(4);
+    expect(root.querySelectorAll("article").length).toBeLessThan(400);
+  });
+
+  test("with all of it loaded, a new message takes one page to draw, and scrolling keeps the pace", {
+    timeout: 120_000,
+  }, async () => {
+    fill();
+    const root = await open();
+    const history = ((scene as Scene).root as HTMLElementTagNameMap["coach-relay-room"]).room?.history;
+    while (history && !history.complete) await history.older();
+    await settled(200);
+    expect(root.querySelectorAll("article").length).toBeLessThan(600);
+    const scroller = root.querySelector(".scroller") as HTMLElement;
+    const frames: number[] = [];
+    let last = performance.now();
+    for (let step = 0; step < 60; step++) {
+      scroller.scrollTop -= 700;
+      await new Promise((done) => requestAnimationFrame(done));
+      frames.push(performance.now() - last);
+      last = performance.now();
+    }
+    frames.sort((one, other) => one - other);
+    expect(frames[30]).toBeLessThan(50);
+    const before = performance.now();
+    relay.room.put(text("anna", "Right now"));
+    await vi.waitUntil(() => root.textContent?.includes("Right now"), { interval: 1 });
+    expect(performance.now() - before).toBeLessThan(200);
+  });
+
+  test("a quote leads to a message that was not loaded", { timeout: 60_000 }, async () => {
+    fill();
+    relay.room.items.push(text("ben", "Do you remember?", { replyTo: relay.room.items[9000]?.id ?? "" }));
+    const root = await open();
+    await page.getByRole("button", { name: /In reply to .*Message 9001/ }).click();
+    await vi.waitUntil(() => active(root)?.textContent?.includes("Message 9001,"), { timeout: 10_000 });
+  });
+
+  test("unread messages: a line where they begin, a button to the end, told as read at the end alone", async () => {
+    for (let n = 1; n <= 60; n++) relay.room.items.push(text("ben", `Message ${n} ${"words ".repeat(20)}`));
+    relay.room.now = { ...relay.room.now, readTo: relay.room.items[19]?.seq ?? 0 };
+    await open();
+    await expect.element(page.getByText("New messages", { exact: true })).toBeInViewport();
+    expect(relay.room.asked.some((asked) => asked.startsWith("markRead"))).toBe(false);
+    relay.room.put(text("ben", "One more"));
+    await page.getByRole("button", { name: "1 new message" }).click();
+    await expect.element(page.getByText("One more", { exact: true })).toBeInViewport();
+    await vi.waitUntil(() => relay.room.asked.some((asked) => asked.startsWith("markRead")));
+  });
+});
+
+describe("files", () => {
+  test("pause, resume and cancel by name; a refusal is said", async () => {
+    const sent = file("anna", "Slides.key", "application/octet-stream", 1000, { seq: 0, state: "waiting" });
+    relay.room.items.push(sent);
+    relay.room.moving = [
+      {
+        id: sent.id,
+        engagement: "",
+        direction: "up",
+        name: "Slides.key",
+        size: 1000,
+        done: 250,
+        state: "moving",
+        failure: null,
+      },
+    ];
+    await open();
+    await expect
+      .element(page.getByRole("progressbar", { name: "Slides.key on its way" }))
+      .toHaveAttribute("value", "25");
+    await button("Pause Slides.key").click();
+    await button("Resume Slides.key").click();
+    relay.room.fails = {
+      action: "cancel",
+      error: new DoubleError("sent", "It has been sent already. Take the message back instead."),
+    };
+    await button("Cancel Slides.key").click();
+    await expect.element(page.getByText("It has been sent already.", { exact: false })).toBeVisible();
+    await button("Cancel Slides.key").click();
+    expect(relay.room.asked.slice(-2).every((asked) => asked.startsWith("cancel"))).toBe(true);
+    await vi.waitUntil(() => page.getByRole("progressbar").query() === null);
+  });
+
+  test("an image is drawn anew here and shown in full; its addresses are revoked", async () => {
+    const revoked = vi.spyOn(URL, "revokeObjectURL");
+    const photo = file("ben", "lake.png", "image/png", 1000);
+    relay.room.files.set(photo.id, await picture(300, 200));
+    relay.room.items.push(photo);
+    const root = await open();
+    await vi.waitUntil(() => root.querySelector("cr-file img") !== null, { timeout: 5000 });
+    await button("Show the image lake.png in full").click();
+    await expect.element(page.getByRole("dialog", { name: "lake.png" }).getByRole("img")).toBeVisible();
+    const urls = [...root.querySelectorAll("img")].map((image) => image.src);
+    await userEvent.keyboard("{Escape}");
+    scene?.end();
+    for (const url of urls) expect(revoked).toHaveBeenCalledWith(url);
+    revoked.mockRestore();
+  });
+
+  test("what says it is an image and is none is never shown; an SVG is a file like any other", async () => {
+    const fake = file("ben", "fake.png", "image/png", 1000);
+    relay.room.files.set(fake.id, new Blob(["<svg onload=alert(1)>"]));
+    relay.room.items.push(fake, file("ben", "logo.svg", "image/svg+xml", 1000));
+    const root = await open();
+    await expect.element(page.getByText("This image could not be shown.", { exact: false })).toBeVisible();
+    expect(root.querySelector("img")).toBeNull();
+    await expect.element(button("Save logo.svg on this device")).toBeVisible();
+  });
+});
+
+describe("check-ins", () => {
+  test("answered by keyboard; the answers show their course", async () => {
+    for (const value of [3, 5]) {
+      const asked = {
+        ...base("ben"),
+        kind: "checkin" as const,
+        prompt: "Energy?",
+        questions: [scale("1", "Energy?")],
+      };
+      relay.room.items.push(asked, {
+        ...base("anna"),
+        kind: "checkin.answer",
+        checkIn: asked.id,
+        answers: { "1": value },
+      });
+    }
+    relay.room.items.push({
+      ...base("ben"),
+      kind: "checkin",
+      prompt: "Energy?",
+      questions: [scale("1", "Energy?")],
+    });
+    await open();
+    await button("Send answers").click();
+    await expect.element(page.getByText("Answer at least one question first.")).toBeVisible();
+    page.getByRole("radio", { name: "6", exact: true }).element().dispatchEvent(new FocusEvent("focus"));
+    (page.getByRole("radio", { name: "6", exact: true }).element() as HTMLElement).focus();
+    await userEvent.keyboard(" {ArrowRight}");
+    await button("Send answers").click();
+    await vi.waitUntil(() => relay.room.asked.some((asked) => asked.endsWith('{"1":7}')));
+    await expect.element(page.getByRole("img", { name: "Course of 3 answers: from 3 to 7" })).toBeVisible();
+    await page.getByRole("button", { name: "Check-ins over time" }).click();
+    await expect
+      .element(
+        page.getByRole("img", { name: /3 answers, from 3 at first to 7 at last, on a scale of 1 to 10/ }),
+      )
+      .toBeVisible();
+    await page.getByText("As a table").click();
+    expect(page.getByRole("row").elements()).toHaveLength(4);
+  });
+
+  test("made with questions of all kinds; what is missing is said", async () => {
+    await open();
+    await button("New check-in").click();
+    await button("Send check-in").click();
+    await expect.element(page.getByText("Say what the check-in is about.")).toBeVisible();
+    await page.getByRole("textbox", { name: "What is it about?" }).fill("Before we meet");
+    await page.getByRole("combobox").selectOptions("choice");
+    await page.getByRole("textbox", { name: "Choices, one on each line" }).fill("Here\nHere");
+    await button("Send check-in").click();
+    await expect.element(page.getByText("Question 1 needs 2 to 20 different choices.")).toBeVisible();
+    await page.getByRole("textbox", { name: "Choices, one on each line" }).fill("Here\nThere");
+    await button("Send check-in").click();
+    await vi.waitUntil(() =>
+      relay.room.asked.some(
+        (asked) => asked.startsWith("checkIn Before we meet") && asked.includes('["Here","There"]'),
+      ),
+    );
+    await expect.element(page.getByText("Waits for an answer from Ben Sommer")).toBeVisible();
+  });
+});
+
+describe("who can read this", () => {
+  test("Escape closes it and the focus goes back; verifying takes the number that was compared", async () => {
+    const root = await open();
+    await button("Who can read this. Somebody is not verified yet.").click();
+    await settled();
+    expect(active(root).textContent).toBe("Who can read this");
+    await userEvent.keyboard("{Escape}");
+    await settled();
+    expect(active(root).id).toBe("people-button");
+    await userEvent.keyboard("{Enter}");
+    await button("Verify: Ben Sommer").click();
+    await expect
+      .element(page.getByText("4 8 2 9 1 0 5 7 3 6 2 9 1 8 4 7 5 0 3 9 2 0 1 8 4 7 5 6 3 9"))
+      .toBeInTheDocument();
+    await button("They are the same").click();
+    expect(relay.room.asked).toContain("verify ben 482910573629184750392018475639");
+    await expect.element(page.getByText("Ben Sommer is verified.")).toBeVisible();
+    await button("Done").click();
+    await expect.element(page.getByText("Verified: you have compared numbers or words.")).toBeVisible();
+  });
+
+  test("numbers that differ verify nobody", async () => {
+    await open();
+    await button(/Who can read this/).click();
+    await button("Verify: Ben Sommer").click();
+    await button("They are not the same").click();
+    await expect.element(page.getByRole("alert").filter({ hasText: "Do not go on." })).toBeVisible();
+    expect(relay.room.asked.some((asked) => asked.startsWith("verify"))).toBe(false);
+  });
+
+  test("a changed identity: nothing happens by itself; compare, let in after a question, or not now", async () => {
+    relay.room.persons = relay.room.persons.map((one) =>
+      one.user === "ben" ? { ...one, trust: "changed" } : one,
+    );
+    relay.room.now = {
+      ...relay.room.now,
+      alarm: { code: "identity_changed", message: "Changed.", user: "ben" },
+    };
+    await open();
+    await button("Not now").click();
+    await expect.element(page.getByText(/waits for your decision/)).toBeVisible();
+    await button("Decide now").click();
+    await button("Let in without comparing").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Not now" }).click();
+    expect(relay.room.asked.some((asked) => asked.startsWith("accept"))).toBe(false);
+    await button("Let in without comparing").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Let in" }).click();
+    await vi.waitUntil(() => relay.room.asked.includes("acceptIdentity ben"));
+  });
+
+  test("an alarm is told at once, and is passed only after a question", async () => {
+    await open();
+    relay.room.change({
+      alarm: { code: "stream_forked", message: "Two devices were shown different messages." },
+    });
+    await expect
+      .element(page.getByRole("alert").filter({ hasText: "Two devices were shown different messages." }))
+      .toBeVisible();
+    await button("I have looked, go on").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    expect(relay.room.asked).not.toContain("goOn");
+    await button("I have looked, go on").click();
+    await page.getByRole("dialog").getByRole("button", { name: "I have looked, go on" }).click();
+    await vi.waitUntil(() => relay.room.asked.includes("goOn"));
+    await vi.waitUntil(() => page.getByText("Sending has stopped").query() === null);
+  });
+
+  test("a further person is let in by a person alone", async () => {
+    relay.room.persons.push(
+      person("cleo", "Cleo", { role: "supervisor", member: false, waitsForAdmission: true }),
+    );
+    const happened: unknown[] = [];
+    const { mount } = await import("../../src/element/index.ts");
+    const host = document.body.appendChild(document.createElement("div"));
+    const mounted = mount(host, relay, {
+      engagement: relay.room.id,
+      happened: (what) => happened.push(what),
+    });
+    await button("Decide").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Let in" }).click();
+    await vi.waitUntil(() => relay.room.asked.includes("admit cleo"));
+    expect(happened).toEqual([{ type: "knock", user: "cleo" }]);
+    mounted.destroy();
+    host.remove();
+  });
+
+  test("a device is added by its words and its name, refused by closing, and removed after a question", async () => {
+    await open();
+    await button(/Who can read this/).click();
+    await button("Add a device").click();
+    const words = page.getByRole("textbox", { name: "The twelve words that the new device shows" });
+    await words.fill("a b c");
+    await expect.element(button("Find the device")).toBeDisabled();
+    await words.fill("A b c d e f g h i j k l");
+    await button("Find the device").click();
+    await expect
+      .element(page.getByRole("dialog", { name: "Is “Tablet in the kitchen” your device?" }))
+      .toBeVisible();
+    await userEvent.keyboard("{Escape}");
+    await vi.waitUntil(() => relay.asked.includes("refuseNewcomer n1"));
+    await button("Add a device").click();
+    await words.fill("a b c d e f g h i j k l");
+    await button("Find the device").click();
+    await button("Yes, add Tablet in the kitchen").click();
+    await expect.element(page.getByText("Tablet in the kitchen is one of your devices now.")).toBeVisible();
+    expect(relay.asked).toContain("findNewcomer a b c d e f g h i j k l");
+    await button("Done").click();
+    await button("Remove Tablet in the kitchen").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+    await vi.waitUntil(() => relay.asked.includes("removeDevice n1"));
+  });
+
+  test("the recovery kit at first use: wrong words are refused, right ones erase it", async () => {
+    relay.due = true;
+    const root = await open();
+    await button("Show the words").click();
+    await button("I have the page").click();
+    await page.getByRole("textbox", { name: "Word 3" }).fill("wrong");
+    await page.getByRole("textbox", { name: "Word 9" }).fill("copper");
+    await button("Check").click();
+    await expect.element(page.getByRole("alert").filter({ hasText: "That is not the word" })).toBeVisible();
+    await page.getByRole("textbox", { name: "Word 3" }).fill(" Ocean");
+    await button("Check").click();
+    await expect.element(page.getByText("Your recovery kit is made")).toBeVisible();
+    expect(relay.asked).toEqual(['kitMade {"3":"ocean","9":"copper"}']);
+    expect(root.textContent).not.toContain("meadow");
+  });
+});
+
+describe("calls", () => {
+  test("a ring takes the focus, is declined, and stops when it is over", async () => {
+    const root = await open();
+    await composer().click();
+    const { stop } = relay.room.ring(["audio"]);
+    await expect.element(page.getByRole("alertdialog", { name: "Ben Sommer is calling" })).toBeVisible();
+    await settled();
+    expect(active(root).textContent).toContain("Answer");
+    expect(button("Answer with picture").query()).toBeNull();
+    stop("Ben does not call any more. You missed the call.");
+    await expect.element(page.getByText("You missed the call.", { exact: false })).toBeVisible();
+    await settled();
+    expect(active(root).localName).toBe("textarea");
+    relay.room.ring();
+    await button("Decline").click();
+    expect(relay.room.asked).toContain("decline");
+  });
+
+  test("answer, mute, camera, device, and two clicks to verify by the five words", async () => {
+    await open();
+    relay.room.ring();
+    await button("Answer with picture").click();
+    const { theCall } = relay.room;
+    theCall.connect();
+    await button("Mute").click();
+    expect(theCall.microphone).toBe(false);
+    await button("Camera off").click();
+    expect(theCall.camera).toBe(false);
+    await button("Devices").click();
+    await page.getByRole("combobox", { name: "Microphone" }).selectOptions("m2");
+    expect(theCall.asked).toEqual(["choose audioinput m2"]);
+    theCall.change({ quality: "poor" });
+    await expect.element(page.getByRole("status").filter({ hasText: "turn the picture off" })).toBeVisible();
+    await button("Five words").click();
+    await button("We have the same words").click();
+    await expect.element(page.getByText("Ben Sommer is verified.")).toBeVisible();
+    expect(relay.room.persons.find((one) => one.user === "ben")?.trust).toBe("verified");
+  });
+
+  test("words that differ verify nobody; why a call ended stays until it is closed; chat goes on beside it", async () => {
+    await open();
+    await button("Call with sound").click();
+    const { theCall } = relay.room;
+    theCall.connect();
+    await composer().fill("I hear you badly");
+    await userEvent.keyboard("{Enter}");
+    await expect.element(page.getByText("I hear you badly")).toBeVisible();
+    await button("Five words").click();
+    await button("The words differ").click();
+    await expect.element(page.getByText(/Somebody may be listening/)).toBeVisible();
+    expect(relay.room.persons.find((one) => one.user === "ben")?.trust).toBe("unverified");
+    theCall.change({
+      state: "ended",
+      ended: { code: "call_lost", message: "The connection was lost and did not come back." },
+    });
+    await expect.element(page.getByText("The connection was lost", { exact: false })).toBeVisible();
+    await button("Close").click();
+    await expect.element(button("Call with sound")).toBeVisible();
+  });
+
+  test("a call that cannot begin says why; a missed one can be called back", async () => {
+    relay.room.items.push({
+      ...base("ben"),
+      kind: "call.ended",
+      call: "1",
+      outcome: "missed",
+      seconds: 0,
+      missed: true,
+    });
+    await open();
+    relay.room.fails = {
+      action: "call",
+      error: new DoubleError("microphone_blocked", 'The iframe that shows this needs allow="microphone".'),
+    };
+    await button("Call back").click();
+    await expect
+      .element(page.getByText('The iframe that shows this needs allow="microphone".'))
+      .toBeVisible();
+    await button("Call back").click();
+    await expect.element(page.getByRole("region", { name: "Call with Ben Sommer" })).toBeVisible();
+  });
+
+  test("leaving the page ends the call, and follows nothing any more", async () => {
+    await open();
+    await button("Call with sound").click();
+    await settled();
+    scene?.end();
+    await settled();
+    expect(relay.room.theCall.state).toBe("ended");
+    expect(relay.room.events.listeners + relay.events.listeners).toBe(0);
+  });
+});
+
+describe("states that explain themselves", () => {
+  test("offline and back", async () => {
+    await open();
+    relay.setOnline(false);
+    await expect.element(page.getByRole("status").filter({ hasText: "You are offline." })).toBeVisible();
+    relay.setOnline(true);
+    await vi.waitUntil(() => page.getByText("You are offline.", { exact: false }).query() === null);
+  });
+
+  test("waiting to be let in, and a storage that is gone", async () => {
+    relay.room.now = { ...relay.room.now, member: false };
+    await open();
+    await expect.element(page.getByText("You are not let in yet")).toBeVisible();
+    expect(composer().query()).toBeNull();
+    relay.events.emit("failed", { code: "vault_missing", message: "What this browser had stored is gone." });
+    await expect
+      .element(page.getByRole("alert").filter({ hasText: "What this browser had stored is gone." }))
+      .toBeVisible();
+    await expect.element(button("Begin again")).toBeVisible();
+  });
+});
