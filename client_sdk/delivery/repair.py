@@ -25,12 +25,15 @@ of a stream than that is an alarm."""
 MOST_COMPARED: Final = 255
 """Entries that are read again to see whether the relay still has them: they fit into its delivery window."""
 
-MOST_HISTORIES: Final = 3
-"""New incarnations in a day that are taken for bad luck. Each of them lets a relay that lies put into another
-order what was said since; an operator who restores four times a day is asked."""
+MOST_LOSSES: Final = 8
+"""Times in a day that entries may be missing by a new incarnation before it is no bad luck any more. Each of
+them lets a relay that lies put into another order what was said since."""
+
+MOST_HISTORIES: Final = 32
+"""New incarnations in a day of any kind: a database may fail over now and then, and lose nothing by it."""
 
 HISTORIES_SECONDS: Final = 86_400
-MOST_REMEMBERED: Final = 32
+MOST_REMEMBERED: Final = 64
 """Earlier incarnations of a stream that are known: none of them can ever come again."""
 
 UNKNOWN: Final = bytes(HASH_BYTES)
@@ -160,14 +163,16 @@ def log_at(passed: Sequence[Passed], closings: Sequence[Attest]) -> AttestLog | 
     return AttestLog(last.epoch, last.seq, last.last_commit, tuple(reversed(recent)), kept)
 
 
-Histories = tuple[tuple[bytes, int], ...]
-"""Incarnations that a stream had, each with the time at which it was another one, the oldest first."""
+Histories = tuple[tuple[bytes, int, bool], ...]
+"""Incarnations that a stream had, the oldest first: each with the time at which it was another one, and
+whether entries were missing then."""
 
 
-def after_incarnation(known: Histories, before: bytes, now: bytes, *, at: int) -> Histories:
+def after_incarnation(known: Histories, before: bytes, now: bytes, *, at: int, lost: bool) -> Histories:
     """The stream's incarnation is another one; raises StreamReplaced if that cannot be bad luck any more."""
-    lately = [since for _, since in known if abs(at - since) < HISTORIES_SECONDS]
-    returned = any(now == earlier for earlier, _ in known)
-    if returned or len(lately) >= MOST_HISTORIES:
-        raise StreamReplaced(before=before, now=now, in_a_day=len(lately) + 1)
-    return (*known, (before, at))[-MOST_REMEMBERED:]
+    lately = [was_lost for _, since, was_lost in known if abs(at - since) < HISTORIES_SECONDS]
+    returned = any(now == earlier for earlier, *_ in known)
+    losses = sum(lately) + lost
+    if returned or len(lately) >= MOST_HISTORIES or losses > MOST_LOSSES:
+        raise StreamReplaced(before=before, now=now, in_a_day=len(lately) + 1, losses=losses)
+    return (*known, (before, at, lost))[-MOST_REMEMBERED:]

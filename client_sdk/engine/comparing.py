@@ -13,6 +13,7 @@ from client_sdk.delivery import (
     StreamRolledBack,
     after_incarnation,
 )
+from client_sdk.delivery.repair import Histories
 from client_sdk.engine import keeping, repairing
 from client_sdk.engine.records import Phase
 from client_sdk.engine.standing import IN_THE_GROUP, Work
@@ -22,7 +23,7 @@ from relay.wire import frames as fr
 def meet(work: Work, opened: fr.Opened) -> Comparison | None:
     """What is to be read again; None if the new incarnation is dealt with. Raises `SecurityAlarm`."""
     record = work.record
-    after_incarnation(record.histories, record.incarnation, opened.incarnation, at=int(work.now))
+    _histories(work, opened, lost=False)
     if record.phase not in IN_THE_GROUP:
         _begin_anew(work, opened)
         return None
@@ -58,8 +59,9 @@ def _repair(work: Work, opened: fr.Opened, agreed: int) -> None:
     if not keeping.passed_upto(work, record.cursor, 1):
         # An earlier version of this program kept nothing that could be offered again.
         raise StreamRolledBack(seq=record.cursor, head=opened.head)
+    histories = _histories(work, opened, lost=True)
     repairing.begin(work, opened, agreed)
-    _note(work, opened)
+    work.change(histories=histories, incarnation=opened.incarnation)
 
 
 def _begin_anew(work: Work, opened: fr.Opened) -> None:
@@ -91,6 +93,11 @@ def _meet_outside(work: Work, opened: fr.Opened) -> None:
 
 
 def _note(work: Work, opened: fr.Opened) -> None:
+    work.change(histories=_histories(work, opened, lost=False), incarnation=opened.incarnation)
+
+
+def _histories(work: Work, opened: fr.Opened, *, lost: bool) -> Histories:
     record = work.record
-    known = after_incarnation(record.histories, record.incarnation, opened.incarnation, at=int(work.now))
-    work.change(incarnation=opened.incarnation, histories=known)
+    return after_incarnation(
+        record.histories, record.incarnation, opened.incarnation, at=int(work.now), lost=lost
+    )

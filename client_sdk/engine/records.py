@@ -98,8 +98,8 @@ class ConversationRecord(Record):
     kept_from: int = 1
     """What we said from this position on is kept as it was sent: some device may not have it yet."""
     kept_bytes: int = 0
-    histories: tuple[tuple[bytes, int], ...] = ()
-    """Earlier incarnations of the stream, and when each was over."""
+    histories: tuple[tuple[bytes, int, bool], ...] = ()
+    """Earlier incarnations of the stream, when each was over, and whether entries were missing then."""
     lost_from: int = 0
     """Where the relay was, as far as is known here, when its incarnation changed the last time."""
     has_lost: bool = False

@@ -21,7 +21,7 @@ from client_sdk.delivery import (
     after_incarnation,
     log_at,
 )
-from client_sdk.delivery.repair import MOST_HISTORIES, MOST_REMEMBERED, UNKNOWN
+from client_sdk.delivery.repair import MOST_HISTORIES, MOST_LOSSES, MOST_REMEMBERED, UNKNOWN
 from client_sdk.errors import RecordInvalid
 from relay.wire.frames import Entry, EntryKind
 
@@ -175,32 +175,45 @@ def test_what_is_remembered_is_stored() -> None:
 # Incarnations
 
 
-def test_so_many_restores_in_a_day_are_bad_luck() -> None:
-    known: tuple[tuple[bytes, int], ...] = ()
-    for number in range(MOST_HISTORIES):
-        known = after_incarnation(known, b"%d" % number, b"%d" % (number + 1), at=1000 + number)
+def histories(count: int, *, lost: bool, at: int = 1000) -> tuple[tuple[bytes, int, bool], ...]:
+    known: tuple[tuple[bytes, int, bool], ...] = ()
+    for number in range(count):
+        known = after_incarnation(known, b"%d" % number, b"%d" % (number + 1), at=at, lost=lost)
+    return known
+
+
+def test_so_many_losses_in_a_day_are_bad_luck() -> None:
+    known = histories(MOST_LOSSES, lost=True)
     with pytest.raises(StreamReplaced):
-        after_incarnation(known, b"3", b"4", at=2000)
-    later = after_incarnation(known, b"3", b"4", at=2000 + DAY)
-    assert later[-1] == (b"3", 2000 + DAY)
+        after_incarnation(known, b"x", b"y", at=2000, lost=True)
+    assert len(after_incarnation(known, b"x", b"y", at=2000, lost=False)) == MOST_LOSSES + 1
+    later = after_incarnation(known, b"x", b"y", at=2000 + DAY, lost=True)
+    assert later[-1] == (b"x", 2000 + DAY, True)
+
+
+def test_so_many_changes_without_a_loss_are_more_than_failovers() -> None:
+    known = histories(MOST_HISTORIES, lost=False)
+    with pytest.raises(StreamReplaced):
+        after_incarnation(known, b"x", b"y", at=2000, lost=False)
 
 
 def test_a_clock_that_was_set_back_forgives_nothing() -> None:
-    known = tuple((b"%d" % number, 10 * DAY) for number in range(MOST_HISTORIES))
+    known = histories(MOST_LOSSES, lost=True, at=10 * DAY)
     with pytest.raises(StreamReplaced):
-        after_incarnation(known, b"x", b"y", at=10 * DAY - 100)
+        after_incarnation(known, b"x", b"y", at=10 * DAY - 100, lost=True)
 
 
 def test_an_earlier_one_never_comes_again() -> None:
-    known = after_incarnation((), b"first", b"second", at=0)
+    known = after_incarnation((), b"first", b"second", at=0, lost=False)
     with pytest.raises(StreamReplaced):
-        after_incarnation(known, b"second", b"first", at=100 * DAY)
+        after_incarnation(known, b"second", b"first", at=100 * DAY, lost=False)
 
 
 def test_not_all_are_remembered_for_ever() -> None:
-    known: tuple[tuple[bytes, int], ...] = ()
+    known: tuple[tuple[bytes, int, bool], ...] = ()
     for number in range(2 * MOST_REMEMBERED):
-        known = after_incarnation(known, b"%d" % number, b"%d" % (number + 1), at=number * DAY)
+        now = b"%d" % (number + 1)
+        known = after_incarnation(known, b"%d" % number, now, at=number * DAY, lost=False)
     assert len(known) == MOST_REMEMBERED
 
 
