@@ -38,7 +38,6 @@ class Talker:
     late: list[float] = field(default_factory=list)
     incarnations: list[bytes] = field(default_factory=list)
     connections: int = 0
-    said: asyncio.Event = field(default_factory=asyncio.Event)
     position: int = 0
     _ready: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,7 +124,6 @@ class Talker:
                 if self.told.setdefault(counter, seq) != seq:
                     self.faults.append(f"{counter} was said to be at {self.told[counter]} and at {seq}")
             self._wake.set()
-            self.said.set()
         elif isinstance(frame, fr.Refused):
             if frame.code not in PASSING:
                 self.faults.append(f"refused: {frame.code}")

@@ -48,6 +48,13 @@ class Relays:
         await node.start()
         self.in_service.add(node)
 
+    def cut_off(self) -> None:
+        """Nothing passes between devices and nodes."""
+        self._balancer.cut()
+
+    def mend(self) -> None:
+        self._balancer.mend()
+
     async def kill(self, node: RealRelay) -> None:
         """SIGKILL; the balancer notices because nobody answers."""
         await node.kill()
