@@ -125,8 +125,7 @@ class Chromium:
         constants = "".join(f"const {key} = {json.dumps(value)};" for key, value in values.items())
         return await self.ask("run", name=page, code=constants + code)
 
-
-    async def script(self, page: str, code: str, **values: object) -> Any:
+    async def script(self, page: str, code: str, /, **values: object) -> Any:
         """What Playwright's own words come to: `page` is the page, `frame(part)` a frame of it."""
         constants = "".join(f"const {key} = {json.dumps(value)};" for key, value in values.items())
         return await self.ask("script", name=page, code=constants + code)

@@ -99,7 +99,8 @@ class Site:
                 self.html(query["engagement"], query["user"], more=query.get("more", "")),
                 self.headers,
             )
-        return web.Response(text=text, content_type="text/html", headers=headers)
+        kind = "text/javascript" if request.path.endswith(".js") else "text/html"
+        return web.Response(text=text, content_type=kind, headers=headers)
 
     async def _script(self, _request: web.Request) -> web.Response:
         return web.Response(text=SCRIPT, content_type="text/javascript")

@@ -188,8 +188,9 @@ export class CoachRelayElement extends HTMLElement {
     said.setAttribute("role", "alert");
     said.textContent = error.message;
     this.#root.replaceChildren(said);
-    this.#tell("error", { code: error.code, message: error.message });
     reportError(error);
+    // Scripts that come after this one listen too.
+    void loaded().then(() => this.#tell("error", { code: error.code, message: error.message }));
   }
 
   #end(): void {
