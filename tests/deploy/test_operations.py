@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
+from relay.cli.main import parser
 from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
 from tests.relay.cli.processes import PATIENCE, ROOT, environment, relay_process, start
@@ -61,6 +62,42 @@ async def test_a_backup_made_while_the_relay_runs_can_be_restored(tmp_path: Path
             assert opened.head == before.head == 1
             assert opened.incarnation != before.incarnation
         assert await restored.stop() == 0
+
+
+def told() -> list[list[str]]:
+    """Every `coach-relay` command that it tells to run, as its words."""
+    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+    lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
+    found = (
+        re.match(r"(?:sudo -u .*/bin/|docker compose exec relay )?coach-relay ([^>]+)", line)
+        for line in lines
+    )
+    return [shlex.split(one[1]) for one in found if one]
+
+
+def test_the_program_takes_every_command_that_it_tells() -> None:
+    commands = told()
+    assert len(commands) > 15
+    for words in commands:
+        assert parser().parse_args(words).run
+
+
+async def test_its_commands_about_portals_do_what_it_says(tmp_path: Path) -> None:
+    """In the order in which they stand there, each once."""
+    await run("openssl genpkey -algorithm ed25519 -out private.pem", tmp_path)
+    await run("openssl pkey -in private.pem -pubout -out public.pem", tmp_path)
+    asked = [words for words in told() if words[0] == "portal" or words[:2] == ["engagement", "list"]]
+    done = set()
+    for words in [
+        *(one for one in asked if one[1] != "remove"),
+        *(one for one in asked if one[1] == "remove"),
+    ]:
+        if (key := tuple(words[:3])) not in done:
+            done.add(key)
+            answer = ["--yes"] if words[1] in ("rotate", "remove") else []
+            command = [sys.executable, "-m", "relay.cli.main", *words, *answer, "--data-dir", "data"]
+            await run(shlex.join(command), tmp_path)
+    assert {key[1] for key in done} == {"add", "list", "rotate", "key", "set-origins", "set-quota", "remove"}
 
 
 def test_every_file_and_setting_that_it_names_is_there() -> None:
