@@ -27,10 +27,17 @@ import { createCoachRelay } from "/coach-relay.js";
 const parameters = new URLSearchParams(location.search);
 window.happened = [];
 window.failures = [];
-window.start = async (name) => {
+window.start = async (name, begin = null) => {
   const user = parameters.get("user");
   const tokenProvider = async () => (await fetch("/token?user=" + user)).text();
-  window.relay = await createCoachRelay({ url: parameters.get("relay"), tokenProvider, name }, (made) => {
+  // What a person chooses at the first use; what they are told the first time does not change their mind.
+  const firstUse = begin && (async (known) => {
+    window.known = known;
+    if (known.failure) await new Promise(() => {});
+    return { ...begin, show: (code) => { window.shown = code; } };
+  });
+  const options = { url: parameters.get("relay"), tokenProvider, name, ...(begin && { firstUse }) };
+  window.relay = await createCoachRelay(options, (made) => {
     for (const event of ["online", "offline", "waiting", "failed"])
       made.addEventListener(event, ({ detail }) => window.happened.push([event, detail && detail.code]));
   });

@@ -29,8 +29,14 @@ export interface Account {
 }
 
 /** A new user of a portal, on their first device. */
-export function createAccount(portal: PortalId, user: UserId, name: string, rng: Rng): Account {
-  const [identity, device] = [KeyPair.generate(rng), KeyPair.generate(rng)];
+export function createAccount(
+  portal: PortalId,
+  user: UserId,
+  name: string,
+  rng: Rng,
+  device: KeyPair = KeyPair.generate(rng),
+): Account {
+  const identity = KeyPair.generate(rng);
   const recoverySeed = rng(SEED_BYTES);
   const manifest = firstManifest({
     portal,

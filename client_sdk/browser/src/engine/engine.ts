@@ -5,7 +5,7 @@ import type { Me } from "../api.ts";
 import { equal, text as utf8Text } from "../bytes.ts";
 import { profile } from "../content/messages.ts";
 import { ready } from "../crypto.ts";
-import { ACCOUNT, firstAccount } from "../devices/first.ts";
+import { ACCOUNT, CONFIRMED, firstAccount } from "../devices/first.ts";
 import type { Environment } from "../environment.ts";
 import {
   AccessRefused,
@@ -37,9 +37,9 @@ import { Conversation } from "./conversation.ts";
 import { findKeyPackage, publish } from "./keyPackages.ts";
 import type { Happening } from "./messages.ts";
 import type { Listening } from "./part.ts";
+import { withKnownSuites } from "./upToDate.ts";
 import type { Shared } from "./work.ts";
 
-const CONFIRMED = "meta/confirmed";
 const PRIVATE_READING = "setting/private-reading";
 
 const GONE = new VaultMissing(
@@ -128,6 +128,12 @@ export class Engine implements LinkHandler {
   /** The parts that are told what happens. */
   listen(listening: readonly Listening[]): void {
     this.#listening = listening;
+  }
+
+  /** An account that an earlier version made learns what this one can. */
+  async bringUpToDate(): Promise<void> {
+    const account = withKnownSuites(this.account);
+    if (account !== this.account) await this.useAccount(account);
   }
 
   /** Connect, and stay connected. */

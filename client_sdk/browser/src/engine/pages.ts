@@ -5,7 +5,7 @@ import { UsageError } from "../errors.ts";
 import type { Vault } from "../vault/vault.ts";
 import type { EngagementId } from "../wire/ids.ts";
 import type { Stored } from "./history.ts";
-import { fromSeq, historyName, indexName, parseStored } from "./history.ts";
+import { fromSeq, historyName, indexName, parseStored, placeOf } from "./history.ts";
 
 /** More than a screen ever shows; bounds the memory of one call. */
 export const LONGEST_PAGE = 500;
@@ -52,4 +52,21 @@ export async function mineBetween(
   const [lower, upper] = [from, to].map((seq) => historyName(engagement, fromSeq(seq + 1)));
   const found = await vault.newest(lower ?? "", upper ?? "", LONGEST_PAGE);
   return found.map(parseStored).filter((stored) => stored.mine);
+}
+
+/** The whole history of a conversation, the oldest first, so many items at a time. */
+export async function* itemsFrom(
+  vault: Vault,
+  engagement: EngagementId,
+  limit: number,
+): AsyncGenerator<readonly Stored[]> {
+  const end = `${start(engagement)}\uffff`;
+  let from = start(engagement);
+  while (true) {
+    const page = (await vault.oldest(from, end, limit)).map(parseStored);
+    if (page.length > 0) yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < limit) return;
+    from = `${historyName(engagement, placeOf(last))}\u0000`;
+  }
 }

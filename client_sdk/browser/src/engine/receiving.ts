@@ -310,7 +310,13 @@ async function keep(work: Work, seq: number, leaf: Leaf, envelope: Envelope): Pr
     await takeAmendment(work, { id, seq, order, user: leaf.user, what });
     return;
   }
-  if ((await work.find(id)) !== null) return;
+  const known = await work.find(id);
+  if (known !== null) {
+    // Said again after a rejoin: it counts where it stands now. An id of somebody else's is never taken over.
+    const same = known.user === leaf.user && known.device === leaf.name;
+    if (same && known.seq > 0) work.set({ ...known, seq });
+    return;
+  }
   const mine = leaf.user === work.shared.account.user;
   const { sentMs } = envelope;
   work.set({

@@ -82,6 +82,7 @@ export function resendUnattested(work: Work, newest: readonly Stored[]): void {
   const again: Bytes[] = [];
   const waits = new Set(work.state.box.items.map((item) => hex(item.id)));
   for (const stored of [...newest].reverse()) {
+    work.know(stored);
     const lost = stored.device === own && stored.seq > attested && stored.envelope !== null;
     if (lost && !waits.has(stored.id) && stored.envelope !== null) {
       again.push(waitingAgain(work, stored.envelope));

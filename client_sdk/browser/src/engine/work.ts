@@ -115,6 +115,11 @@ export class Work {
     return known;
   }
 
+  /** An item as it is stored, which was read by itself. */
+  know(stored: Stored): void {
+    this.#found.set(stored.id, stored);
+  }
+
   set(stored: Stored): void {
     this.changed.set(stored.id, stored);
   }

@@ -136,6 +136,7 @@ class Desk implements Tab {
     };
     const engine = await Engine.start({ ...this.#start, token, ask, tell, environment: browserEnvironment });
     this.#engine = engine;
+    await engine.bringUpToDate();
     const parts = [filesPart(engine), callsPart(engine), devicesPart(engine)];
     engine.listen(parts.map((part) => part.listening));
     const methods: Record<string, unknown> = { ...relayMethods(engine), ...roomMethods(engine) };

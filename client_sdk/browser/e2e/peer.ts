@@ -1,0 +1,123 @@
+/**
+ * The browser's engine without a browser: JSON requests, one a line on stdin, their answers on stdout in any order.
+ * Its IndexedDB is one in memory, its clock and its network are the test's.
+ */
+
+import "fake-indexeddb/auto";
+import { createInterface } from "node:readline";
+import { ready } from "../src/crypto.ts";
+import { createAccount, serializeAccount, tokenSubject } from "../src/engine/account.ts";
+import { Engine } from "../src/engine/engine.ts";
+import { relayMethods } from "../src/engine/methods/relay.ts";
+import { roomMethods } from "../src/engine/methods/room.ts";
+import { browserEnvironment } from "../src/environment.ts";
+import { CoachRelayError } from "../src/errors.ts";
+import { firstManifest } from "../src/identity/manifest.ts";
+import { SUITE_3 } from "../src/mls/suites.ts";
+import { Vault } from "../src/vault/vault.ts";
+
+interface Peer {
+  readonly engine: Engine;
+  readonly methods: Readonly<Record<string, (...args: readonly unknown[]) => Promise<unknown>>>;
+  readonly happened: unknown[];
+  readonly sockets: Set<{ close(): void }>;
+  offline: boolean;
+}
+
+const peers = new Map<string, Peer>();
+const tokens = new Map<number, (token: string) => void>();
+let shiftMs = 0;
+let asked = 0;
+
+const say = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+
+function token(name: string): Promise<string> {
+  const id = ++asked;
+  say({ token: name, id });
+  return new Promise((resolve) => tokens.set(id, resolve));
+}
+
+/** A user of an earlier version: their first device list names suite 3 alone. */
+async function older(token: string, name: string): Promise<void> {
+  await ready();
+  const { portal, user } = tokenSubject(token);
+  const vault = await Vault.open(portal, user);
+  if ((await vault.get("account")) === null) {
+    const made = createAccount(portal, user, name, browserEnvironment.rng);
+    const { manifest, identity } = made;
+    if (identity === null) throw new Error("a first device has the identity key");
+    const { recoveryKey, devices } = manifest;
+    const list = firstManifest({ portal, user, identity, recoveryKey, devices, suites: [SUITE_3] });
+    await vault.write([{ name: "account", value: serializeAccount({ ...made, manifest: list }) }]);
+  }
+  vault.close();
+}
+
+const commands: Readonly<Record<string, (request: Record<string, never>) => Promise<unknown>>> = {
+  async open({ name, url, called, old }) {
+    const fetchToken = () => token(name);
+    if (old) await older(await fetchToken(), called);
+    const happened: unknown[] = [];
+    const sockets = new Set<{ close(): void }>();
+    const environment = {
+      ...browserEnvironment,
+      nowMs: () => Date.now() + shiftMs,
+      async dial(address: string, signal: AbortSignal) {
+        if (peers.get(name)?.offline) throw new Error("there is no network");
+        const socket = await browserEnvironment.dial(address, signal);
+        sockets.add(socket);
+        return socket;
+      },
+    };
+    const engine = await Engine.start({
+      ...{ url, name: called, asks: false, environment },
+      token: fetchToken,
+      ask: async () => null,
+      tell: (happening) => void happened.push(happening),
+    });
+    if (!old) await engine.bringUpToDate();
+    const methods = { ...relayMethods(engine), ...roomMethods(engine) } as unknown as Peer["methods"];
+    peers.set(name, { engine, methods, happened, sockets, offline: false });
+    engine.run();
+    return engine.me;
+  },
+  async call({ name, method, args }) {
+    const found = peers.get(name)?.methods[method];
+    if (found === undefined) throw new Error("there is no such method");
+    return found(...(args as readonly unknown[]));
+  },
+  happened: async ({ name }) => peers.get(name)?.happened.splice(0) ?? [],
+  async offline({ name, offline }) {
+    const peer = peers.get(name);
+    if (peer === undefined) return;
+    peer.offline = offline;
+    if (offline) for (const socket of peer.sockets) socket.close();
+    peer.sockets.clear();
+  },
+  async close({ name }) {
+    peers.get(name)?.engine.destroy();
+    peers.delete(name);
+  },
+  // Everybody here lives so much later.
+  async shift({ ms }) {
+    shiftMs += Number(ms);
+  },
+};
+
+async function answer(line: string): Promise<void> {
+  const { id, command, token: given, ...request } = JSON.parse(line);
+  if (given !== undefined) {
+    tokens.get(id)?.(given);
+    tokens.delete(id);
+    return;
+  }
+  try {
+    say({ id, value: (await commands[command]?.(request)) ?? null });
+  } catch (error) {
+    const code = error instanceof CoachRelayError ? error.code : "internal";
+    say({ id, error: code, detail: String((error as Error).stack) });
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) void answer(line);
+process.exit(0);

@@ -1,0 +1,140 @@
+"""The browser's engine without a browser: several people in one process of Node, whose clock is the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.browser.chromium import PACKAGE
+
+ANSWER_SECONDS: Final = 60
+_LINE_BYTES: Final = 16 << 20
+
+
+class PeerError(Exception):
+    """The engine raised something; `code` is its own."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+async def build(folder: Path) -> Path:
+    """The program, made of the sources as they are now."""
+    building = await asyncio.create_subprocess_exec(
+        *("npx", "vite", "build", "-c", "e2e/peer.config.ts", "--outDir", str(folder)),
+        cwd=PACKAGE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await building.communicate()
+    if building.returncode != 0:
+        raise RuntimeError(said.decode()[-2000:])
+    return folder / "peer.js"
+
+
+class Peers:
+    """Devices of people, by name; a name is its user."""
+
+    def __init__(self, program: Path, token_for: Callable[[str], Callable[[], Awaitable[str]]]) -> None:
+        self._program = program
+        self._token_for = token_for
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._asked = 0
+
+    async def start(self) -> None:
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            *("node", "--experimental-websocket", "--no-warnings", str(self._program)),
+            stdin=pipe,
+            stdout=pipe,
+            limit=_LINE_BYTES,
+        )
+        self._reading = asyncio.create_task(self._read(self._process))
+
+    async def stop(self) -> None:
+        if self._process is None or self._process.stdin is None or self._reading is None:
+            return
+        self._process.stdin.close()
+        await self._process.wait()
+        await self._reading
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdout is None:
+            raise RuntimeError("the peers have no pipe")
+        async for line in process.stdout:
+            said = json.loads(line)
+            if "token" in said:
+                task = asyncio.create_task(self._give_token(said["token"], said["id"]))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+                continue
+            waiting = self._waiting.pop(said["id"])
+            if not waiting.done():
+                waiting.set_result(said)
+
+    async def _give_token(self, name: str, number: int) -> None:
+        self._write({"id": number, "token": await self._token_for(name)()})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._process is None or self._process.stdin is None:
+            raise RuntimeError("the peers were not started")
+        self._process.stdin.write(json.dumps(line).encode() + b"\n")
+
+    async def ask(self, command: str, **arguments: object) -> Any:
+        """One request, one answer; raises `PeerError`."""
+        self._asked += 1
+        answered = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
+        self._write({"id": self._asked, "command": command, **arguments})
+        said = await asyncio.wait_for(answered, ANSWER_SECONDS)
+        if "error" in said:
+            raise PeerError(said["error"], said["detail"])
+        return said["value"]
+
+    async def open(self, name: str, url: str, *, old: bool = False) -> Any:
+        """This person's device begins, or begins anew with what it stored."""
+        return await self.ask("open", name=name, url=url, called=name.capitalize(), old=old)
+
+    async def call(self, name: str, method: str, *args: object) -> Any:
+        """What a page would ask of the Worker."""
+        return await self.ask("call", name=name, method=method, args=list(args))
+
+
+class Room:
+    """One conversation on one such device."""
+
+    def __init__(self, peers: Peers, name: str, engagement: str) -> None:
+        self._peers, self.name, self._id = peers, name, engagement
+        self._said = 0
+
+    async def call(self, method: str, *args: object) -> Any:
+        return await self._peers.call(self.name, method, self._id, *args)
+
+    async def send(self, text: str, message_id: str) -> str:
+        sent: str = await self.call("send", message_id, text, None)
+        return sent
+
+    async def history(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.call("history", 500, None)
+        return found
+
+    async def texts(self) -> list[str]:
+        return [item["text"] for item in await self.history() if item["kind"] == "text"]
+
+    async def gaps(self) -> list[str]:
+        return [item["text"] for item in await self.history() if item["kind"] == "gap"]
+
+    async def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self.call("state")
+        return found
+
+    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Look until it holds; whoever waits bounds the time."""
+        while not await holds():
+            await asyncio.sleep(0.02)
