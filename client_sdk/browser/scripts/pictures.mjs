@@ -17,7 +17,7 @@ const server = await createServer({
   configFile: false,
   logLevel: "error",
   optimizeDeps: { entries: ["test/element/pictures.html"] },
-  server: { port: 0, host: "127.0.0.1" },
+  server: { port: 0, host: "127.0.0.1", hmr: false, watch: null },
 });
 await server.listen();
 const browser = await chromium.launch({

@@ -17,6 +17,8 @@ const NEAR_END_PX = 48;
 const NEAR_START_PX = 1200;
 /** How far around the view messages are drawn. */
 const DRAWN_AROUND = "1600px 0px";
+/** Pages that are drawn at once; those that come later are drawn as they come near. */
+const DRAWN_AT_ONCE = 3;
 const HIGHLIGHT_MS = 1600;
 
 export class HistoryView extends Plain {
@@ -33,6 +35,7 @@ export class HistoryView extends Plain {
   declare unseen: number;
   #anchor: { element: Element; top: number } | null = null;
   #placed = false;
+  #placing = false;
   #known = new Set<string>();
   #near: IntersectionObserver | undefined;
   #size: ResizeObserver | undefined;
@@ -107,7 +110,7 @@ export class HistoryView extends Plain {
     const has = (id: string | null) => (id !== null && page.items.some((item) => item.id === id) ? id : null);
     return html`<cr-page .room=${this.room} .page=${page} .earlier=${pages[at - 1]?.items.at(-1)}
       .later=${pages[at + 1]?.items[0]} .active=${has(active)} .unread=${has(unread)} .people=${this.room.people}
-      .day=${new Date().setHours(12, 0, 0, 0)}></cr-page>`;
+      .drawn=${pages.length <= DRAWN_AT_ONCE} .day=${new Date().setHours(12, 0, 0, 0)}></cr-page>`;
   }
 
   #jumpButton() {
@@ -134,9 +137,10 @@ export class HistoryView extends Plain {
   protected override updated(): void {
     const scroller = this.#scroller;
     if (scroller === null) return;
-    if (this.#near === undefined) this.#observe(scroller);
+    // After "nothing has been said yet" it is another one.
+    if (this.#near?.root !== scroller) this.#observe(scroller);
     for (const page of this.querySelectorAll<HistoryPage>("cr-page")) this.#near?.observe(page);
-    if (this.room.history.loaded && !this.#placed) void this.#place(scroller);
+    if (this.room.history.loaded && !this.#placed && !this.#placing) void this.#place(scroller);
     else this.#settle();
   }
 
@@ -184,6 +188,8 @@ export class HistoryView extends Plain {
   }
 
   #observe(scroller: HTMLElement): void {
+    this.#near?.disconnect();
+    this.#size?.disconnect();
     this.#near = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries) (target as HistoryPage).live = isIntersecting;
@@ -197,15 +203,17 @@ export class HistoryView extends Plain {
 
   /** Where the history begins: at the first unread message, or at the end. */
   async #place(scroller: HTMLElement): Promise<void> {
-    this.#placed = true;
+    this.#placing = true;
     const { unread } = this.room.history;
     await Promise.all([...this.querySelectorAll<HistoryPage>("cr-page")].map((page) => page.updateComplete));
+    if (unread !== null) await this.#draw(unread);
     const article = unread === null ? null : this.#article(unread);
     if (article !== null && scroller.scrollHeight > scroller.clientHeight) {
       this.stuck = false;
       scroller.scrollTop += article.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 80;
     } else scroller.scrollTop = scroller.scrollHeight;
     this.#heights = heightsOf(scroller);
+    this.#placed = true;
     this.#scrolled();
   }
 
@@ -220,6 +228,7 @@ export class HistoryView extends Plain {
     }
     this.#remember(scroller);
     this.#heights = heightsOf(scroller);
+    this.#markRead();
   }
 
   #remember(scroller: HTMLElement): void {

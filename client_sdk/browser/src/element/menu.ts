@@ -101,6 +101,11 @@ export class MessageMenu extends Plain {
   #toggled = (event: Event): void => {
     const open = (event as ToggleEvent).newState === "open";
     this.#button?.setAttribute("aria-expanded", open ? "true" : "false");
+    if (open) return;
+    const root = this.getRootNode();
+    const active = root instanceof ShadowRoot ? root.activeElement : document.activeElement;
+    if (active === null || active === document.body || this.contains(active))
+      this.#button?.closest("article")?.focus();
   };
 
   #key = (event: KeyboardEvent): void => {

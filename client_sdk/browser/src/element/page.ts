@@ -10,6 +10,9 @@ import type { Room } from "./model/room.ts";
 import { Plain } from "./plain.ts";
 import { words } from "./words.ts";
 
+/** How high a message is, until it has been drawn once. */
+const GUESSED_PX = 72;
+
 export class HistoryPage extends Plain {
   static override properties = {
     room: { attribute: false },
@@ -21,6 +24,7 @@ export class HistoryPage extends Plain {
     people: { attribute: false },
     day: { attribute: false },
     live: { attribute: false },
+    drawn: { attribute: false },
   };
   declare room: Room;
   declare page: Page;
@@ -33,15 +37,22 @@ export class HistoryPage extends Plain {
   /** Today: with the next day, the names of days change. */
   declare day: number;
   declare live: boolean;
+  /** Whether it is drawn before it is known to be near: true for the first pages alone. */
+  declare drawn: boolean;
 
   constructor() {
     super();
     this.live = true;
+    this.drawn = true;
     this.active = null;
     this.unread = null;
   }
 
   protected override shouldUpdate(changed: PropertyValues): boolean {
+    if (!this.hasUpdated && !this.drawn) {
+      this.live = false;
+      this.style.blockSize = `${this.page.items.length * GUESSED_PX}px`;
+    }
     if (this.live || !changed.has("live") || !this.hasUpdated) return true;
     if (this.#hasFocus()) {
       this.live = true;
