@@ -463,6 +463,8 @@ class Conversation(Situation):
 
     def on_refused(self, frame: fr.Refused) -> None:
         """The relay has not stored an entry of ours."""
+        if frame.code == ErrorCode.BLOB_NOT_FOUND and self._goes_without_blobs(frame.counter):
+            frame = frame._replace(code=ErrorCode.INTERNAL)
         try:
             repairs = self.standing.record.phase is Phase.REPAIRING
             box, action = answers.refused(self.standing.box, frame, repairs=repairs)
@@ -481,6 +483,16 @@ class Conversation(Situation):
         elif action is Action.WAIT:
             self._retry.later(self._env.monotonic())
         self.go_on()
+
+    def _goes_without_blobs(self, counter: int) -> bool:
+        """Whether the relay lost a message and its file too: the message counts without it."""
+        lost = self.standing.record.reoffers
+        item = next((i for i in self.standing.box.in_flight if i.counter == counter and i.id in lost), None)
+        if item is None:
+            return False
+        with self.work("blobs") as work:
+            work.put_waiting(replace(work.waiting(item.id), blobs=()))
+        return True
 
     def raise_alarm(self, alarm: SecurityAlarm) -> None:
         """Stop sending until a person has looked."""

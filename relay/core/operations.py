@@ -93,7 +93,10 @@ class StoredEntry(NamedTuple):
 
 
 class StreamView(NamedTuple):
-    """A stream's state as others see it. Entries up to `floor` are erased, the newest commit excepted."""
+    """A stream's state as others see it. Entries up to `floor` are erased, the newest commit excepted.
+
+    `set_back`: the store was restored, or lost something; records of that time may be missing.
+    """
 
     incarnation: bytes
     head: int
@@ -102,6 +105,7 @@ class StreamView(NamedTuple):
     members: dict[DeviceId, int]
     joined: dict[DeviceId, int]
     last_counters: dict[DeviceId, int]
+    set_back: bool = False
 
     @property
     def first(self) -> int:

@@ -64,6 +64,7 @@ class StreamState:
             members={device: member.cursor for device, member in self.members.items()},
             joined={device: member.joined for device, member in self.members.items()},
             last_counters={device: sender.last_counter for device, sender in self.senders.items()},
+            set_back=bool(history),
         )
 
 

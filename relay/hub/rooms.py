@@ -55,6 +55,7 @@ class Room:
         "joined",
         "last_commit",
         "record",
+        "set_back",
         "subscriptions",
         "unused",
         "users",
@@ -66,6 +67,7 @@ class Room:
         self.incarnation = view.incarnation
         self.head = view.head
         self.last_commit = view.last_commit
+        self.set_back = view.set_back
         self.joined: dict[DeviceId, int] = dict(view.joined)
         self.subscriptions: dict[Session, Subscription] = {}
         self._fresh: list[Fresh] = []

@@ -385,6 +385,9 @@ async def test_a_stream_made_anew_has_nothing_of_the_old(store: StreamStore) -> 
 
 async def test_another_history_gives_every_stream_another_incarnation(store: StreamStore) -> None:
     await group_of_two(store)
+    first = await store.view(STREAM)
+    assert first is not None
+    assert not first.set_back
     await commit(store, create(OTHER, b"o" * 16), message(BEN, 1))
     seen = []
     for history in (b"first", b"second"):
@@ -394,6 +397,7 @@ async def test_another_history_gives_every_stream_another_incarnation(store: Str
         assert other is not None
         assert view.incarnation == incarnation_in(history, INCARNATION)
         assert (len(view.incarnation), view.head) == (16, 2), "nothing else is different"
+        assert view.set_back
         assert await held_seqs(store) == [1, 2]
         seen += [view.incarnation, other.incarnation]
     assert len({INCARNATION, b"o" * 16, *seen}) == 6

@@ -46,6 +46,8 @@ class Log:
     members: dict[DeviceId, int] = field(default_factory=dict)
     """The device's cursor."""
     counters: dict[DeviceId, Counters] = field(default_factory=dict)
+    set_back: bool = False
+    """The relay was restored, and may not know devices any more that were here."""
 
     @property
     def first(self) -> int:
@@ -108,7 +110,7 @@ class Log:
                 added = Bundle.parse(frame.body).adds
             except WireError:
                 return "bundle_invalid"
-            if any(name not in users for name in added):
+            if any(name not in users for name in added) and not self.set_back:
                 return "not_on_roster"
         return None
 

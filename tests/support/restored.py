@@ -33,6 +33,7 @@ async def restore(world: World, copy: Copy, *, says_so: bool = True) -> None:
     """Set the relay back; every connection breaks, and devices come back."""
     stream = world.relay.streams[world.stream]
     stream.log = copy.log.copy()
+    stream.log.set_back = says_so
     for name in _NAMES:
         setattr(world.relay, name, deepcopy(getattr(copy, name)))
     if says_so:

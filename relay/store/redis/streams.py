@@ -257,4 +257,5 @@ def _view(held: dict[bytes, bytes], history: bytes) -> StreamView:
         members={device: cursor for device, (cursor, _) in members.items()},
         joined={device: joined for device, (_, joined) in members.items()},
         last_counters={DeviceId(name[2:]): int(value) for name, value in held.items() if name[:2] == b"c:"},
+        set_back=bool(history),
     )

@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from client_sdk.content import File
 from client_sdk.delivery.repair import MOST_LOSSES
 from client_sdk.engine.waiting import WaitReason
 from relay.wire import EntryKind
 from relay.wire import frames as fr
 from tests.client_sdk.engine.test_malicious_relay import say
+from tests.support.fake_relay import Peer
 from tests.support.own_devices import Depot, linked
 from tests.support.restored import back_up, restore
 from tests.support.world import World, alarms
@@ -301,4 +303,43 @@ async def test_nothing_lost_is_nothing_to_do(world: World) -> None:
         assert world.relay.bodies(world.stream) == bodies
         await say(world, ben, "two")
         assert await anna.texts() == ["one", "two"]
+        assert alarms(anna, ben) == []
+
+
+async def test_a_device_of_a_lost_commit_that_never_comes_back_holds_nobody_up(world: World) -> None:
+    """The restored relay has never heard of it, and takes the commit that adds it all the same."""
+    async with world.pair() as (anna, ben):
+        copy = back_up(world)
+        async with linked(world, anna, "laptop"):
+            await world.pass_time(10)
+            await say(world, ben, "one")
+        await restore(world, copy)
+        await world.pass_time(40)
+        await say(world, anna, "two")
+        assert await anna.texts() == await ben.texts() == ["one", "two"]
+        assert alarms(anna, ben) == []
+        assert not anna.room.repairing
+
+
+async def test_a_file_that_the_relay_lost_too_keeps_its_message(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        copy = back_up(world)
+        blob = "a" * 21 + "A"
+        file = File("plan.txt", "text/plain", 3, blob, b"k" * 32, 100, b"h" * 32)
+        anna.conversation.say(file, message_id=b"f" * 16, blobs=(blob,))
+        await say(world, anna, "there it is")
+        refused: list[int] = []
+
+        def lost(_peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+            if not frame.blobs:
+                return None
+            refused.append(frame.counter)
+            return [fr.Refused(frame.stream, frame.counter, "blob_not_found", 0)]
+
+        world.relay.lies.append = lost
+        await restore(world, copy)
+        await world.pass_time(60)
+        assert len(refused) == 1
+        assert (await ben.kinds())[-2:] == ["file", "text"]
+        assert anna.room.outbox == ()
         assert alarms(anna, ben) == []

@@ -7,7 +7,7 @@ import pytest
 from relay.core.limits import Rate, RateLimits
 from relay.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
 from relay.hub import Hub
-from relay.store import MemoryStreamStore
+from relay.store import MemoryDirectory, MemoryStreamStore
 from relay.wire import Bundle, encode
 from relay.wire import frames as fr
 from relay.wire.ids import BlobId, DeviceId, EngagementId
@@ -17,6 +17,7 @@ from tests.relay.hub.support import (
     CARA,
     COMMIT,
     PORTAL,
+    Clock,
     Device,
     Pair,
     connected_pair,
@@ -40,6 +41,34 @@ async def test_a_group_is_created_and_talks(hub: Hub) -> None:
     (appended,) = only(frames, fr.Appended)
     assert appended.stream == record.id
     assert appended.results == ((1, 1), (2, 2))
+
+
+async def test_a_relay_that_was_set_back_takes_devices_that_it_forgot(clock: Clock) -> None:
+    streams, directory = MemoryStreamStore(), MemoryDirectory()
+    hub = make_hub(streams, directory, clock)
+    await hub.start()
+    record = await new_engagement(hub)
+    anna, cara = await Device(hub, ANNA).connect(), await Device(hub, CARA).connect()
+    theirs = await Device(hub, CARA, portal="other").connect()
+    await anna.say(anna.commit(record.id))
+    forgotten = DeviceId(b"f" * 16)
+    for added in (forgotten, cara.id, theirs.id):
+        frame = anna.commit(record.id, 1, adds=[added])
+        assert codes(await anna.say(frame)) == ["not_on_roster"]
+        anna.counter = 1
+    await hub.close()
+    await streams.begin_history(b"after a restore")
+    again = make_hub(streams, directory, clock)
+    await again.start()
+    anna = await Device(again, ANNA).connect()
+    anna.counter = 1
+    assert codes(await anna.say(anna.commit(record.id, 1, adds=[theirs.id]))) == ["not_on_roster"]
+    anna.counter = 1
+    assert only(await anna.say(anna.commit(record.id, 1, adds=[forgotten, cara.id])), fr.Appended)
+    cara = await Device(again, CARA).connect()
+    found = only(await cara.say(fr.Open(1, record.id, 0)), fr.Error)
+    assert [error.code for error in found] == ["not_found"], "who is not invited reads nothing"
+    await again.close()
 
 
 async def test_answers_to_many_appends_go_in_one_frame(hub: Hub, pair: Pair) -> None:
