@@ -33,7 +33,7 @@ from client_sdk.mls import GroupState, Member
 from relay.wire import Bundle, EntryKind, encode_frame
 from relay.wire import frames as fr
 from relay.wire.ids import PortalId, UserId
-from tests.vectors import samples
+from tests.vectors import calls, samples
 from tests.vectors.plain import plain
 
 Vectors = dict[str, Any]
@@ -65,6 +65,7 @@ def make() -> Vectors:
         "ephemeral": [ephemeral(*sample) for sample in samples.WHISPERS],
         "meetings": [meeting(number) for number in range(2)],
         "recovery": [recovery(samples.some(number + 1, 16)) for number in range(3)],
+        **calls.make(),
     }
 
 

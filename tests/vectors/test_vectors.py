@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
-from client_sdk.attachments import SealedFile, open_sealed
+from client_sdk.attachments import SealedFile, open_sealed, safe_name
+from client_sdk.calls.errors import CallMessageInvalid, DescriptionRefused
+from client_sdk.calls.messages import call_id, message_body, parse_message
+from client_sdk.calls.sdp import read_description
 from client_sdk.content import BodyInvalid, Envelope, padded_length
 from client_sdk.content.packing import PackingError, pack, unpack
 from client_sdk.delivery import AttestLog
@@ -43,7 +46,7 @@ from relay.wire import (
 )
 from relay.wire.frames import DEVICE_FRAME_TYPES, FRAME_TYPES
 from relay.wire.ids import PortalId, UserId
-from tests.vectors import making
+from tests.vectors import calls, making
 from tests.vectors.plain import plain, whole
 
 Vectors = dict[str, Any]
@@ -231,3 +234,29 @@ def test_recovery(vectors: Vectors) -> None:
         seed = RecoverySeed.from_words(" ".join(vector["words"]))
         assert seed.value.hex() == vector["seed"]
         assert seed.key.public.hex() == vector["recovery_key"]
+
+
+def test_messages_about_calls(vectors: Vectors) -> None:
+    for vector in vectors["call_messages"]:
+        body = whole(vector["body"])
+        message = parse_message(vector["kind"], body)
+        assert message_body(message, call_id(body)) == body
+
+
+def test_what_is_no_message_about_a_call(vectors: Vectors) -> None:
+    for vector in vectors["call_messages_refused"]:
+        with pytest.raises(CallMessageInvalid):
+            parse_message(vector["kind"], whole(vector["body"]))
+
+
+def test_session_descriptions(vectors: Vectors) -> None:
+    for vector in vectors["descriptions"]:
+        assert calls.described(vector["sdp"]) == vector
+    for sdp in vectors["descriptions_refused"]:
+        with pytest.raises(DescriptionRefused):
+            read_description(sdp)
+
+
+def test_names_of_files(vectors: Vectors) -> None:
+    for given, safe in vectors["names"]:
+        assert safe_name(given) == safe

@@ -142,6 +142,17 @@ export interface Vectors {
   readonly call_words: readonly Words[];
   readonly ephemeral: readonly EphemeralVector[];
   readonly files: readonly FileVector[];
+  readonly call_messages: readonly { readonly kind: string; readonly body: Json }[];
+  readonly call_messages_refused: readonly { readonly kind: string; readonly body: Json }[];
+  readonly descriptions: readonly DescriptionVector[];
+  readonly descriptions_refused: readonly string[];
+  readonly names: readonly (readonly [string, string])[];
+}
+
+export interface DescriptionVector {
+  readonly sdp: string;
+  readonly fingerprint: string;
+  readonly kinds: readonly string[];
 }
 
 export function codeOf(action: () => unknown): string {

@@ -33,6 +33,7 @@ import {
 } from "../../src/wire/ids.ts";
 import type { Json } from "../plain.ts";
 import { plain } from "../plain.ts";
+import { makeCalls } from "./calls.ts";
 import type { ManifestVector, StreamVector, Vectors } from "./check.ts";
 import {
   codeOf,
@@ -448,6 +449,7 @@ export async function make(): Promise<Omit<Vectors, "files">> {
       const seed = some(name, 16);
       return { seed: hex(seed), words: recoveryWords(seed), recovery_key: hex(recoveryKey(seed).public) };
     }),
+    ...makeCalls(some),
   };
 }
 

@@ -5,6 +5,7 @@ import { parseEnvelope } from "../../src/content/envelope.ts";
 import { ready } from "../../src/crypto.ts";
 import { verifyManifest } from "../../src/identity/manifest.ts";
 import { PackingError, unpack } from "../../src/msgpack.ts";
+import * as calls from "./calls.ts";
 import * as check from "./check.ts";
 import { make, sealFiles } from "./make.ts";
 
@@ -57,4 +58,9 @@ describe.each(["python.json", "typescript.json"])("%s", (name) => {
   test.each(vectors.meetings)("meeting $words", check.checkMeeting);
   test.each(vectors.recovery)("recovery $words", check.checkRecovery);
   test.each(vectors.files)("file of $size bytes", check.checkFile);
+  test.each(vectors.call_messages)("message $kind", calls.checkMessage);
+  test.each(vectors.call_messages_refused)("no message: $kind", calls.checkNoMessage);
+  test.each(vectors.descriptions)("description with $fingerprint", calls.checkDescription);
+  test.each(vectors.descriptions_refused)("no description: %j", calls.checkNoDescription);
+  test.each(vectors.names)("name %j", calls.checkName);
 });
