@@ -20,7 +20,6 @@ export class CallView extends Plain {
     side: { state: true },
     choices: { state: true },
     matched: { state: true },
-    seconds: { state: true },
   };
   declare room: Room;
   declare call: CallApi;
@@ -28,7 +27,6 @@ export class CallView extends Plain {
   declare side: "words" | "devices" | "differ" | null;
   declare choices: readonly Choice[];
   declare matched: boolean;
-  declare seconds: number;
   #clock: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
@@ -36,7 +34,6 @@ export class CallView extends Plain {
     this.side = null;
     this.choices = [];
     this.matched = false;
-    this.seconds = 0;
   }
 
   protected override followed() {
@@ -45,10 +42,7 @@ export class CallView extends Plain {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.#clock = setInterval(() => {
-      const { startedMs, state } = this.call;
-      if (startedMs !== null && state !== "ended") this.seconds = Math.floor((Date.now() - startedMs) / 1000);
-    }, 1000);
+    this.#clock = setInterval(() => this.requestUpdate(), 1000);
   }
 
   override disconnectedCallback(): void {
@@ -74,12 +68,16 @@ export class CallView extends Plain {
         ${this.#pictures(name)}
         <div class="call-head"><strong dir="auto">${name}</strong>
           <span role="status">${this.#status()}</span>
-          ${call.startedMs === null ? nothing : html`<span class="clock" role="timer" aria-live="off" aria-label=${text.lasted(lengthOf(this.seconds))}>${lengthOf(this.seconds)}</span>`}</div>
+          ${call.startedMs === null ? nothing : html`<span class="clock" role="timer" aria-live="off" aria-label=${text.lasted(this.#lasted)}>${this.#lasted}</span>`}</div>
         ${call.trouble === null ? nothing : html`<div class="call-trouble" role="alert">${icon("warning")}<div><p>${call.trouble.message}</p></div></div>`}
         ${this.#beside(name)}
       </div>
       ${this.#controls()}
     </section>`;
+  }
+
+  get #lasted(): string {
+    return lengthOf((Date.now() - (this.call.startedMs ?? Date.now())) / 1000);
   }
 
   #status() {

@@ -62,8 +62,8 @@ export class PeoplePanel extends Plain {
     return html`<li class="person" part="person">
       <span class="avatar" aria-hidden="true">${Array.from(name)[0]}</span>
       <div class="person-text">
-        <strong dir="auto">${person.me ? text.me(name) : name}</strong>
-        <span class="hint" dir="auto">${[shownName(person.role, ""), person.member ? text.devices(person.devices) : ""].filter((part) => part !== "").join(" · ")}</span>
+        <strong><bdi>${person.me ? text.me(name) : name}</bdi></strong>
+        <span class="hint">${[shownName(person.role, ""), person.member ? text.devices(person.devices) : ""].filter((part) => part !== "").join(" · ")}</span>
         ${sentence === "" ? nothing : html`<span class="standing ${look}">${icon(sign)}<span>${sentence}</span></span>`}
       </div>
       ${this.#action(person, name)}

@@ -139,7 +139,7 @@ export class CoachRelayRoom extends LitElement {
       room.call === null && room.state?.ended !== true && room.state?.member === true && others.length > 0;
     return html`<header class="head" part="header">
       <span class="avatar" aria-hidden="true">${Array.from(room.otherNames)[0]}</span>
-      <div class="head-text"><h1 dir="auto">${room.otherNames}</h1><span class="standing ${look}">${standing}</span></div>
+      <div class="head-text"><h1><bdi>${room.otherNames}</bdi></h1><span class="standing ${look}">${standing}</span></div>
       ${
         callable
           ? html`<button type="button" class="quiet round" aria-label=${words.header.call} title=${words.header.call} @click=${() => room.startCall(false)}>${icon("phone")}</button>
