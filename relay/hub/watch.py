@@ -38,9 +38,11 @@ class Distribution:
 
     def add(self, seconds: float, times: int = 1) -> None:
         """Count something that took so long; a clock that was set back counts as no time."""
-        taken = max(0.0, seconds)
-        self.counts[bisect_left(BOUNDS, taken)] += times
-        self.seconds += taken * times
+        if seconds > 0.0:
+            self.counts[bisect_left(BOUNDS, seconds)] += times
+            self.seconds += seconds * times
+        else:
+            self.counts[0] += times
 
 
 @dataclass(slots=True)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import urllib.request
+from io import BytesIO
+from pathlib import Path
+
 import pytest
 
+from relay.blobs import PART_BYTES
 from relay.http import sweep as sweeping
 from relay.http.sweep import sweep
 from relay.wire.ids import BlobId
-from tests.relay.http.support import World
+from tests.relay.http.support import World, world_in
+from tests.support.s3 import S3Server, s3_server
 
 
 async def stored(world: World) -> set[BlobId]:
@@ -47,3 +54,43 @@ async def test_an_upload_that_nobody_named_goes_after_a_day(world: World) -> Non
     assert await stored(world) == {record.blob}
     assert await relay.hub.sweep.run(record.created_ms + day) == 1
     assert await stored(world) == set()
+
+
+def objects(storage: S3Server, bucket: str) -> list[str]:
+    """What the bucket holds."""
+    with urllib.request.urlopen(f"{storage.endpoint}/{bucket}?list-type=2", timeout=10) as answer:
+        return re.findall(r"<Key>([^<]+)</Key>", answer.read().decode())
+
+
+async def test_a_file_in_a_bucket_is_kept_in_parts_read_by_ranges_and_erased_when_its_time_is_over(
+    tmp_path: Path,
+) -> None:
+    tus = {"Tus-Resumable": "1.0.0"}
+    content = bytes(range(256)) * 8192 + b"beyond two parts" + bytes(PART_BYTES)
+    with s3_server(tmp_path) as storage:
+        bucket = storage.bucket()
+        keys = {"s3_access_key_id": "id", "s3_secret_access_key": "secret"}
+        async with world_in(tmp_path, s3_bucket=bucket, s3_endpoint=storage.endpoint, **keys) as world:
+            engagement = await world.engagement("anna")
+            headers = tus | await world.blob_access(engagement, "anna")
+            length = {"Upload-Length": str(len(content))}
+            async with world.http.post("/v1/blobs", headers=headers | length) as answer:
+                place = answer.headers["Location"]
+            part = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+            async with world.http.patch(place, data=BytesIO(content), headers=headers | part) as answer:
+                assert answer.status == 204
+            for start, end in (
+                (0, 0),
+                (PART_BYTES - 3, PART_BYTES + 3),
+                (len(content) - 5, len(content) - 1),
+            ):
+                wanted = headers | {"Range": f"bytes={start}-{end}"}
+                async with world.http.get(place, headers=wanted) as answer:
+                    assert (answer.status, await answer.read()) == (206, content[start : end + 1])
+            assert len(objects(storage, bucket)) == 3
+            hub = world.running.relay.hub
+            (record,) = await hub.uploads.of_engagement(engagement)
+            assert await hub.sweep.run(record.created_ms + 24 * 3600 * 1000) == 1
+            assert objects(storage, bucket) == []
+            async with world.http.get(place, headers=headers) as answer:
+                assert answer.status == 404
