@@ -97,7 +97,7 @@ export const over = css`
     font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace;
     font-size: 1.1875em;
     letter-spacing: 0.04em;
-    max-inline-size: 22rem;
+    max-inline-size: 15em;
   }
   .number-block {
     padding: 0.75rem 1rem;
