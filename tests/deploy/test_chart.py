@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
@@ -17,7 +20,9 @@ from relay.config import SETTING_NAMES, load_settings
 from relay.http.health import CHECK_SECONDS
 from relay.http.server import END_SECONDS
 from tests.deploy import dockerfile
-from tests.relay.cli.processes import ROOT
+from tests.relay.cli.processes import ROOT, relay_process
+from tests.support import real_redis
+from tests.support.s3 import s3_server
 
 CHART = ROOT / "deploy" / "helm" / "coach-relay"
 KUBERNETES = ("1.27", "1.30", "1.34")
@@ -251,3 +256,33 @@ def test_without_scaling_there_are_as_many_as_are_asked_for() -> None:
 def test_its_version_is_the_relays() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == version("coach-relay")
+
+
+async def test_what_the_chart_starts_serves_and_ends_within_its_grace(tmp_path: Path) -> None:
+    """The image's command with the pod's variables; Redis and the storage are real ones here."""
+    if real_redis.PROGRAM is None:
+        pytest.skip(real_redis.MISSING)
+    with real_redis.real_redis(real_redis.Standalone) as redis, s3_server(tmp_path) as storage:
+        given = {
+            **ALL,
+            "redis": {"url": redis.url},
+            "s3": {"bucket": storage.bucket(), "endpoint": storage.endpoint, "existingSecret": "s3"},
+        }
+        made = documents(given)
+        pod, relay = made["Deployment"]["spec"]["template"]["spec"], container(made)
+        assert not {"command", "args"} & set(relay)
+        here = {
+            "COACH_RELAY_PORT": "0",
+            "COACH_RELAY_METRICS_LISTEN": "127.0.0.1:0",
+            "COACH_RELAY_DATA_DIR": str(tmp_path / "data"),
+        }
+        variables = {one["name"]: one.get("value", "secret") for one in relay["env"]}
+        env = {**dockerfile.image_environment(), **variables, **here}
+        command = (sys.executable, "-m", "relay.cli.main", *dockerfile.last("CMD").words)
+        async with relay_process(tmp_path, command=command, **env) as running:
+            async with aiohttp.ClientSession(running.url.replace("0.0.0.0", "127.0.0.1")) as http:
+                for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                    async with http.get(relay[probe]["httpGet"]["path"]) as answer:
+                        assert answer.status == 200, await answer.text()
+            async with asyncio.timeout(pod["terminationGracePeriodSeconds"]):
+                assert await running.stop() == 0
