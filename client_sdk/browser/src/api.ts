@@ -169,6 +169,8 @@ export interface RoomEvents {
   removed: { readonly id: string };
   /** People, devices, membership, verification, waiting state. */
   changed: null;
+  /** What was said before this device was linked has come: read the history anew. */
+  history: null;
   alarm: Notice;
   typing: Typing;
   transfer: Transfer;
@@ -376,9 +378,15 @@ export interface CoachRelayOptions {
   readonly tokenProvider: () => Promise<string> | string;
   /** What this person wants to be called. */
   readonly name?: string;
+  /** Calls go through the relay's TURN servers alone: the others never learn this device's addresses. */
+  readonly relayOnlyCalls?: boolean;
   /**
    * Asked when this browser has no device of this user yet. `elsewhere`: the relay knows other devices of the
-   * user. Without it a new device is made, and somebody who has others is told so by an error.
+   * user; `failure`: why what was chosen before did not work, so it is asked again. Without it a new device is
+   * made, and somebody who has others is told so by an error.
    */
-  readonly firstUse?: (known: { readonly elsewhere: boolean }) => Promise<FirstUse>;
+  readonly firstUse?: (known: {
+    readonly elsewhere: boolean;
+    readonly failure: Notice | null;
+  }) => Promise<FirstUse>;
 }

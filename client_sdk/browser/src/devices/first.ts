@@ -1,13 +1,24 @@
 /** How a browser that has no device of its user yet begins. */
 
+import type { Notice } from "../api.ts";
+import type { Bytes } from "../bytes.ts";
 import type { Account } from "../engine/account.ts";
-import { createAccount, serializeAccount } from "../engine/account.ts";
+import { createAccount, parseAccount, serializeAccount } from "../engine/account.ts";
 import type { Environment } from "../environment.ts";
+import { RecordInvalid, UsageError } from "../errors.ts";
+import { KeyPair } from "../identity/keys.ts";
 import type { RelayAddress } from "../transport/address.ts";
 import type { Vault } from "../vault/vault.ts";
 import type { PortalId, UserId } from "../wire/ids.ts";
+import { beLinked } from "./arriving.ts";
+import { Contact } from "./contact.ts";
+import { DeviceError } from "./errors.ts";
+import { recover } from "./recovering.ts";
 
 export const ACCOUNT = "account";
+/** That the relay holds our list, or that this person knows that it holds another one. */
+export const CONFIRMED = "meta/confirmed";
+const DEVICE = "first/device";
 
 /** What there is before there is a device. */
 export interface Arrival {
@@ -25,9 +36,67 @@ export interface Arrival {
   ask(question: string, ...args: readonly unknown[]): Promise<unknown>;
 }
 
-/** The account of this device, in the vault when this resolves. */
-export async function firstAccount({ vault, portal, user, name, environment }: Arrival): Promise<Account> {
-  const account = createAccount(portal, user, name, environment.rng);
-  await vault.write([{ name: ACCOUNT, value: serializeAccount(account) }]);
+/** How the person wants to begin, as it comes from the page. */
+export type Beginning =
+  | { readonly kind: "new" }
+  | { readonly kind: "link"; readonly deviceName: string }
+  | { readonly kind: "recover"; readonly words: readonly string[] };
+
+/** The account of this device, in the vault when this resolves; raises CoachRelayError. */
+export async function firstAccount(arrival: Arrival): Promise<Account> {
+  if (!arrival.asks) return begin(arrival, KeyPair.generate(arrival.environment.rng), false);
+  const contact = new Contact(arrival, await firstDevice(arrival));
+  return contact.during(async () => {
+    await contact.untilOnline();
+    const elsewhere = (await contact.held()) !== null;
+    for (let failure: Notice | null = null; ; ) {
+      const chosen = (await arrival.ask("firstUse", { elsewhere, failure })) as Beginning;
+      try {
+        return await begun(arrival, contact, chosen, elsewhere);
+      } catch (error) {
+        if (!(error instanceof DeviceError)) throw error;
+        // Mistyped words, a time that has run out: the person reads why, and chooses again.
+        failure = { code: error.code, message: error.message };
+      }
+    }
+  });
+}
+
+async function begun(
+  arrival: Arrival,
+  contact: Contact,
+  chosen: Beginning,
+  elsewhere: boolean,
+): Promise<Account> {
+  const { vault, ask } = arrival;
+  if (chosen.kind === "new") return begin(arrival, contact.device, elsewhere);
+  if (chosen.kind === "link") {
+    await beLinked(arrival, contact, chosen.deviceName, (shown) => ask("firstUseShow", shown));
+  } else if (chosen.kind === "recover") {
+    await recover(arrival, contact, chosen.words, (items) => ask("firstUseProgress", items, 0));
+  } else throw new UsageError("This is none of the ways to begin.");
+  const stored = await vault.get(ACCOUNT);
+  if (stored === null) throw new RecordInvalid("This device was set up, and nothing of it is stored.");
+  return parseAccount(stored);
+}
+
+/** A new identity; `anew`: this person knows that the others have to let it in. */
+async function begin(arrival: Arrival, device: KeyPair, anew: boolean): Promise<Account> {
+  const { vault, portal, user, name, environment } = arrival;
+  const account = createAccount(portal, user, name, environment.rng, device);
+  await vault.write([
+    { name: ACCOUNT, value: serializeAccount(account) },
+    ...(anew ? [{ name: CONFIRMED, value: Uint8Array.of(1) }] : []),
+    { name: DEVICE, value: null },
+  ]);
   return account;
+}
+
+/** The same at every attempt, so that one that was cut off takes no second place among the user's devices. */
+async function firstDevice({ vault, environment }: Arrival): Promise<KeyPair> {
+  const stored = await vault.get(DEVICE);
+  if (stored !== null) return new KeyPair(stored);
+  const made: Bytes = environment.rng(32);
+  await vault.write([{ name: DEVICE, value: made }]);
+  return new KeyPair(made);
 }

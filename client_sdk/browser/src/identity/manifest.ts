@@ -22,6 +22,8 @@ const MANIFEST_BYTES = 2048;
 const MOST_SUITES = 16;
 const ERA_BITS = 32n;
 const NO_PREVIOUS = new Uint8Array(HASH_BYTES);
+/** Who has only the recovery words does not know the list before. */
+const UNSEEN = new Uint8Array(HASH_BYTES).fill(0xff);
 const NAME = "manifest";
 
 /** Which key signed. */
@@ -114,6 +116,22 @@ export interface FirstManifest {
 export function firstManifest({ identity, ...given }: FirstManifest): Manifest {
   const body = { ...given, version: 1, identityKey: identity.public, previous: NO_PREVIOUS };
   return signed(body, IDENTITY, identity);
+}
+
+export interface RecoveredManifest extends Omit<FirstManifest, "identity" | "recoveryKey"> {
+  readonly era: bigint;
+  readonly recovery: KeyPair;
+  readonly identityKey: Bytes;
+}
+
+/**
+ * Sign a list with the recovery key alone, that begins an era and names a new identity key. It needs nothing that
+ * was lost; everybody accepts it in the place of any list of a lower era that names the same recovery key.
+ */
+export function recoveredManifest({ era, recovery, ...given }: RecoveredManifest): Manifest {
+  const version = plus((era << ERA_BITS) as Int, 1);
+  const body = { ...given, version, recoveryKey: recovery.public, previous: UNSEEN };
+  return signed(body, RECOVERY, recovery);
 }
 
 export interface ManifestChanges {

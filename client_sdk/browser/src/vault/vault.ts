@@ -105,6 +105,18 @@ export class Vault {
     return Promise.all(found.map(([name, sealed]) => openRecord(this.#key, name, sealed)));
   }
 
+  /** The values from one name on to before another, at most so many: those with the lowest names, they first. */
+  async oldest(from: string, before: string, limit: number): Promise<readonly Bytes[]> {
+    this.#check();
+    const range = IDBKeyRange.bound(from, before, false, true);
+    const tx = this.#db.transaction("records");
+    const [names, sealed] = await Promise.all([
+      tx.store.getAllKeys(range, limit),
+      tx.store.getAll(range, limit),
+    ]);
+    return Promise.all(names.map((name, at) => openRecord(this.#key, name, sealed[at] ?? new Uint8Array())));
+  }
+
   /** Write all of these, or none; durable when this resolves. Raises VaultFull or VaultUnavailable. */
   async write(writes: readonly Write[]): Promise<void> {
     this.#check();

@@ -1,0 +1,338 @@
+/** Linking another device: the part of the device that the person has already (docs/PROTOCOL.md 6.1). */
+
+import type { Newcomer } from "../api.ts";
+import { AttachmentError } from "../attachments/errors.ts";
+import { PrivateSpools } from "../attachments/spool.ts";
+import { upload } from "../attachments/uploading.ts";
+import type { Bytes } from "../bytes.ts";
+import { equal, hex, unhex, utf8 } from "../bytes.ts";
+import type { Conversation } from "../engine/conversation.ts";
+import type { Engine } from "../engine/engine.ts";
+import { itemsFrom } from "../engine/pages.ts";
+import { AccessRefused, RelayError } from "../errors.ts";
+import type { Introduction, LinkSession } from "../identity/linking.ts";
+import { LinkSecret } from "../identity/linking.ts";
+import { serializeTrust } from "../identity/trust.ts";
+import type { Packable } from "../msgpack.ts";
+import { vaultName } from "../vault/vault.ts";
+import { encode } from "../wire/codec.ts";
+import type { BlobId } from "../wire/ids.ts";
+import { deviceId, deviceName, parseDeviceId } from "../wire/ids.ts";
+import { MAX_MEMBER_DEVICES } from "../wire/limits.ts";
+import { LinkFailed, LinkTampered } from "./errors.ts";
+import { accessBy } from "./grants.ts";
+import { HANDOVER_KEY_BYTES, HistorySealing } from "./handover.ts";
+import type { Line } from "./line.ts";
+import { BeginAgain, hearKind, meetNewcomer } from "./meeting.ts";
+import { usableName } from "./names.ts";
+import type { OwnList } from "./ownList.ts";
+import { rowsOf } from "./rows.ts";
+
+const RETRY_MS = 2000;
+/** For a conversation to let the new device in, before the next one has its turn. */
+const ADDED_MS = 30_000;
+const LOOK_MS = 200;
+/** As long as the relay keeps a sealed history. */
+const JOB_MS = 24 * 3600 * 1000;
+/** Trust records of at most 2.2 KiB each stay below a message's bound. */
+const PEOPLE_PER_MESSAGE = 12;
+const PAGE = 200;
+const NONE = new Uint8Array();
+
+interface Met {
+  readonly secret: LinkSecret;
+  readonly line: Line;
+  readonly session: LinkSession;
+  readonly hello: Introduction;
+}
+
+/** What a link still owes to the new device. */
+interface Job {
+  readonly secret: LinkSecret;
+  readonly hello: Introduction;
+  readonly mayLink: boolean;
+  readonly until: number;
+  told: boolean;
+  readonly sent: Set<string>;
+  readonly sealed: Map<string, { readonly key: Bytes; readonly blob: BlobId | null }>;
+}
+
+export class Linking {
+  readonly #engine: Engine;
+  readonly #own: OwnList;
+  readonly #lines: Set<Line>;
+  readonly #openLine: (channel: Bytes) => Line;
+  readonly #met = new Map<string, Met>();
+  readonly #end = new AbortController();
+
+  constructor(engine: Engine, own: OwnList, lines: Set<Line>, openLine: (channel: Bytes) => Line) {
+    [this.#engine, this.#own, this.#lines, this.#openLine] = [engine, own, lines, openLine];
+  }
+
+  /** Wait for the device that shows this secret; raises LinkCodeInvalid, MayNotLink, TooManyDevices or RelayError. */
+  async find(shown: string): Promise<Newcomer> {
+    const secret = LinkSecret.read(shown);
+    this.#own.checkMayChange();
+    this.#own.checkRoom(null);
+    const line = this.#openLine(secret.channel);
+    try {
+      const { hello, session } = await this.#meet(secret, line);
+      const id = deviceName(deviceId(hello.deviceKey));
+      this.#met.set(id, { secret, line, session, hello });
+      return { id, name: usableName(hello.name) };
+    } catch (error) {
+      this.#lines.delete(line);
+      throw error;
+    }
+  }
+
+  /** The person does not want this device: it is told so, and gets nothing. */
+  async refuse(id: string): Promise<void> {
+    const met = this.#taken(id);
+    this.#lines.delete(met.line);
+    await met.line.say(met.session.seal("refused"));
+  }
+
+  /**
+   * List the device and tell it everything; resolves when it has all but what it fetches by itself. While this page
+   * is open it goes on across broken connections.
+   */
+  async link(id: string, mayLink: boolean, progress: (done: number, of: number) => void): Promise<void> {
+    const { secret, line, session, hello } = this.#taken(id);
+    await this.#own.add(hello.deviceKey, hello.name, mayLink);
+    const until = this.#engine.environment.nowMs() + JOB_MS;
+    const job = { secret, hello, mayLink, until, told: false, sent: new Set<string>(), sealed: new Map() };
+    try {
+      if (await this.#run(job, line, session, progress)) return;
+    } finally {
+      this.#lines.delete(line);
+    }
+    throw new LinkFailed(
+      "The new device was not linked to the end: it, or this one, was removed from your devices.",
+    );
+  }
+
+  destroy(): void {
+    this.#end.abort(
+      new LinkFailed("The page was closed before the new device had everything. Link it again."),
+    );
+  }
+
+  #taken(id: string): Met {
+    const met = this.#met.get(id);
+    this.#met.delete(id);
+    if (met === undefined) {
+      throw new LinkFailed("This device was not found just now. Type the words that it shows once more.");
+    }
+    return met;
+  }
+
+  #meet(secret: LinkSecret, line: Line): Promise<{ hello: Introduction; session: LinkSession }> {
+    const { portal, user, device } = this.#engine.account;
+    const self = { portal, user, deviceKey: device.public, name: "your other device" };
+    return meetNewcomer(line, secret, self, this.#engine.environment.rng, this.#end.signal);
+  }
+
+  /** Work until the other device has all; false if one of the two is removed before, or time is over. */
+  async #run(
+    job: Job,
+    line: Line,
+    begun: LinkSession,
+    progress: (done: number, of: number) => void,
+  ): Promise<boolean> {
+    const { environment } = this.#engine;
+    for (let session: LinkSession | null = begun; this.#own.isListed(job.hello.deviceKey); session = null) {
+      if (environment.nowMs() > job.until) return false;
+      try {
+        const meeting = session ?? (await this.#again(job, line));
+        await this.#tell(job, line, meeting);
+        if (await this.#sendHistories(job, line, meeting, progress)) {
+          await line.say(meeting.seal("done"));
+          return true;
+        }
+      } catch (error) {
+        this.#end.signal.throwIfAborted();
+        if (error instanceof AccessRefused) return false;
+        const passing =
+          error instanceof BeginAgain ||
+          error instanceof RelayError ||
+          error instanceof LinkTampered ||
+          error instanceof AttachmentError;
+        if (!passing) throw error;
+      }
+      await environment.sleep(RETRY_MS, this.#end.signal);
+    }
+    return false;
+  }
+
+  async #again(job: Job, line: Line): Promise<LinkSession> {
+    const { hello, session } = await this.#meet(job.secret, line);
+    if (!equal(hello.deviceKey, job.hello.deviceKey)) {
+      throw new LinkTampered("Another device than the one that was linked answers.");
+    }
+    return session;
+  }
+
+  // What it is told
+
+  async #tell(job: Job, line: Line, session: LinkSession): Promise<void> {
+    if (job.told) return;
+    const { account, shared } = this.#engine;
+    const identity = job.mayLink ? this.#own.checkMayChange().unsafeSeed() : NONE;
+    const named = (await this.#own.devices()).filter(({ name }) => name !== "");
+    const names = named.map(({ id, name }) => [unhex(id), name] as const);
+    await line.say(session.seal("grant", account.manifest.raw, identity, account.name, names));
+    const people = [...shared.trust].map(
+      ([user, record]) => [utf8(user), serializeTrust(record), utf8(shared.names.get(user) ?? "")] as const,
+    );
+    for (let at = 0; at < people.length; at += PEOPLE_PER_MESSAGE) {
+      await line.say(session.seal("people", people.slice(at, at + PEOPLE_PER_MESSAGE)));
+    }
+    const conversations = await this.#conversations();
+    for (const conversation of conversations) {
+      await line.say(session.seal("floor", conversation.id, ...floorOf(conversation, shared.sharesReading)));
+    }
+    await line.say(session.seal("floors", people.length, conversations.length));
+    await hearKind(line, session, "stored", this.#end.signal);
+    job.told = true;
+  }
+
+  /** All that this person has: also those that no part of the page has asked for yet. */
+  async #conversations(): Promise<readonly Conversation[]> {
+    for (const { id } of this.#engine.engagements) await this.#engine.opened(id);
+    return this.#engine.conversations();
+  }
+
+  /** Send what is not sent yet; false if a conversation has not let the device in so far. */
+  async #sendHistories(
+    job: Job,
+    line: Line,
+    session: LinkSession,
+    progress: (done: number, of: number) => void,
+  ): Promise<boolean> {
+    let waiting = false;
+    for (const conversation of await this.#conversations()) {
+      if (job.sent.has(conversation.id)) continue;
+      if (await this.#isLetIn(conversation, job)) {
+        await this.#sendHistory(job, conversation, line, session, progress);
+        job.sent.add(conversation.id);
+      } else waiting = true;
+    }
+    return !waiting;
+  }
+
+  /** Whether all that the device will not get from the stream itself is here by now. */
+  async #isLetIn(conversation: Conversation, job: Job): Promise<boolean> {
+    const { environment } = this.#engine;
+    const wanted = hex(deviceId(job.hello.deviceKey));
+    for (const end = environment.nowMs() + ADDED_MS; ; await environment.sleep(LOOK_MS, this.#end.signal)) {
+      const { view } = conversation;
+      if (conversation.engagement?.status === "ended") return true;
+      if (view?.leaves.some((leaf) => hex(deviceId(leaf.deviceKey)) === wanted)) return true;
+      if (view !== null && view.leaves.length >= MAX_MEMBER_DEVICES) return true;
+      if (environment.nowMs() >= end) return false;
+      this.#end.signal.throwIfAborted();
+    }
+  }
+
+  async #sendHistory(
+    job: Job,
+    conversation: Conversation,
+    line: Line,
+    session: LinkSession,
+    progress: (done: number, of: number) => void,
+  ): Promise<void> {
+    const via = await this.#via(conversation);
+    if (via === null) {
+      // Nothing can be left at a relay where no conversation goes on.
+      await line.say(session.seal("history", conversation.id, "", "", NONE, 0));
+    } else {
+      const { key, blob, size } = await this.#uploaded(job, conversation, via, progress);
+      await line.say(session.seal("history", conversation.id, via, blob, key, size));
+    }
+    const [answer] = await hearKind(line, session, "have", this.#end.signal);
+    if (answer !== conversation.id) {
+      throw new LinkTampered("The other device answers something else than what was said to it.");
+    }
+    await this.#spools().remove(spoolName(job, conversation));
+  }
+
+  #spools(): PrivateSpools {
+    const { portal, user } = this.#engine.account;
+    return new PrivateSpools(vaultName(portal, user));
+  }
+
+  async #via(conversation: Conversation): Promise<string | null> {
+    if (conversation.engagement?.status === "active") return conversation.id;
+    return this.#engine.engagements.find(({ status }) => status === "active")?.id ?? null;
+  }
+
+  /** Sealed once; cut off, the rest of the same bytes goes. */
+  async #uploaded(
+    job: Job,
+    conversation: Conversation,
+    via: string,
+    progress: (done: number, of: number) => void,
+  ): Promise<{ readonly key: Bytes; readonly blob: BlobId; readonly size: number }> {
+    const { environment } = this.#engine;
+    const [spools, name] = [this.#spools(), spoolName(job, conversation)];
+    const begun = job.sealed.get(name) ?? { key: environment.rng(HANDOVER_KEY_BYTES), blob: null };
+    if (!job.sealed.has(name)) {
+      const spool = await spools.open(name);
+      try {
+        spool.truncate(0);
+        await this.#seal(conversation, begun.key, async (piece) => spool.append(piece));
+        spool.flush();
+      } finally {
+        spool.close();
+      }
+      job.sealed.set(name, begun);
+    }
+    const sealed = await spools.blob(name);
+    const blob = await upload({
+      sealed,
+      environment,
+      blob: job.sealed.get(name)?.blob ?? null,
+      access: accessBy(this.#engine, via),
+      remember: async (id) => void job.sealed.set(name, { key: begun.key, blob: id }),
+      progress: (done) => progress(done, sealed.size),
+      signal: this.#end.signal,
+    });
+    return { key: begun.key, blob, size: sealed.size };
+  }
+
+  async #seal(conversation: Conversation, key: Bytes, sink: (piece: Bytes) => Promise<void>): Promise<void> {
+    const sealing = new HistorySealing(key, sink);
+    let count = 0;
+    for await (const page of itemsFrom(this.#engine.vault, conversation.id, PAGE)) {
+      for (const row of page.flatMap((stored) => rowsOf(stored, conversation.id))) {
+        await sealing.add(["item", row]);
+        count++;
+      }
+    }
+    await sealing.add(["end", count]);
+    await sealing.finish();
+  }
+}
+
+const spoolName = (job: Job, { id }: Conversation): string =>
+  `link-${deviceName(deviceId(job.hello.deviceKey))}-${id}`;
+
+/** Below what the new device is never to go in this conversation. */
+function floorOf({ stored, engagement }: Conversation, shares: boolean): readonly Packable[] {
+  const shown = engagement === null ? NONE : encode([{ frame: "EngagementChanged", engagement }]);
+  return [
+    shown,
+    shares,
+    stored.incarnation ?? NONE,
+    stored.highestEpoch + 1,
+    stored.transcript,
+    stored.suite,
+    stored.lastCommit,
+    stored.met,
+    stored.admitted,
+    [...stored.peers].map(([device, [user, seq]]) => [parseDeviceId(unhex(device)), user, seq] as const),
+    stored.read,
+    [...stored.reads].map(([user, seq]) => [user, seq] as const),
+  ];
+}

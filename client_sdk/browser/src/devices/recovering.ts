@@ -1,0 +1,73 @@
+/** Coming back on an empty device: a new identity that the recovery key signs (docs/PROTOCOL.md section 6). */
+
+import { equal, utf8 } from "../bytes.ts";
+import type { Account } from "../engine/account.ts";
+import { serializeAccount } from "../engine/account.ts";
+import { KeyPair } from "../identity/keys.ts";
+import type { Manifest } from "../identity/manifest.ts";
+import { eraOf, MAY_LINK, recoveredManifest } from "../identity/manifest.ts";
+import { recoveryKey, recoverySeed } from "../identity/recovery.ts";
+import { KNOWN_SUITES } from "../mls/suites.ts";
+import { deviceId, deviceName } from "../wire/ids.ts";
+import type { Contact } from "./contact.ts";
+import { RecoveryRefused } from "./errors.ts";
+import type { Arrival } from "./first.ts";
+import { ACCOUNT, CONFIRMED } from "./first.ts";
+import { deviceNameRecord } from "./told.ts";
+
+/** A later recovery outranks an earlier one by the clock alone: who has only the words knows nothing else. */
+const MS_AN_ERA = 60_000n;
+
+/**
+ * This user on an empty device, in the vault when this resolves, their earlier devices shut out by the relay. The
+ * words stay on paper: nothing of the seed is kept. Raises RecoveryWordsInvalid, RecoveryRefused or RelayError.
+ */
+export async function recover(
+  arrival: Arrival,
+  contact: Contact,
+  typed: readonly string[],
+  progress: (items: number) => Promise<unknown>,
+): Promise<void> {
+  const { portal, user, name, environment, vault } = arrival;
+  const recovery = recoveryKey(recoverySeed(typed.join(" ")));
+  const held = await contact.held();
+  check(held, recovery);
+  const { device } = contact;
+  const identity = KeyPair.generate(environment.rng);
+  const era = max(1n, BigInt(environment.nowMs()) / MS_AN_ERA, held === null ? 0n : eraOf(held) + 1n);
+  const manifest = recoveredManifest({
+    ...{ portal, user, era, recovery, identityKey: identity.public },
+    devices: [{ deviceKey: device.public, flags: MAY_LINK }],
+    suites: KNOWN_SUITES,
+  });
+  const account: Account = {
+    ...{ portal, user, name, device, deviceId: deviceId(device.public), identity, manifest },
+    recoverySeed: new Uint8Array(),
+  };
+  await vault.write([
+    { name: ACCOUNT, value: serializeAccount(account) },
+    { name: CONFIRMED, value: Uint8Array.of(1) },
+    { name: deviceNameRecord(deviceName(account.deviceId)), value: utf8("this browser") },
+  ]);
+  // From now on it lets no earlier device in; one that does not take it cannot keep it from the conversations.
+  await contact.ask({ frame: "PutManifest", manifest: manifest.raw }, "HeldManifest");
+  await progress(0);
+}
+
+/** Whether the words are those of this account. */
+function check(held: Manifest | null, recovery: KeyPair): void {
+  if (held === null) {
+    throw new RecoveryRefused(
+      "The relay knows no earlier device of yours. Check whether you are logged in to your portal as the person " +
+        "on the page.",
+    );
+  }
+  if (!equal(held.recoveryKey, recovery.public)) {
+    throw new RecoveryRefused(
+      "These words exist, but they are not those of this account. Check each of them, and whether you are logged " +
+        "in to your portal as the person on the page.",
+    );
+  }
+}
+
+const max = (...values: readonly bigint[]): bigint => values.reduce((most, one) => (one > most ? one : most));

@@ -1,0 +1,210 @@
+"""Several devices of one person, some of them pages in Chromium: linked, removed, lost and recovered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from client_sdk import Client, Engagement, Text
+from client_sdk.identity.linking import LinkSecret
+from tests.browser.chromium import missing
+from tests.browser.stage import PATIENCE, Stage, staged
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+LINK = (
+    "window.starting = window.start(called, {kind: 'link', deviceName});"
+    "return window.until(() => window.shown)"
+)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    async with staged(tmp_path_factory.mktemp("stage")) as made:
+        yield made
+
+
+async def heard(room: Engagement, text: str) -> None:
+    """Wait until this was said to it."""
+    async for item in room.items():
+        if isinstance(item, Text) and item.text == text:
+            return
+
+
+async def test_a_page_is_linked_by_the_python_sdk_and_has_what_was_said(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(anna="coach", ben="client")
+    async with asyncio.timeout(PATIENCE), stage.python("anna") as anna, stage.python("ben") as ben:
+        room, bens = await anna.engagement(engagement), await ben.engagement(engagement)
+        await room.wait_joined()
+        first = await room.send("before the page")
+        await bens.send("and this, with a typo")
+        await room.react(first, "👍")
+        await room.edit(first, "before the page was linked")
+        await asyncio.gather(room.wait_sent(), bens.wait_sent())
+        await room.wait_until(lambda: room.read_to >= 0)
+        await room.wait_caught_up()
+
+        page = await stage.page("anna", engagement, name="annas page")
+        shown = await stage.chromium.run(page, LINK, called="Anna", deviceName="the browser")
+        assert await stage.chromium.run(page, "return window.known.elsewhere") is True
+        assert shown["qr"] == LinkSecret.read(" ".join(shown["words"])).code
+        newcomer = await anna.devices.find(" ".join(shown["words"]))
+        assert newcomer.name == "the browser"
+        await anna.devices.link(newcomer)
+        me = await stage.chromium.run(page, "return window.starting")
+        assert (me["user"], me["name"]) == ("anna", "Anna")
+
+        await stage.until(page, "(await window.room.history()).length >= 2")
+        texts = await stage.texts(page)
+        assert texts[:2] == ["before the page was linked", "and this, with a typo"]
+        found = (await stage.history(page))[0]
+        assert found["edited"]
+        assert found["mine"], "she said it, though on another device"
+        assert [(one["emoji"], one["users"]) for one in found["reactions"]] == [("👍", ["anna"])]
+
+        await stage.say(page, "from the page")
+        await heard(bens, "from the page")
+        await bens.send("hello, both of you")
+        await stage.hears(page, "hello, both of you")
+        await stage.calm(page)
+
+        devices = await stage.chromium.run(page, "return window.relay.devices()")
+        assert sorted((d["name"], d["isThis"], d["mayLink"]) for d in devices)[-1] == (
+            "the browser",
+            True,
+            False,
+        )
+        refused = await stage.chromium.run(
+            page,
+            "return window.relay.removeDevice(other).catch((error) => error.code)",
+            other=next(d["id"] for d in devices if not d["isThis"]),
+        )
+        assert refused == "may_not_link"
+
+        await anna.devices.remove(anna.devices.named("the browser"))
+        await stage.until(page, "window.happened.some(([event]) => event === 'failed')")
+        await room.send("after the page was removed")
+        await room.wait_sent()
+        assert "after the page was removed" not in await stage.texts(page)
+
+
+async def test_a_page_links_a_device_of_the_python_sdk(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(carl="coach", dora="client")
+    shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+
+    async def open_linked() -> None:
+        async with Client.link(
+            stage.vaults / "carl2.vault",
+            relay=stage.relay.url,
+            token=stage.relay.token_for("carl"),
+            show=shown.set_result,
+            device_name="Carl's laptop",
+            key=b"carl2".ljust(32, b"."),
+        ) as linked:
+            await linked.devices.wait_history()
+            room = await linked.engagement(engagement)
+            said = [item.text for item in await room.history() if isinstance(item, Text)]
+            assert said == ["an answer", "said in a page, changed"]
+            await room.send("from the laptop")
+            await room.wait_sent()
+
+    async with asyncio.timeout(PATIENCE), stage.python("dora") as dora:
+        room = await dora.engagement(engagement)
+        carl = await stage.page("carl", engagement)
+        await stage.start(carl, "carl")
+        await room.wait_joined()
+        sent = await stage.say(carl, "said in a page")
+        await stage.chromium.run(
+            carl, "return window.room.edit(id, text)", id=sent, text="said in a page, changed"
+        )
+        await room.send("an answer")
+        await stage.hears(carl, "an answer")
+        linking = asyncio.create_task(open_linked())
+        words = (await shown).words
+        newcomer = await stage.chromium.run(
+            carl, "return window.relay.findNewcomer(words)", words=" ".join(words)
+        )
+        assert newcomer["name"] == "Carl's laptop"
+        await stage.chromium.run(
+            carl,
+            "return window.relay.linkNewcomer(newcomer, {mayLink: true}).then(() => null)",
+            newcomer=newcomer,
+        )
+        await linking
+        await stage.until(
+            carl, "(await window.room.history()).some((item) => item.text === 'from the laptop')"
+        )
+        await stage.calm(carl)
+        await stage.chromium.run(
+            carl, "return window.relay.removeDevice(id).then(() => null)", id=newcomer["id"]
+        )
+        devices = await stage.chromium.run(carl, "return window.relay.devices()")
+        assert [device["isThis"] for device in devices] == [True]
+        await stage.say(carl, "only here again")
+        await stage.calm(carl)
+
+
+async def test_who_lost_the_browser_comes_back_with_the_page_of_words(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(eva="coach", finn="client")
+    async with asyncio.timeout(PATIENCE), stage.python("finn") as finn:
+        room = await finn.engagement(engagement)
+        eva = await stage.page("eva", engagement)
+        await stage.start(eva, "eva")
+        await room.wait_joined()
+        await stage.say(eva, "before it was lost")
+        assert await stage.chromium.run(eva, "return window.relay.recoveryKitDue()") is True
+        kit = await stage.chromium.run(eva, "return window.relay.recoveryKit()")
+        assert all(word in kit["text"] for word in kit["words"])
+        typed = {number: kit["words"][number - 1] for number in kit["asked"]}
+        wrong = await stage.chromium.run(
+            eva,
+            "return window.relay.kitMade(typed).catch((error) => error.code)",
+            typed=dict.fromkeys(typed, "zoo"),
+        )
+        assert wrong == "recovery_words_invalid"
+        await stage.chromium.run(eva, "return window.relay.kitMade(typed).then(() => null)", typed=typed)
+        assert await stage.chromium.run(eva, "return window.relay.recoveryKitDue()") is False
+
+        again = await stage.page("eva", engagement, name="eva again")
+        await stage.chromium.run(
+            again,
+            "window.starting = window.start(called, {kind: 'recover', words}); return null",
+            called="Eva",
+            words=kit["words"],
+        )
+        me = await stage.chromium.run(again, "return window.starting")
+        assert me["user"] == "eva"
+        await stage.until(eva, "window.happened.some(([event]) => event === 'failed')")
+        await room.wait_until(lambda: room.alarm is not None)
+        assert room.alarm is not None
+        await room.accept_identity(room.people.named("eva"))
+        await stage.until(again, "(await window.room.state()).member")
+        await room.send("welcome back")
+        await stage.hears(again, "welcome back")
+        await stage.say(again, "it is me")
+        await heard(room, "it is me")
+
+
+async def test_words_of_somebody_else_bring_nobody_back(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(gina="coach", hugo="client")
+    async with asyncio.timeout(PATIENCE):
+        gina = await stage.page("gina", engagement)
+        await stage.start(gina, "gina")
+        await stage.until(gina, "window.relay.online")
+        again = await stage.page("gina", engagement, name="gina again")
+        words = LinkSecret(bytes(range(16))).words
+        await stage.chromium.run(
+            again,
+            "void window.start(called, {kind: 'recover', words}); return null",
+            called="Gina",
+            words=words,
+        )
+        failure = await stage.until(again, "window.known && window.known.failure")
+        assert failure["code"] == "recovery_refused"
+        assert "not those of this account" in failure["message"]
