@@ -16,6 +16,7 @@ from tests.bench.latency import measure_latency
 from tests.bench.memory import measure_memory
 from tests.bench.mls import measure_mls
 from tests.bench.mls_compare import measure_groups
+from tests.bench.redis import measure_redis
 from tests.bench.throughput import measure_throughput
 
 Measurement = Callable[[Context], list[Figure]]
@@ -39,6 +40,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "mls": measure_mls,
     "mls-groups": measure_groups,
     "files": measure_files,
+    "redis": _with_load(measure_redis),
 }
 
 

@@ -8,9 +8,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
 import aiohttp
@@ -124,25 +125,37 @@ def forwarder(folder: Path, *, core: int | None) -> Iterator[ForwarderServer]:
 
 
 @contextlib.contextmanager
-def relay(folder: Path, *, core: int | None, profile: Path | None = None) -> Iterator[RelayServer]:
-    """Run the real relay on a new database in `folder`; with `profile`, under cProfile."""
+def relay(
+    folder: Path,
+    *,
+    core: int | None,
+    profile: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    portal: Portal | None = None,
+    name: str = "relay",
+) -> Iterator[RelayServer]:
+    """Run the real relay on a new database in `folder`; with `profile`, under cProfile.
+
+    `settings` are more of its environment; `portal` is there already, in a store that nodes share.
+    """
     folder.mkdir(parents=True)
     log = folder / "relay.log"
     environment = {
         "COACH_RELAY_DATA_DIR": str(folder / "data"),
         "COACH_RELAY_PORT": "0",
-        "COACH_RELAY_LOG_LEVEL": "warning",
+        "COACH_RELAY_LOG_LEVEL": "error",
+        **settings,
     }
-    portal = _add_portal(environment)
+    portal = portal or _add_portal(environment)
     command = ["-m", "relay.cli.main", "serve"]
     if profile is not None:
         command = ["-m", "tests.bench.profiled", str(profile), "serve"]
     with running(command, core=core, log=log, environment=environment) as process:
         line = first_line(process, log)
-        match = re.search(r":(\d+)\b", line)
+        match = re.search(r"listening on \S+:(\d+)\b", line)
         if match is None:
             raise ProcessError(f"the relay's first line names no port: {line}")
-        yield RelayServer(int(match[1]), process.pid, portal)
+        yield RelayServer(int(match[1]), process.pid, portal, name)
 
 
 def _add_portal(environment: dict[str, str]) -> Portal:

@@ -16,11 +16,13 @@ from tests.bench.traffic import Bodies, Load, no_garbage_collection
 
 _MUST_REACH: Final = Target(Bound.RATIO_AT_LEAST, 0.2)
 _SATURATED: Final = 0.95  # share of its core above which the generator, not the server, may set the pace
-_FIRST_COUNTERS: Final = 40_000
+FIRST_COUNTERS: Final = 40_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """What one round showed: messages a second, CPU seconds a message, shares of the cores."""
+
     rate: float
     cpu: float
     server_share: float
@@ -32,8 +34,8 @@ async def measure_throughput(context: Context) -> list[Figure]:
     plan, folder = context.plan, context.folder / "throughput"
     folder.mkdir()
     bodies = Bodies(plan.payload_bytes)
-    bodies.prepare(max(plan.in_flight, int(_FIRST_COUNTERS * plan.seconds / 4)))
-    samples: dict[str, list[_Sample]] = {"forwarder": [], "relay": []}
+    bodies.prepare(max(plan.in_flight, int(FIRST_COUNTERS * plan.seconds / 4)))
+    samples: dict[str, list[Sample]] = {"forwarder": [], "relay": []}
     commits: list[float] = []
     with (
         forwarder(folder, core=context.cores.server) as bare,
@@ -49,7 +51,7 @@ async def measure_throughput(context: Context) -> list[Figure]:
         for number in range(plan.rounds):
             for name, (server, load) in loads.items():
                 context.progress.say(f"throughput: round {number + 1} of {plan.rounds}, {name}")
-                samples[name].append(await _sample(server, load, context))
+                samples[name].append(await sample(server, load, context))
             path = str(folder / f"commit-{number}.db")
             figures = measure(
                 ["-m", "tests.bench.groupcommit", path, "full", str(plan.seconds / 2)],
@@ -59,7 +61,8 @@ async def measure_throughput(context: Context) -> list[Figure]:
     return _figures(samples, commits)
 
 
-async def _sample(server: Server, load: Load, context: Context) -> _Sample:
+async def sample(server: Server, load: Load, context: Context) -> Sample:
+    """One round of a load."""
     with no_garbage_collection():
         load.start()
         await load.run(context.plan.warm_up)
@@ -68,7 +71,7 @@ async def _sample(server: Server, load: Load, context: Context) -> _Sample:
         elapsed = time.perf_counter() - start
         cpu, own = (after - earlier for after, earlier in zip(_clocks(server.pid), before, strict=True))
         await load.stop()
-    return _Sample(count / elapsed, cpu / max(count, 1), cpu / elapsed, own / elapsed)
+    return Sample(count / elapsed, cpu / max(count, 1), cpu / elapsed, own / elapsed)
 
 
 def _clocks(server: int) -> tuple[float, float]:
@@ -76,7 +79,7 @@ def _clocks(server: int) -> tuple[float, float]:
     return machine.cpu_seconds(server), time.process_time()
 
 
-def _figures(samples: dict[str, list[_Sample]], commits: list[float]) -> list[Figure]:
+def _figures(samples: dict[str, list[Sample]], commits: list[float]) -> list[Figure]:
     ours, bare = samples["relay"], samples["forwarder"]
     busy = max(sample.generator_share for sample in ours)
     busy_bare = max(sample.generator_share for sample in bare)

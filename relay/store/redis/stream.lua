@@ -5,8 +5,9 @@
 -- The answer: for each operation its outcomes, as MessagePack.
 --
 -- state has head, last_commit, floor, time, incarnation, and for each device m:DEVICE = cursor/joined of a
--- member and c:DEVICE = its last counter. window has DEVICE/slot = seq/time/digest/counter of its newest 64.
--- entries has runs: what one append brought, under the seq of its last entry.
+-- member and c:DEVICE = its last counter. window has runs of its newest counters: DEVICE/slot of the first =
+-- counter/seq/time of the first and all digests. entries has runs too: what one append brought, under the seq of
+-- its last entry.
 
 local STATE, WINDOW, ENTRIES, COMMIT, NEWS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local operations, limits = cmsgpack.unpack(ARGV[1]), cmsgpack.unpack(ARGV[2])
@@ -80,19 +81,30 @@ local function slot(device, counter)
   return device .. text(counter % SLOTS)
 end
 
-local function digest(append, position)
-  return string.sub(append.digests, (position - 1) * DIGEST_BYTES + 1, position * DIGEST_BYTES)
+local function digest(digests, position)
+  return string.sub(digests, (position - 1) * DIGEST_BYTES + 1, position * DIGEST_BYTES)
+end
+
+-- The seq, time and digest of a counter that was used: its run began with it, or with one of those before.
+local function recall(device, counter)
+  local slots = {}
+  for back = 0, SLOTS - 1 do slots[back + 1] = slot(device, math.max(0, counter - back)) end
+  for _, run in ipairs(redis.call('HMGET', WINDOW, unpack(slots))) do
+    local first, seq, time, digests
+    if run then first, seq, time, digests = unpack(cmsgpack.unpack(run)) end
+    if run and first <= counter and counter < first + #digests / DIGEST_BYTES then
+      return seq + counter - first, time, digest(digests, counter - first + 1)
+    end
+  end
 end
 
 local function answer_again(append, position, last_counter)
   local counter = append.counter + position - 1
-  local known = counter + SLOTS > last_counter and redis.call('HGET', WINDOW, slot(append.device, counter))
-  known = known and cmsgpack.unpack(known)
-  if not known or known[4] ~= counter or known[2] + WINDOW_MS <= append.now then
-    return refused('duplicate', 1)
-  end
-  if known[3] ~= digest(append, position) then return refused('conflict', 1) end
-  return outcome(known[1], known[2], 0, '', 1)
+  local seq, time, known
+  if counter + SLOTS > last_counter then seq, time, known = recall(append.device, counter) end
+  if not seq or time + WINDOW_MS <= append.now then return refused('duplicate', 1) end
+  if known ~= digest(append.digests, position) then return refused('conflict', 1) end
+  return outcome(seq, time, 0, '', 1)
 end
 
 local function members_after(append)
@@ -142,13 +154,10 @@ local function bodies_of(append, first, count)
 end
 
 local function remember(append, first, count, seq, time)
-  local fields = {}
-  for i = math.max(0, count - SLOTS), count - 1 do
-    local counter = append.counter + first - 1 + i
-    fields[#fields + 1] = slot(append.device, counter)
-    fields[#fields + 1] = cmsgpack.pack({ seq + i, time, digest(append, first + i), counter })
-  end
-  redis.call('HSET', WINDOW, unpack(fields))
+  local skipped = math.max(0, count - SLOTS)
+  local counter = append.counter + first - 1 + skipped
+  local digests = string.sub(append.digests, (first - 1 + skipped) * DIGEST_BYTES + 1, (first - 1 + count) * DIGEST_BYTES)
+  redis.call('HSET', WINDOW, slot(append.device, counter), cmsgpack.pack({ counter, seq + skipped, time, digests }))
 end
 
 local function store(append, first, count)
@@ -223,7 +232,7 @@ local function expire(before, forget)
   erase(floor)
   local all = redis.call('HGETALL', WINDOW)
   for i = 1, #all, 2 do
-    if cmsgpack.unpack(all[i + 1])[2] < forget then redis.call('HDEL', WINDOW, all[i]) end
+    if cmsgpack.unpack(all[i + 1])[3] < forget then redis.call('HDEL', WINDOW, all[i]) end
   end
 end
 

@@ -11,7 +11,7 @@ import msgpack
 
 from relay.core.counters import Sender
 from relay.core.operations import StoredEntry
-from relay.core.streams import Member, StreamState
+from relay.core.streams import DIGEST_BYTES, Member, StreamState
 from relay.errors import InvalidRequest, NotFound, StoreInUse
 from relay.store.redis.client import HISTORY, MOVING, Call, RedisClient
 from relay.store.redis.connection import Command
@@ -206,7 +206,7 @@ def _slots(device: DeviceId, sender: Sender) -> list[bytes]:
         known = sender.recall(counter, 0)
         if known is not None:
             found.append(device + str(counter % COUNTER_WINDOW).encode("ascii"))
-            found.append(_pack((known.seq, known.time_ms, known.digest, counter)))
+            found.append(_pack((counter, known.seq, known.time_ms, known.digest)))
     return found
 
 
@@ -218,12 +218,13 @@ def _members(held: dict[bytes, bytes]) -> dict[DeviceId, Member]:
 def _senders(held: dict[bytes, bytes], slots: dict[bytes, bytes]) -> dict[DeviceId, Sender]:
     senders = {DeviceId(name[2:]): Sender() for name in held if name[:2] == b"c:"}
     size = len(next(iter(senders), b""))
-    remembered = sorted((_unpack(value)[3], name, value) for name, value in slots.items())
+    remembered = sorted((_unpack(value)[0], name, value) for name, value in slots.items())
     for counter, name, value in remembered:
         sender = senders.get(DeviceId(name[:size]))
         if sender is not None:
-            seq, time_ms, digest, _ = _unpack(value)
-            sender.remember(counter, seq, time_ms, (digest,))
+            _, seq, time_ms, digests = _unpack(value)
+            each = [digests[i : i + DIGEST_BYTES] for i in range(0, len(digests), DIGEST_BYTES)]
+            sender.remember(counter, seq, time_ms, each)
     for device, sender in senders.items():
         sender.last_counter = int(held[b"c:" + device])
     return senders
