@@ -380,6 +380,8 @@ export interface CoachRelayOptions {
   readonly name?: string;
   /** Calls go through the relay's TURN servers alone: the others never learn this device's addresses. */
   readonly relayOnlyCalls?: boolean;
+  /** Calls go through the relay's TURN servers alone: the others never learn this device's addresses. */
+  readonly relayOnlyCalls?: boolean;
   /**
    * Asked when this browser has no device of this user yet. `elsewhere`: the relay knows other devices of the
    * user; `failure`: why what was chosen before did not work, so it is asked again. Without it a new device is

@@ -1,6 +1,7 @@
 /** What a page uses: `createCoachRelay`. */
 
 import type { CoachRelayOptions, Device, Me, Newcomer, RecoveryKit, RelayApi, RelayEvents } from "./api.ts";
+import type { CallingOptions } from "./calls/page.ts";
 import type { OwnDevices } from "./devices/page.ts";
 import { firstUseAnswers, ownDevices } from "./devices/page.ts";
 import type { Happening } from "./engine/messages.ts";
@@ -17,12 +18,14 @@ export { Room } from "./page/room.ts";
 export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
   readonly #bridge: Bridge;
   readonly #devices: OwnDevices;
+  readonly #calling: CallingOptions;
   readonly #rooms = new Map<string, Room>();
   #me: Me = { portal: "", user: "", name: "", safetyNumber: "" };
   #online = false;
 
-  private constructor({ tokenProvider, firstUse }: CoachRelayOptions) {
+  private constructor({ tokenProvider, firstUse, relayOnlyCalls = false }: CoachRelayOptions) {
     super();
+    this.#calling = { relayOnly: relayOnlyCalls };
     const answers = { token: async () => tokenProvider(), ...firstUseAnswers(firstUse) };
     this.#bridge = new Bridge(new EngineWorker(), answers);
     this.#devices = ownDevices(this.#bridge);
@@ -54,7 +57,7 @@ export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
 
   /** The conversation of an engagement; waits for the relay only if online. Raises CoachRelayFailure. */
   async engagement(id: string): Promise<Room> {
-    const room = this.#rooms.get(id) ?? new Room(id, this.#bridge);
+    const room = this.#rooms.get(id) ?? new Room(id, this.#bridge, this.#calling);
     this.#rooms.set(id, room);
     await this.#bridge.call("open", id);
     return room;

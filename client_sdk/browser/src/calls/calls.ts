@@ -323,7 +323,7 @@ export class Calls {
     const { seq } = live.state;
     if (seq !== null) this.#giveWay(conversation, seq);
     // Ours came first: theirs gives way as soon as it hears of it.
-    if (this.#early(conversation).length > 0) return;
+    if (going.rings || this.#early(conversation).length > 0) return;
     going.rings = true;
     const news: RingNews = { call: hex(live.state.facts.call), user: this.#userOf(going), media };
     this.#engine.tell(RING, conversation.id, news);

@@ -2,7 +2,7 @@
 
 import type { CallApi, Item, Person, Question, RoomApi, RoomEvents, RoomState, Transfer } from "../api.ts";
 import { hex } from "../bytes.ts";
-import type { RoomCalling } from "../calls/page.ts";
+import type { CallingOptions, RoomCalling } from "../calls/page.ts";
 import { roomCalling } from "../calls/page.ts";
 import type { RoomFiles } from "../files/page.ts";
 import { roomFiles } from "../files/page.ts";
@@ -23,12 +23,12 @@ export class Room extends Emitter<RoomEvents> implements RoomApi {
   #typedAt = Number.NEGATIVE_INFINITY;
 
   /** @internal */
-  constructor(id: string, bridge: Bridge) {
+  constructor(id: string, bridge: Bridge, calling: CallingOptions = {}) {
     super();
     this.id = id;
     this.#bridge = bridge;
     this.#files = roomFiles(id, bridge);
-    this.#calling = roomCalling(id, bridge, (ring) => this.emit("ring", ring));
+    this.#calling = roomCalling(id, bridge, (ring) => this.emit("ring", ring), calling);
   }
 
   /** Whoever begins to listen hears what rings already. */
