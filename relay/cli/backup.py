@@ -42,6 +42,7 @@ def register(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     destination: Path = args.destination
+    check_keeps_folder(settings)
     check_source(settings)
     if destination.exists():
         raise InvalidRequest(f"{destination} is there already: name a folder that is not")
@@ -60,6 +61,14 @@ def run(args: argparse.Namespace) -> int:
     if settings.s3_bucket:
         _say(f"Files are in the bucket {settings.s3_bucket}: copy it now, after the databases.")
     return 0
+
+
+def check_keeps_folder(settings: Settings) -> None:
+    """Raise `InvalidRequest` if this relay's data is not in a folder."""
+    if settings.redis_url:
+        raise InvalidRequest(
+            "this relay keeps its data in Redis: back that up, and the bucket or blobs/ after it"
+        )
 
 
 def check_source(settings: Settings) -> None:

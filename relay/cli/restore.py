@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from relay.cli.backup import BLOBS, copy_blobs, read_record, sync_folder
+from relay.cli.backup import BLOBS, check_keeps_folder, copy_blobs, read_record, sync_folder
 from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
 from relay.config import Settings
 from relay.errors import InvalidRequest, StoreUnavailable
@@ -48,6 +48,7 @@ def register(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     settings, source = settings_of(args), args.source
+    check_keeps_folder(settings)
     record = read_record(source)
     _check(settings, record, source)
     target = settings.data_dir

@@ -138,6 +138,20 @@ def test_a_destination_that_is_there_is_left_alone(
     assert name in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_a_relay_on_redis_is_told_where_its_data_is(
+    data: Path,
+    tmp_path: Path,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COACH_RELAY_REDIS_URL", "redis://127.0.0.1:6379")
+    assert run(data, command, str(tmp_path / "copy")) == 1
+    assert "Redis" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_folder_without_a_relay_is_not_backed_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def test_these_are_the_commands() -> None:
         "engagement end",
         "engagement list",
         "engagement show",
+        "migrate",
         "portal",
         "portal add",
         "portal key",
@@ -68,9 +69,8 @@ def test_the_example_is_one_that_the_command_takes(
 ) -> None:
     with pytest.raises(SystemExit):
         main([*path, "--help"])
-    line_of_a_command = (
-        r"^  (coach-relay (?:serve|portal|engagement|doctor|backup|restore).*?)(?: {3}.*| > .*)?$"
-    )
+    names = "serve|portal|engagement|doctor|backup|restore|migrate"
+    line_of_a_command = rf"^  (coach-relay (?:{names}).*?)(?: {{3}}.*| > .*)?$"
     shown = re.findall(line_of_a_command, capsys.readouterr().out, re.M)
     assert shown
     for line in shown:
