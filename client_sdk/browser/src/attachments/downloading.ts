@@ -58,7 +58,7 @@ async function fetchRest(task: DownloadTask, grants: Grants, attempts: Attempts)
     const reader = response.body?.getReader();
     let unflushed = 0;
     while (reader !== undefined) {
-      const { done, value } = await read(reader);
+      const { done, value } = await read(reader, grants);
       if (done) break;
       if (spool.size + value.length > sealedSize) {
         throw new SealedFileExtended("The relay sends more than the sender sealed: nothing of it was kept.");
@@ -83,6 +83,7 @@ async function answer(task: DownloadTask, grants: Grants, signal: AbortSignal): 
   const headers = { Authorization: `Bearer ${token}`, Range: `bytes=${task.spool.size}-` };
   const ask = task.fetch ?? fetch;
   const response = await ask(`${base}/v1/blobs/${task.blob}`, { headers, signal, ...PLAIN }).catch(() => {
+    grants.drop();
     throw new TryAgain("no answer");
   });
   if (response.status === RANGE_NOT_SATISFIABLE) throw tooShort();
@@ -113,10 +114,12 @@ const tooShort = () =>
 
 async function read(
   reader: ReadableStreamDefaultReader<Uint8Array>,
+  grants: Grants,
 ): Promise<ReadableStreamReadResult<Uint8Array>> {
   try {
     return await reader.read();
   } catch {
+    grants.drop();
     throw new TryAgain("the answer broke off");
   }
 }

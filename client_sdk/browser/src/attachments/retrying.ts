@@ -1,12 +1,11 @@
 /** Trying again: bounded, with jittered waits, the bound counting only attempts that moved nothing. */
 
 import type { Environment } from "../environment.ts";
-import { RelayUnreachable } from "../errors.ts";
 import { Backoff } from "../transport/backoff.ts";
 import { BlobGone, TransferInterrupted, TransferRefused } from "./errors.ts";
 
-/** In a row, moving nothing: with waits of up to 30 s about two minutes without the relay. */
-const ATTEMPTS = 10;
+/** In a row, moving nothing; after that the person is told, and it goes on when the relay is there again. */
+const ATTEMPTS = 5;
 const PASSING = new Set([408, 409, 423, 425, 429]);
 const GONE = new Set([404, 410]);
 
@@ -22,7 +21,7 @@ export interface Granted {
 /** Gets a token: called again when the last one has expired. Raises RelayError. */
 export type Access = () => Promise<Granted>;
 
-/** The tokens of one transfer. */
+/** The tokens of one transfer: asked for anew after every fault, so that it is noticed when the relay is away. */
 export class Grants {
   readonly #access: Access;
   #granted: Promise<Granted> | null = null;
@@ -73,7 +72,7 @@ export class Attempts {
 
   /** Wait before the next attempt; raises `error` if none would mend it, TransferInterrupted after the last. */
   async waitAfter(error: unknown, signal: AbortSignal): Promise<void> {
-    if (!(error instanceof TryAgain || error instanceof RelayUnreachable)) throw error;
+    if (!(error instanceof TryAgain)) throw error;
     this.#failed += 1;
     if (this.#failed >= ATTEMPTS) throw new TransferInterrupted();
     await this.#environment.sleep(this.#backoff.nextDelayMs(), signal);

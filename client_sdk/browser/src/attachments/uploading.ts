@@ -151,7 +151,10 @@ class Attempt {
       onBeforeRequest: (request) => this.#before(request),
       onAfterResponse: (request, response) => this.#after(request, response),
       onSuccess: () => this.#succeeded(),
-      onError: () => this.#settle?.reject(this.#failed ?? new TryAgain("no answer")),
+      onError: () => {
+        if (this.#failed === null) this.#grants.drop();
+        this.#settle?.reject(this.#failed ?? new TryAgain("no answer"));
+      },
       // The relay names the upload; where it is, we know.
       onUploadUrlAvailable: () => {
         if (this.blob !== null) this.#tus.url = this.#url(this.blob);
