@@ -1,4 +1,4 @@
-"""The browser's engine without a browser: several people in one process of Node, whose clock is the test's."""
+"""The browser's engine without a browser: several people in one process of Node, with a clock of the test."""
 
 from __future__ import annotations
 
@@ -133,8 +133,3 @@ class Room:
     async def state(self) -> dict[str, Any]:
         found: dict[str, Any] = await self.call("state")
         return found
-
-    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        """Look until it holds; whoever waits bounds the time."""
-        while not await holds():
-            await asyncio.sleep(0.02)

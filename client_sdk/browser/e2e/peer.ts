@@ -14,6 +14,7 @@ import { browserEnvironment } from "../src/environment.ts";
 import { CoachRelayError } from "../src/errors.ts";
 import { firstManifest } from "../src/identity/manifest.ts";
 import { SUITE_3 } from "../src/mls/suites.ts";
+import { pack, unpack } from "../src/msgpack.ts";
 import { Vault } from "../src/vault/vault.ts";
 
 interface Peer {
@@ -97,6 +98,17 @@ const commands: Readonly<Record<string, (request: Record<string, never>) => Prom
   async close({ name }) {
     peers.get(name)?.engine.destroy();
     peers.delete(name);
+  },
+  /** Damage what is stored of a conversation's group, as a disk might. */
+  async damage({ token_of: user, engagement }) {
+    const subject = tokenSubject(await token(user));
+    const vault = await Vault.open(subject.portal, subject.user);
+    const stored = await vault.get(`state/${engagement}`);
+    const values = stored && unpack(stored);
+    if (!Array.isArray(values)) throw new Error("there is nothing to damage");
+    values[4] = Uint8Array.of(1, 2, 3);
+    await vault.write([{ name: `state/${engagement}`, value: pack(values) }]);
+    vault.close();
   },
   // Everybody here lives so much later.
   async shift({ ms }) {

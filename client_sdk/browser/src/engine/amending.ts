@@ -1,7 +1,9 @@
 /** Edits, retractions and reactions on their way into the history (docs/PROTOCOL.md 9.1). */
 
 import { hex } from "../bytes.ts";
+import type { Amendment } from "../content/amending.ts";
 import { amended, mayAmend, thatCount } from "../content/amending.ts";
+import { UsageError } from "../errors.ts";
 import type { Stored, StoredAct } from "./history.ts";
 import { parseActs, serializeActs, storedKind } from "./history.ts";
 import { waitingName } from "./sending.ts";
@@ -14,6 +16,23 @@ import type { Work } from "./work.ts";
 const MOST_HELD = 256;
 
 const isAbout = (act: StoredAct): string => hex(act.what.message);
+
+const WRONG: Readonly<Record<Amendment["kind"], string>> = {
+  edit: "Only a text of yours can be changed.",
+  retract: "Only what you said can be taken back.",
+  reaction: "There is no reacting to this.",
+};
+
+/** Whether this person may do this to that item; raises UsageError. */
+export function checkAmendable(target: Stored | null, what: Amendment, user: string): void {
+  if (target === null || target.notice !== null) {
+    throw new UsageError("There is no such message in the history.");
+  }
+  if (target.envelope === null) {
+    throw new UsageError("This message was taken back: nothing more can be done with it.");
+  }
+  if (!mayAmend({ user, what }, target.user, storedKind(target))) throw new UsageError(WRONG[what.kind]);
+}
 
 /** An amendment has its position: do as it says. */
 export async function take(work: Work, act: StoredAct): Promise<void> {

@@ -1,54 +1,44 @@
 /** One conversation on this device: steps one after the other, each stored before anything of it is said. */
 
-import { SecurityAlarm, sentenceAbout } from "../alarms.ts";
+import { SecurityAlarm } from "../alarms.ts";
 import type { Item, Notice, Person, RoomState } from "../api.ts";
 import type { Bytes } from "../bytes.ts";
-import { equal, hex, unhex } from "../bytes.ts";
+import { hex, unhex } from "../bytes.ts";
 import type { Amendment } from "../content/amending.ts";
-import { mayAmend } from "../content/amending.ts";
 import { retract } from "../content/amendments.ts";
 import type { Content } from "../content/messages.ts";
 import { receipt } from "../content/messages.ts";
-import { checkOpened } from "../delivery/cursor.ts";
 import type { Receipts } from "../delivery/receipts.ts";
 import { dueMs, NO_RECEIPTS, received as receiptFor, receiptSent } from "../delivery/receipts.ts";
 import type { Environment } from "../environment.ts";
-import { EngagementUnavailable, RelayError, UsageError, VaultCorrupt } from "../errors.ts";
+import { EngagementUnavailable, RelayError } from "../errors.ts";
 import type { Manifest } from "../identity/manifest.ts";
 import type { ConversationView } from "../identity/membership.ts";
 import type { Packable } from "../msgpack.ts";
 import type { Link } from "../transport/link.ts";
 import type { Vault } from "../vault/vault.ts";
-import type { DeviceFrames, Engagement, RelayFrame, RelayFrames } from "../wire/frames.ts";
+import type { Engagement, RelayFrame, RelayFrames } from "../wire/frames.ts";
 import type { EngagementId } from "../wire/ids.ts";
 import { Admissions } from "./admissions.ts";
-import { takeBack } from "./amending.ts";
+import { checkAmendable, takeBack } from "./amending.ts";
 import { refused, withdraw } from "./answers.ts";
 import { isNews } from "./decisions.ts";
 import type { Stored } from "./history.ts";
-import { storedKind } from "./history.ts";
 import type { Reach } from "./items.ts";
 import { itemOf } from "./items.ts";
+import { judgeOpened } from "./opening.ts";
 import { isAway, missed } from "./outOfStep.ts";
 import { itemsBefore, mineBetween, newestItems } from "./pages.ts";
 import { peopleOf } from "./people.ts";
 import { NewestBundles, take } from "./receiving.ts";
 import { MOST_RESENT, rejoin, resendUnattested } from "./rejoining.ts";
 import type { Queued } from "./sending.ts";
-import { appendFrame, encryptNext, parseWaiting, queue, waitingName } from "./sending.ts";
+import { appendFrames, encryptNext, queue } from "./sending.ts";
+import { alarmNotice, roomStateOf } from "./shown.ts";
 import type { Situation } from "./situation.ts";
-import {
-  caughtUp,
-  hindrance,
-  isEnded,
-  mayCommit,
-  mayEncrypt,
-  protectionOf,
-  viewOfState,
-} from "./situation.ts";
+import { caughtUp, isEnded, mayCommit, mayEncrypt, viewOfState } from "./situation.ts";
 import type { Raised, State } from "./state.ts";
 import { NEW_STATE, parseState, phaseOf } from "./state.ts";
-import { noticeOf, PROTECTION } from "./waiting.ts";
 import type { Whisper } from "./whispers.ts";
 import { Whispers } from "./whispers.ts";
 import type { Shared } from "./work.ts";
@@ -58,16 +48,8 @@ const RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
 /** An honest relay begins to deliver what it has long before. */
 const TAIL_MS = 20_000;
-/** How exactly the time of our last look at the stream is kept. */
-const NOTE_CURRENT_SECONDS = 3600;
 /** Entries that one transaction takes in: what a person says meanwhile does not wait for a whole window. */
 const ENTRIES_A_STEP = 32;
-const WRONG_AMENDMENT: Readonly<Record<Amendment["kind"], string>> = {
-  edit: "Only a text of yours can be changed.",
-  retract: "Only what you said can be taken back.",
-  reaction: "There is no reacting to this.",
-};
-
 export interface ConversationEvents {
   item(item: Item, stored: Stored): void;
   removed(id: string): void;
@@ -195,16 +177,7 @@ export class Conversation {
   }
 
   get roomState(): RoomState {
-    const at = this.situation;
-    return {
-      member: this.member,
-      ended: isEnded(at),
-      caughtUp: caughtUp(at),
-      waiting: noticeOf(hindrance(at)),
-      alarm: this.#alarmNotice(),
-      protection: PROTECTION[protectionOf(this.#state)],
-      readTo: this.#state.read,
-    };
+    return roomStateOf(this.situation);
   }
 
   // What a person does
@@ -219,17 +192,7 @@ export class Conversation {
 
   /** Edit, take back or react; raises UsageError for what is not this person's to do. */
   async amend(what: Amendment): Promise<void> {
-    const target = await this.find(hex(what.message));
-    if (target === null || target.notice !== null) {
-      throw new UsageError("There is no such message in the history.");
-    }
-    const kind = storedKind(target);
-    if (target.envelope === null) {
-      throw new UsageError("This message was taken back: nothing more can be done with it.");
-    }
-    if (!mayAmend({ user: this.#shared.account.user, what }, target.user, kind)) {
-      throw new UsageError(WRONG_AMENDMENT[what.kind]);
-    }
+    checkAmendable(await this.find(hex(what.message)), what, this.#shared.account.user);
     await this.say(what);
   }
 
@@ -307,7 +270,7 @@ export class Conversation {
       this.#newest = new NewestBundles();
       this.#tried = 0;
       const opened = await link.ask({ frame: "Open", stream: this.id, after }, "Opened");
-      await this.#work(async (work) => this.#check(work, opened));
+      this.#stopped = await this.#work(async (work) => judgeOpened(work, opened) ?? this.#stopped);
       if (this.#state.alarm?.halted) return false;
       this.#opened = opened;
       this.#heardAt = this.#environment.nowMs();
@@ -316,27 +279,6 @@ export class Conversation {
     });
     if (again) await this.#reopen();
     else this.wake();
-  }
-
-  #check(work: Work, opened: RelayFrames["Opened"]): void {
-    const before = work.state;
-    const { cursor, lastCommit, incarnation, box, currentAt } = before;
-    const phase = phaseOf(before);
-    const member = phase === "member";
-    try {
-      const at = { seq: member ? cursor : 0, lastCommit: member ? lastCommit : 0, incarnation };
-      const resume = checkOpened(opened, at);
-      if (phase !== "rejoining") box.checkOpened(opened.lastCounter);
-      if (incarnation === null) work.change({ incarnation: opened.incarnation });
-      if (resume === "wait" && member) this.#stopped = "not_member";
-      else if (resume === "rejoin") missed(work, opened.first);
-      else if (member && opened.head === cursor && work.nowSeconds - currentAt >= NOTE_CURRENT_SECONDS) {
-        work.change({ currentAt: work.nowSeconds });
-      }
-    } catch (error) {
-      if (!(error instanceof SecurityAlarm)) throw error;
-      work.halt(error, before);
-    }
   }
 
   /** The connection is gone; what was not answered is sent again on the next one. */
@@ -479,11 +421,9 @@ export class Conversation {
     const now = this.#environment.nowMs();
     const { read, readTold, receipts } = this.#state;
     this.#reads = read > readTold ? receiptFor(this.#reads, false) : { ...this.#reads, owed: false };
-    const due = { receipt: dueMs(receipts, now), read: dueMs(this.#reads, now) };
-    for (const [name, at] of Object.entries(due)) {
-      if (at !== null && at > now) this.#later(name, at - now);
-    }
-    if (![due.receipt, due.read].some((at) => at !== null && at <= now)) return;
+    const due = [dueMs(receipts, now), dueMs(this.#reads, now)].filter((at) => at !== null);
+    for (const at of due) if (at > now) this.#later("receipt", at - now);
+    if (!due.some((at) => at <= now)) return;
     if (read > readTold) this.#reads = receiptSent(now);
     await this.#work(async (work) => {
       work.change({ readTold: Math.max(readTold, read) });
@@ -511,21 +451,11 @@ export class Conversation {
   }
 
   async #handOver(): Promise<void> {
-    const { box, pending } = this.#state;
     const link = this.#link;
     if (link === null || this.#state.alarm !== null) return;
-    const work = new Work(this.#shared, this.id, this.#state);
-    const frames: DeviceFrames["Append"][] = [];
-    for (const item of box.toSend) {
-      const own = pending !== null && equal(item.id, pending.id);
-      const stored = own ? null : await this.#vault.get(waitingName(work, item.id));
-      const waiting = own ? { body: pending.body, blobs: [] } : stored && parseWaiting(stored);
-      const body = waiting?.body ?? null;
-      if (body === null) throw new VaultCorrupt("A message that waits to be sent is missing.");
-      frames.push(appendFrame(this.id, item, { body, blobs: waiting?.blobs ?? [] }));
-    }
+    const frames = await appendFrames(new Work(this.#shared, this.id, this.#state));
     // Not stored: on the next connection it counts as encrypted again in any case.
-    this.#state = { ...this.#state, box: box.sent() };
+    this.#state = { ...this.#state, box: this.#state.box.sent() };
     link.send(...frames);
   }
 
@@ -639,7 +569,7 @@ export class Conversation {
       }
     }
     const { alarm, group } = this.#state;
-    if (alarm !== null && alarm !== before.alarm) this.#events.alarm(this.#alarmNotice() ?? ALARM);
+    if (alarm !== null && alarm !== before.alarm) this.#events.alarm(alarmNotice(alarm, this.#shared.names));
     if (before.highestEpoch === this.#state.highestEpoch && (before.group === null) === (group === null))
       return;
     this.#events.changed();
@@ -671,15 +601,4 @@ export class Conversation {
       read: Math.max(0, ...reads),
     };
   }
-
-  #alarmNotice(): Notice | null {
-    const { alarm } = this.#state;
-    if (alarm === null) return null;
-    const user = alarm.evidence["user"];
-    if (typeof user !== "string") return { code: alarm.code, message: new SecurityAlarm(alarm.code).message };
-    const name = this.#shared.names.get(user as never) ?? user;
-    return { code: alarm.code, message: sentenceAbout(alarm.code, name), user };
-  }
 }
-
-const ALARM: Notice = { code: "alarm", message: "Something happened that should not happen." };

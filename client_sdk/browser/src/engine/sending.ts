@@ -1,7 +1,7 @@
 /** From the outbox to entries: what is said is encrypted just before it goes, under the epoch of that time. */
 
 import type { Bytes } from "../bytes.ts";
-import { hex, unhex } from "../bytes.ts";
+import { equal, hex, unhex } from "../bytes.ts";
 import type { Amendment } from "../content/amending.ts";
 import type { Envelope } from "../content/envelope.ts";
 import { parseEnvelope, serializeEnvelope } from "../content/envelope.ts";
@@ -16,7 +16,7 @@ import { pack, unpack } from "../msgpack.ts";
 import { serializeBundle } from "../wire/bundle.ts";
 import { MESSAGE } from "../wire/fields.ts";
 import type { DeviceFrames } from "../wire/frames.ts";
-import type { DeviceId, EngagementId } from "../wire/ids.ts";
+import type { DeviceId } from "../wire/ids.ts";
 import { note } from "./amending.ts";
 import { amendmentIn } from "./history.ts";
 import type { Reason } from "./state.ts";
@@ -161,17 +161,27 @@ export function putCommit(
   });
 }
 
-/** The append that carries an encrypted item. */
-export const appendFrame = (
-  engagement: EngagementId,
-  item: OutboxItem,
-  { body, blobs }: { readonly body: Bytes; readonly blobs: readonly string[] },
-): DeviceFrames["Append"] => ({
-  frame: "Append",
-  stream: engagement,
-  counter: item.counter,
-  kind: item.kind,
-  afterCommit: item.afterCommit,
-  body,
-  blobs: blobs as DeviceFrames["Append"]["blobs"],
-});
+/** The appends that carry what is encrypted, the identical bytes at each retry; raises VaultCorrupt. */
+export async function appendFrames(work: Work): Promise<readonly DeviceFrames["Append"][]> {
+  const { box, pending } = work.state;
+  const frames: DeviceFrames["Append"][] = [];
+  for (const item of box.toSend) {
+    const own = pending !== null && equal(item.id, pending.id);
+    const stored = own ? null : await work.read(waitingName(work, item.id));
+    const { body, blobs } = own ? { body: pending.body, blobs: [] } : parseWaiting(stored ?? NOTHING);
+    if (body === null) throw new VaultCorrupt("A message that waits to be sent is missing.");
+    frames.push({
+      frame: "Append",
+      stream: work.engagement,
+      counter: item.counter,
+      kind: item.kind,
+      afterCommit: item.afterCommit,
+      body,
+      blobs: blobs as DeviceFrames["Append"]["blobs"],
+    });
+  }
+  return frames;
+}
+
+/** Parses to nothing that could be sent: what should be there is not. */
+const NOTHING = pack([null]);

@@ -8,12 +8,14 @@ import { Outbox } from "../delivery/outbox.ts";
 import type { Receipts } from "../delivery/receipts.ts";
 import { NO_RECEIPTS } from "../delivery/receipts.ts";
 import { RecordInvalid } from "../errors.ts";
+import { GroupError } from "../mls/errors.ts";
 import { Group } from "../mls/group.ts";
 import type { Value } from "../msgpack.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
 import type { PortalId } from "../wire/ids.ts";
 
 const FORMAT = 2;
+const STATE_LOST = "This device could not read its own keys for this conversation.";
 
 /** A commit of ours that waits for its entry: its group counts once that is seen. */
 export interface Pending {
@@ -157,13 +159,15 @@ export function parseState(data: Bytes, portal: PortalId): State {
     const [met, admitted] = list(people);
     const [owed, lastMs] = list(receipts);
     const counted = Object.fromEntries(NUMBERS.map((name, at) => [name, number(list(numbers)[at])]));
+    const [opened, kept] = openedGroup(group, log, portal);
+    const lost = group !== null && opened === null && rejoinReason === "" ? STATE_LOST : text(rejoinReason);
     return {
       ...NEW_STATE,
       ...counted,
       transcript: bytes(transcript),
       incarnation: incarnation === null ? null : bytes(incarnation),
-      group: group === null ? null : Group.parse(bytes(group), portal),
-      log: log === null ? null : AttestLog.parse(bytes(log)),
+      group: opened,
+      log: kept,
       counters: MessageCounters.parse(bytes(counters)),
       // Nothing of an earlier connection is in flight on this one.
       box: Outbox.parse(bytes(box)).disconnected(),
@@ -175,12 +179,23 @@ export function parseState(data: Bytes, portal: PortalId): State {
       alarm: alarm === null ? null : parseAlarm(list(alarm)),
       doubt: doubt === null ? null : bytes(doubt),
       reads: new Map(list(reads).map(parseRead)),
-      rejoinReason: text(rejoinReason),
+      rejoinReason: lost,
       startsOver: startsOver === true,
     };
   } catch (error) {
     if (!(error instanceof PackingError)) throw error;
     throw new RecordInvalid("A stored conversation is damaged. Set this browser up anew.");
+  }
+}
+
+/** The group's state; what cannot be read any more is given up, and this device comes back by itself. */
+function openedGroup(group: Value | undefined, log: Value | undefined, portal: PortalId) {
+  if (group === null || log === null) return [null, null] as const;
+  try {
+    return [Group.parse(bytes(group), portal), AttestLog.parse(bytes(log))] as const;
+  } catch (error) {
+    if (!(error instanceof GroupError || error instanceof RecordInvalid)) throw error;
+    return [null, null] as const;
   }
 }
 
