@@ -42,6 +42,7 @@ class Subscription:
         "_in_flight_entries",
         "_max_bytes",
         "_max_entries",
+        "_opened_ms",
         "_packed",
         "acknowledged",
         "closed",
@@ -72,6 +73,7 @@ class Subscription:
         self._in_flight: deque[_Run] = deque()
         self._in_flight_entries = 0
         self._in_flight_bytes = 0
+        self._opened_ms = session.hub.clock() * 1000
         self._packed: list[tuple[int, bytes]] = []
 
     @property
@@ -109,10 +111,12 @@ class Subscription:
             and self._in_flight_bytes + size <= self._max_bytes
         )
 
-    def offer(self, seq: int, entries: int, packed: bytes) -> None:
+    def offer(self, seq: int, entries: int, packed: bytes) -> bool:
         """`push` for entries that came together; if there is room for some of them only, those are read."""
-        if not self.push(seq, entries, packed) and self.wants_reading:
+        is_out = self.push(seq, entries, packed)
+        if not is_out and self.wants_reading:
             self.session.hub.read_for(self)
+        return is_out
 
     def push(self, seq: int, entries: int, packed: bytes) -> bool:
         """Let entries that follow on what was sent go out with this turn's flush, if the window takes them.
@@ -137,7 +141,7 @@ class Subscription:
 
     def push_read(self, entries: list[StoredEntry]) -> None:
         """Let entries from the store go out, as far as the window reaches."""
-        device = self.session.device
+        device, hub, opened_ms = self.session.device, self.session.hub, self._opened_ms
         head = self.room.head
         for entry in entries:
             if not self.is_member:
@@ -149,6 +153,8 @@ class Subscription:
                 return  # its transaction is about to be handed out, and brings it in its turn
             if not self.push(entry.seq, 1, pack_entry(entry, own=entry.device == device)):
                 return
+            if entry.time_ms >= opened_ms:  # another node's, or the device was slow; older ones wait for it
+                hub.watch.delivered.add(hub.clock() - entry.time_ms / 1000)
 
     def acknowledge(self, seq: int) -> None:
         """Free the window of what the device has stored."""

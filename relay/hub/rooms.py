@@ -108,16 +108,18 @@ class Room:
                 keeping_up.append(subscription)
             elif subscription.waits_for_nothing:
                 session.hub.read_for(subscription)
-        if keeping_up:
-            _count(keeping_up, all_fresh)
         for fresh in all_fresh:
             theirs: bytes | None = None
+            out = 0
             for subscription in keeping_up:
                 if subscription.device == fresh.device:
-                    subscription.offer(fresh.seq, fresh.entries, _pack_own(fresh))
+                    out += subscription.offer(fresh.seq, fresh.entries, _pack_own(fresh))
                 else:
                     theirs = theirs or _pack_for_others(fresh)
-                    subscription.offer(fresh.seq, fresh.entries, theirs)
+                    out += subscription.offer(fresh.seq, fresh.entries, theirs)
+            if out:
+                hub = keeping_up[0].session.hub
+                hub.watch.delivered.add(hub.clock() - fresh.time_ms / 1000, fresh.entries * out)
 
     def _passed_by(self, fresh: Fresh, append: AppendEntries) -> bool:
         """Somebody else's entries, which we have not heard of yet, are before this one: all are read."""
@@ -170,14 +172,6 @@ class Room:
                 subscription.start_at(seq)
             elif subscription.device not in self.joined:
                 subscription.is_member = False
-
-
-def _count(devices: list[Subscription], all_fresh: list[Fresh]) -> None:
-    """Note how long entries were here before they went out."""
-    hub = devices[0].session.hub
-    now = hub.clock()
-    for fresh in all_fresh:
-        hub.watch.delivered.add(now - fresh.time_ms / 1000, fresh.entries * len(devices))
 
 
 def _pack_for_others(fresh: Fresh) -> bytes:

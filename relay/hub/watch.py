@@ -52,7 +52,7 @@ class Watch:
     stored: Distribution = field(default_factory=Distribution)
     """From an entry's arrival until it is durable and answered."""
     delivered: Distribution = field(default_factory=Distribution)
-    """From an entry's arrival until it goes out to a connected device that keeps up; each device counts."""
+    """From an entry's arrival until it goes out to a device that was connected then; each device counts."""
     refused: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     turn_credentials: int = 0
@@ -115,10 +115,15 @@ async def near_quotas(hub: Hub, share: float = NEAR) -> dict[str, int]:
     return found
 
 
+def _connections(hub: Hub, portal: PortalId) -> int:
+    """Of all nodes."""
+    return hub.access.connections[portal] + hub.nodes.connections_elsewhere(portal)
+
+
 async def _used(hub: Hub, portal: PortalId, limits: Quotas) -> Quotas:
     """What a portal takes of the quotas that it has."""
     return Quotas(
         engagements=await hub.engagements.count_active(portal) if limits.engagements else 0,
         stored_bytes=await hub.uploads.stored_bytes(portal) if limits.stored_bytes else 0,
-        connections=hub.access.connections[portal] if limits.connections else 0,
+        connections=_connections(hub, portal) if limits.connections else 0,
     )
