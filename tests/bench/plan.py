@@ -27,6 +27,8 @@ class Plan:
     mls_sizes: tuple[int, ...] = (2, 10, 50, 250)
     small_file: int = 10 * _MIB
     large_file: int = 200 * _MIB
+    connected: int = 1_000
+    lines: int = 120
 
 
 WHOLE: Final = Plan()
@@ -40,6 +42,8 @@ QUICK: Final = Plan(
     mls_messages=500,
     mls_sizes=(2, 10),
     large_file=64 * _MIB,
+    connected=200,
+    lines=50,
 )
 TINY: Final = Plan(
     rounds=1,
@@ -56,4 +60,6 @@ TINY: Final = Plan(
     mls_sizes=(2,),
     small_file=_MIB // 16,
     large_file=_MIB // 4,
+    connected=10,
+    lines=10,
 )

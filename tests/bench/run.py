@@ -16,6 +16,7 @@ from tests.bench.latency import measure_latency
 from tests.bench.memory import measure_memory
 from tests.bench.mls import measure_mls
 from tests.bench.mls_compare import measure_groups
+from tests.bench.nodes import measure_nodes
 from tests.bench.redis import measure_redis
 from tests.bench.throughput import measure_throughput
 
@@ -41,6 +42,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "mls-groups": measure_groups,
     "files": measure_files,
     "redis": _with_load(measure_redis),
+    "nodes": _with_load(measure_nodes),
 }
 
 

@@ -87,7 +87,7 @@ class RelayServer:
     async def pair(self, session: aiohttp.ClientSession, number: int) -> tuple[Pair, Device]:
         """A coach who sends and a client who receives, in a new engagement; also the client's device."""
         coach, client = Device(f"coach-{number}"), Device(f"client-{number}")
-        stream = await self._engagement(session, coach.user, client.user)
+        stream = await self.engagement(session, coach.user, client.user)
         sender = await self.connect(coach)
         receiver = await self.connect(client)
         await dev.create_group(sender, stream, (client.id,))
@@ -102,8 +102,10 @@ class RelayServer:
         """An authenticated connection."""
         return await dev.connect(self.port, self.portal, device, self.portal.token(device.user))
 
-    async def _engagement(self, session: aiohttp.ClientSession, coach: str, client: str) -> EngagementId:
-        participants = [{"user": coach, "role": "coach"}, {"user": client, "role": "client"}]
+    async def engagement(self, session: aiohttp.ClientSession, coach: str, *clients: str) -> EngagementId:
+        """A new engagement of these users."""
+        participants = [{"user": coach, "role": "coach"}]
+        participants += [{"user": client, "role": "client"} for client in clients]
         async with session.post(
             f"http://127.0.0.1:{self.port}/v1/engagements",
             json={"participants": participants},

@@ -22,6 +22,7 @@ from tests.bench.report import notes, number, table, write_json
 from tests.bench.run import MEASUREMENTS
 from tests.bench.traffic import Bodies, Pair
 from tests.bench.websocket import WebSocket
+from tests.support import real_redis
 
 STREAM = EngagementId("eng_" + "A" * 22)
 FIGURES_OF = {
@@ -32,7 +33,10 @@ FIGURES_OF = {
     "mls": 4,
     "mls-groups": 15,
     "files": 6,
+    "redis": 3,
+    "nodes": 4,
 }
+NEEDS_REDIS = {"redis", "nodes"}
 
 
 def test_every_measurement_is_tried() -> None:
@@ -41,6 +45,8 @@ def test_every_measurement_is_tried() -> None:
 
 @pytest.mark.parametrize("name", list(MEASUREMENTS))
 def test_a_measurement_gives_its_figures(name: str, tmp_path: Path) -> None:
+    if name in NEEDS_REDIS and real_redis.PROGRAM is None:
+        pytest.skip(real_redis.MISSING)
     context = Context(
         plan=TINY, cores=machine.choose_cores(), folder=tmp_path, progress=Progress(silent=True)
     )
