@@ -28,9 +28,25 @@ class Devices:
         """The device of this name, or whose id begins so; raises `UnknownDevice`."""
         return self._engine.own.device(wanted)
 
+    @property
+    def this(self) -> OwnDevice:
+        """This device; raises `UnknownDevice` once it was removed."""
+        return self._engine.own.device(self._engine.account.device.hex())
+
     async def rename(self, device: OwnDevice, name: str) -> None:
-        """Call a device something else; nobody but this person's devices is told."""
+        """Call a device something else, on this one; devices that this one links later hear of it."""
         self._engine.own.set_name(device.id, name)
+
+    async def check_may_link(self) -> None:
+        """Whether this device may link another one now, so that nobody types words for nothing.
+
+        Raises `MayNotLink`, `TooManyDevices`, and if there is a connection `OtherListHeld` or a `RelayError`.
+        """
+        own = self._engine.own
+        own.check_may_change()
+        own.check_room(b"")
+        if self._engine.link.online:
+            await own.check_held()
 
     async def find(self, shown: str) -> Newcomer:
         """Wait for the new device that shows these twelve words (or whose code was scanned).

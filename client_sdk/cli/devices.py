@@ -21,15 +21,17 @@ from client_sdk.cli.progress import plain_bar
 from client_sdk.cli.settings import load_settings, save_settings
 from client_sdk.cli.tokens import token_source
 from client_sdk.devices import OTHER_LIST_HELD, LinkSecret, Newcomer, OwnDevice
-from client_sdk.errors import RelayError
+from client_sdk.errors import LinkCodeInvalid, RelayError
 
 WORDS_IN_A_ROW: Final = 4
+TRIES: Final = 3
 
 EXAMPLES = """\
   coach devices list --vault anna.vault
   coach devices new --vault laptop.vault --relay https://relay.example --token-url https://portal.example/token
   coach devices link --vault anna.vault             on a device that you have: type the words of the new one
   coach devices revoke --vault anna.vault phone
+  coach devices rename --vault anna.vault phone "old phone"
 """
 LIST_EXAMPLES = """\
   coach devices list --vault anna.vault
@@ -46,6 +48,11 @@ LINK_EXAMPLES = """\
 REVOKE_EXAMPLES = """\
   coach devices revoke --vault anna.vault phone
   coach devices revoke --vault anna.vault 3fa92c01 --yes
+"""
+
+
+RENAME_EXAMPLES = """\
+  coach devices rename --vault anna.vault 3fa92c01 "Anna's phone"
 """
 
 
@@ -73,6 +80,12 @@ def register(commands: Any) -> None:
     linking.add_argument("--may-link", action="store_true", help="it may link and remove devices itself")
     linking.add_argument("--confirm", metavar="NAME", help="its name, if you know it: do not ask")
     add_vault_options(linking)
+    renaming = add_command(
+        actions, "rename", about="call a device something else", examples=RENAME_EXAMPLES, run=rename
+    )
+    renaming.add_argument("device", help="its name, or the beginning of its id, as `list` shows them")
+    renaming.add_argument("name", help="what you call it on this device, and on those that it links later")
+    add_vault_options(renaming)
     revoking = add_command(
         actions, "revoke", about="remove a device of yours", examples=REVOKE_EXAMPLES, run=revoke
     )
@@ -159,8 +172,10 @@ async def link(args: argparse.Namespace) -> Exit:
     async with opened_vault(args) as me:
         if not args.words and (unfinished := me.devices.unfinished):
             return await _finish(me, unfinished)
-        shown = " ".join(args.words) or _asked("The twelve words that the new device shows: ")
+        await within(me, me.wait_online(), args.patience)
         await _settled(me, args.patience)
+        await within(me, me.devices.check_may_link(), args.patience)
+        shown = " ".join(args.words) or _words()
         found = await within(me, me.devices.find(shown), args.patience)
         if not _confirmed(found, args.confirm):
             await me.devices.refuse(found)
@@ -183,12 +198,34 @@ async def _finish(me: Client, unfinished: Sequence[OwnDevice]) -> Exit:
     return Exit.DONE
 
 
+def _words() -> str:
+    """What the person types off the new device's screen; a slip costs nothing but typing it once more."""
+    for _ in range(TRIES - 1):
+        typed = _asked("The twelve words that the new device shows: ")
+        try:
+            LinkSecret.read(typed)
+        except LinkCodeInvalid as error:
+            print(error)
+        else:
+            return typed
+    return _asked("The twelve words that the new device shows: ")
+
+
 def _confirmed(found: Newcomer, given: str | None) -> bool:
     name = one_line(found.name)
-    if given is None:
-        print(f"The device that shows these words calls itself “{name}”.")
-        given = _asked("If that is yours and in your hands, type its name to link it: ")
-    return one_line(given).casefold() == name.casefold()
+    if given is not None:
+        return _is_name(given, name)
+    print(f"The device that shows these words calls itself “{name}”. Is it yours, and in your hands?")
+    for _ in range(TRIES):
+        typed = _asked("Type its name to link it, or press Enter to refuse it: ")
+        if not typed.strip() or _is_name(typed, name):
+            return bool(typed.strip())
+        print(f"That is not the name that it gives itself: “{name}”.")
+    return False
+
+
+def _is_name(typed: str, name: str) -> bool:
+    return " ".join(one_line(typed).split()).casefold() == name.casefold()
 
 
 def _asked(question: str) -> str:
@@ -201,12 +238,22 @@ def _asked(question: str) -> str:
     return input(question)
 
 
+async def rename(args: argparse.Namespace) -> Exit:
+    """Call a device something else."""
+    async with opened_vault(args) as me:
+        device = me.devices.named(args.device)
+        await me.devices.rename(device, args.name)
+        print(f"{device.short_id} is called {one_line(me.devices.named(device.short_id).name)} here now.")
+    return Exit.DONE
+
+
 # Removing
 
 
 async def revoke(args: argparse.Namespace) -> Exit:
     """Take a device off the list, and wait until every conversation has removed it."""
     async with opened_vault(args) as me:
+        await within(me, me.wait_online(), args.patience)
         await _settled(me, args.patience)
         device = me.devices.named(args.device)
         name = one_line(device.name or device.short_id)

@@ -14,6 +14,7 @@ from client_sdk.errors import (
     RelayUnreachable,
     VaultError,
 )
+from relay.wire.errors import ErrorCode
 
 
 class Exit(IntEnum):
@@ -43,6 +44,8 @@ class CliError(CoachRelayError):
         self.do = do
         self.exit_code = exit_code
 
+
+_OF_THE_TOKEN = (AccessRefused.code, ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_REVOKED)
 
 _WHEN_LOOKED_INTO = "When you have looked into it: coach verify --go-on"
 
@@ -79,6 +82,8 @@ def next_step_of(error: CoachRelayError) -> str:
     """Return what the person can do about the error; empty when its message says so itself."""
     if isinstance(error, CliError):
         return error.do
+    if isinstance(error, AccessRefused) and error.code not in _OF_THE_TOKEN:
+        return ""
     return next((step for kind, step in _NEXT.items() if isinstance(error, kind)), "")
 
 

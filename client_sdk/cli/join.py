@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from client_sdk import Engagement, WaitReason
 from client_sdk.cli.errors import Exit
-from client_sdk.cli.opened import choose_engagement, connected, given_settings, within
+from client_sdk.cli.opened import choose_engagement, connected, given_settings, name_device, within
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.passphrase import known_passphrase, new_passphrase
 from client_sdk.cli.printable import one_line
@@ -34,6 +34,9 @@ def register(commands: Any) -> None:
     )
     add_vault_options(parser)
     parser.add_argument("--name", help="what the others see; you can join again to change it")
+    parser.add_argument(
+        "--device-name", default="", help="what you call this device, for yourself (the computer's name)"
+    )
 
 
 async def run(args: argparse.Namespace) -> Exit:
@@ -47,6 +50,7 @@ async def run(args: argparse.Namespace) -> Exit:
         await within(me, me.wait_online(), args.patience)
         room = await choose_engagement(me, settings.engagement, args.patience)
         save_settings(args.vault, settings.overridden(engagement=room.id))
+        await name_device(me, args.device_name)
         print(f"{'Made' if is_new else 'Opened'} {args.vault}: you are {me.user} in {room.id}.")
         await _greet(args, room)
         if me.recovery_kit_due:

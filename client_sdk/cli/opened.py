@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import platform
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -138,6 +139,13 @@ async def connected(
     )
     async with opening as me:
         yield me
+
+
+async def name_device(me: Client, name: str = "") -> None:
+    """Give this device a name among its person's own; without one, the computer's, unless it has one."""
+    this = me.devices.this
+    if name or not this.name:
+        await me.devices.rename(this, name or platform.node())
 
 
 async def choose_engagement(me: Client, engagement: str, patience: float) -> Engagement:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from client_sdk import Client, Engagement
 from client_sdk.cli.errors import CliError, Exit
-from client_sdk.cli.opened import choose_engagement, connected, given_settings, within
+from client_sdk.cli.opened import choose_engagement, connected, given_settings, name_device, within
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.passphrase import known_passphrase, new_passphrase
 from client_sdk.cli.printable import one_line
@@ -81,6 +81,7 @@ async def run(args: argparse.Namespace) -> Exit:
         await within(me, me.wait_online(), args.patience)
         room = await choose_engagement(me, settings.engagement, args.patience)
         save_settings(args.vault, settings.overridden(engagement=room.id))
+        await name_device(me)
         await _wait(args, room)
         print("Your safety number is a new one. Compare it with the others:")
         print(f"  coach verify --vault {args.vault}")

@@ -7,8 +7,10 @@ import sys
 from typing import Final
 
 from client_sdk import CoachRelayError, Engagement, SecurityAlarm, WaitReason
-from client_sdk.cli.errors import Exit, next_step_of
+from client_sdk.cli.errors import CliError, Exit, next_step_of
 from client_sdk.cli.opened import Opened
+from client_sdk.errors import AccessRefused
+from relay.wire.errors import ErrorCode
 
 PATIENCE_FOR_OTHERS: Final = 3.0
 """Seconds to wait for what only somebody else can change: it may be minutes or days."""
@@ -25,6 +27,12 @@ async def report_sent(here: Opened, what: str, *, quiet: bool = False) -> Exit:
         await here.within(_sent_or_hopeless(here.room))
     except SecurityAlarm:
         raise
+    except AccessRefused as error:
+        if error.code != ErrorCode.DEVICE_REVOKED:
+            return _kept(here.room, what, f"{error} {next_step_of(error)}")
+        raise CliError(
+            f"{what} is not sent, and stays in this vault. {error}", exit_code=Exit.RELAY
+        ) from error
     except CoachRelayError as error:
         return _kept(here.room, what, f"{error} {next_step_of(error)}")
     if here.room.outbox:

@@ -123,7 +123,7 @@ class OwnList:
         if len(found) == 1:
             return found[0]
         what = "There is no device" if not found else "There are several devices"
-        listed = "; ".join(f"{device} {device.short_id}" for device in every)
+        listed = "; ".join(f"{device} {device.short_id}" if device.name else str(device) for device in every)
         raise UnknownDevice(f"{what} called “{usable_name(wanted)}”. Your devices: {listed}.")
 
     def set_name(self, device: DeviceId, name: str) -> None:

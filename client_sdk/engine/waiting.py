@@ -25,7 +25,7 @@ class WaitReason(StrEnum):
     CATCHING_UP = "This device is still reading what came meanwhile."
     NOT_ACCEPTED = (
         "You were here before with other keys. The others have to let your new ones in: call them, and have "
-        "them compare your safety number. With your recovery kit you need nobody's consent."
+        "them compare your safety number. With your recovery kit you are let in at once."
     )
     NOT_JOINED = "This device waits to be let into the conversation."
     REPAIRING = (

@@ -26,6 +26,14 @@ _SAID: Final[dict[str, str]] = {
     ErrorCode.DEVICE_REVOKED: REVOKED,
     ErrorCode.TOKEN_REVOKED: "Your portal has ended your access for now. This device tries again by itself; "
     "if it stays like this, log in to your portal again",
+    ErrorCode.TOKEN_INVALID: "The relay does not accept the access token that your portal gave you",
+    ErrorCode.DEVICE_LIMIT: "You have as many devices as there can be. On one of them, remove another that "
+    "you do not use any more, then begin again",
+    ErrorCode.DEVICE_FOREIGN: "This device belongs to another person's account. Make a vault of your own",
+    ErrorCode.SIGNATURE_INVALID: "The relay does not know the address by which this device reaches it. Check "
+    "the address, and tell whoever runs the relay",
+    ErrorCode.UNSUPPORTED_VERSION: "This program and the relay do not understand each other: one of them is "
+    "too old. Update this program first",
     ErrorCode.QUOTA_EXCEEDED: "Your portal has as many devices connected as it may. This one tries again by "
     "itself; if it stays like this, tell your portal",
 }

@@ -224,7 +224,11 @@ def test_nothing_secret_is_in_a_repr() -> None:
         ("device_revoked", "has removed this device"),
         ("token_revoked", "log in to your portal again"),
         ("quota_exceeded", "as many devices connected as it may"),
-        ("token_invalid", "does not let this device in"),
+        ("token_invalid", "does not accept the access token"),
+        ("device_limit", "On one of them, remove another"),
+        ("device_foreign", "belongs to another person's account"),
+        ("signature_invalid", "Check the address"),
+        ("unsupported_version", "Update this program first"),
     ],
 )
 def test_a_person_is_told_why_they_are_out_and_what_to_do(code: str, said: str) -> None:

@@ -61,6 +61,40 @@ def test_the_list_names_them(coach: Terminal, laptop: str) -> None:
     assert "Anna's laptop\n" in coach("anna", ["devices", "list"]).out
 
 
+def test_a_device_is_called_what_its_person_says(coach: Terminal, laptop: str) -> None:
+    renamed = coach("anna", ["devices", "rename"], "Anna's laptop", "Anna's laptop\tat work")
+    assert "is called Anna's laptop at work here now." in renamed.out
+    assert "Anna's laptop at work\n" in coach("anna", ["devices", "list"]).out
+    assert coach("anna", ["devices", "rename"], "Anna's laptop at work", "Anna's laptop").code == Exit.DONE
+    this = coach("anna", ["devices", "list"]).out.splitlines()[0]
+    assert not this.split("  ")[2].startswith("device "), "the computer's name, at least"
+
+
+def test_who_may_not_link_is_told_before_typing_words(coach: Terminal, laptop: str) -> None:
+    refused = coach(laptop, ["devices", "link"])
+    assert refused.code == Exit.FAILED
+    assert "This device may not change the list of your devices. Do it on one of these: " in refused.err
+
+
+def test_linking_goes_on_after_the_program_died(joined: Town, coach: Terminal, laptop: str) -> None:
+    with new_device(joined, "phone", "anna", "Phone") as (process, words):
+        typed = start("devices", "link", "--vault", str(joined.vault("anna")), *words, "--confirm", "phone")
+        read_until(process, "Linked")
+        typed.kill()
+        typed.communicate()
+        again = coach("anna", ["devices", "link"])
+        if again.code != Exit.DONE:  # it had been done before it died
+            assert "There is no terminal to ask on." in again.err
+        else:
+            assert "Going on with linking Phone: leave both devices on until it is done." in again.out
+            assert "Phone is linked." in again.out
+        out, _ = process.communicate(timeout=PATIENCE)
+        assert "Everything is here." in out
+    assert coach("phone", ["read"]).out == coach("anna", ["read"]).out
+    assert coach("anna", ["devices", "revoke"], "phone", "--yes").code in (Exit.DONE, Exit.FAILED)
+    assert coach("anna", ["devices", "revoke"], "Phone", "--yes").code == Exit.DONE
+
+
 def test_what_cannot_be_is_said_in_words(coach: Terminal, laptop: str) -> None:
     refused = coach(laptop, ["devices", "revoke"], "nobody", "--yes")
     assert refused.code == Exit.FAILED
@@ -94,3 +128,10 @@ def test_a_lost_device_is_removed(coach: Terminal, laptop: str) -> None:
     tried = coach(laptop, ["read"])
     assert "not for the laptop" not in tried.out
     assert "device_revoked" in tried.err
+    saying = coach(laptop, ["send"], "from outside")
+    assert saying.code == Exit.RELAY
+    assert "The message is not sent, and stays in this vault. Another of your devices, or your" in saying.err
+    assert "token" not in saying.err
+    linking = coach(laptop, ["devices", "link"])
+    assert linking.code == Exit.RELAY
+    assert "has removed this device" in linking.err

@@ -107,7 +107,7 @@ def test_a_token_that_the_relay_refuses(
     )
     said = coach("anna", ["send"], "--token-command", f"echo {signed_by_nobody}", "kept")
     assert said.code == Exit.WAITING
-    assert "does not let this device in" in said.err
+    assert "The relay does not accept the access token that your portal gave you" in said.err
     assert "--token-url" in said.err
 
 
