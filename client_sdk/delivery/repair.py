@@ -6,8 +6,8 @@ docs/PROTOCOL.md section 4.1. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from typing import Final, Self, cast
+from dataclasses import astuple, dataclass, field, fields
+from typing import Any, Final, Self, cast
 
 from relay.wire.frames import Entry, EntryKind
 
@@ -97,7 +97,10 @@ class Passed:
             version, *values = cast(list[object], unpack(data))
             if version != _FORMAT:
                 raise ValueError("another version")
-            passed = cls(*values)  # type: ignore[arg-type]  # checked below
+            passed = cls(*cast(list[Any], values))
+            kinds = [type(getattr(passed, one.name)) for one in fields(passed)]
+            if kinds != [int if one.type == "int" else bytes for one in fields(passed)]:
+                raise ValueError("a field of another form")
             if len(passed.stream_hash) != HASH_BYTES or len(passed.body_hash) != HASH_BYTES:
                 raise ValueError("a hash of another length")
         except (ValueError, TypeError) as error:

@@ -69,7 +69,7 @@ def _begin_anew(work: Work, opened: fr.Opened) -> None:
     if opened.last_commit == 0 < work.record.last_commit:
         raise StreamReplaced(before=work.record.incarnation, now=opened.incarnation)
     if work.record.phase is Phase.REJOINING:
-        work.change(starts_over=True)
+        work.change(starts_over=True, overtaken=True)
     work.box = work.box.repairing((), opened.last_counter, work.box.last_message_counter)
     if work.pending is not None:
         work.set_pending(None)

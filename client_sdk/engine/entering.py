@@ -176,6 +176,6 @@ def own_commit(work: Work, context: Context, entry: fr.Entry, pending: PendingCo
     keeping.note_commit(work, entry, pending.body, epoch=epoch, creates=creates)
     if rejoined:
         reason = work.record.rejoin_reason
-        work.change(rejoin_reason="", rejoined_at=int(work.now), starts_over=False)
+        work.change(rejoin_reason="", rejoined_at=int(work.now), starts_over=False, overtaken=False)
         journal.keep_notice(work, journal.GAP, reason, entry.seq, context.new_id())
         resending.resend_unattested(work, context)

@@ -141,20 +141,18 @@ def forget_passed(work: Work, gone: Sequence[Passed]) -> None:
 def forget_stream(work: Work) -> None:
     """A person goes on with whatever stream there is: nothing of this one is offered again."""
     forget_passed(work, passed_after(work, 0))
-    take_commits_after(work, 0)
-    for space in (spaces.LOST, spaces.LOST_COMMIT):
+    for space in (spaces.COMMIT, spaces.LOST, spaces.LOST_COMMIT):
         while rows := work.tx.scan(space, work.key, limit=_PAGE):
             for key, _ in rows:
                 work.tx.delete(space, key)
     work.change(has_lost=False, reoffers=(), unheard=False)
 
 
-def take_commits_after(work: Work, seq: int) -> list[tuple[int, CommitRecord]]:
-    """Forget the commits behind a position: (where they stood, what they were), in order."""
-    rows = work.tx.scan(spaces.COMMIT, work.key, limit=_PAGE, after=spaces.numbered_key(work.engagement, seq))
-    for key, _ in rows:
-        work.tx.delete(spaces.COMMIT, key)
-    return [(number_of(key), CommitRecord.parse(data)) for key, data in rows]
+def commits_after(work: Work, seq: int) -> dict[int, CommitRecord]:
+    """The commits behind a position by where they stood, in order."""
+    after = spaces.numbered_key(work.engagement, seq)
+    rows = work.tx.scan(spaces.COMMIT, work.key, limit=_PAGE, after=after)
+    return {number_of(key): CommitRecord.parse(data) for key, data in rows}
 
 
 def own_commit_at(work: Work, entry: fr.Entry) -> bytes | None:

@@ -89,7 +89,7 @@ def _check_identity(participant: Participant, known: TrustRecord, governing: Ver
 
 def _check_removed(work: Work, context: Context, offer: Offer) -> None:
     """After the relay lost commits nobody is back whom this device saw leave, but by a newer list."""
-    if not work.record.starts_over:
+    if not work.record.overtaken:
         return
     for leaf in offer.view.leaves:
         if bytes(leaf.device) not in work.record.removed or leaf.user == context.account.user:
@@ -104,7 +104,7 @@ def _check_newer(work: Work, offer: Offer) -> None:
     weaker = suites.is_stronger(work.record.suite, offer.info.group_context.cipher_suite)
     if offer.epoch < own or weaker:
         raise EpochRolledBack(own=own, offered=offer.epoch)
-    if work.record.starts_over:
+    if work.record.overtaken:
         return  # the relay lost the epoch that we were in, and others have begun another one instead
     if offer.epoch == own and not hmac.compare_digest(transcript, work.record.transcript):
         raise StreamForked(own_epoch=own, own_transcript=work.record.transcript)

@@ -106,6 +106,8 @@ class ConversationRecord(Record):
     """Whether messages are known that the relay lost and that have not come again."""
     unheard: bool = False
     """In repair something came that this device has no keys for any more."""
+    overtaken: bool = False
+    """It rejoins because the relay lost the epoch that it was in: another one may have its number."""
     reoffers: tuple[bytes, ...] = ()
     """What of ours the relay lost, and has not got back yet."""
     removed: tuple[bytes, ...] = ()

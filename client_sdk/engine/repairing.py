@@ -36,6 +36,7 @@ from client_sdk.mls import GroupState, MLSError
 from client_sdk.vault import HistoryItem
 from relay.wire import Bundle, EntryKind, WireError
 from relay.wire import frames as fr
+from relay.wire.ids import DeviceId
 
 OVERTAKEN: Final = (
     "The relay lost the newest messages, and others went on before this device could bring them back. "
@@ -56,6 +57,7 @@ def begin(work: Work, opened: fr.Opened, agreed: int) -> None:
     own = [passed for passed in lost if passed.own]
     expected = work.box.last_seen_counter - len(own)
     _check_counters(work, expected, opened.last_counter)
+    _check_commits(work, agreed, lost)
     keeping.forget_passed(work, lost)
     _lose_commits(work, agreed)
     _lose_messages(work, [passed for passed in lost if not passed.own])
@@ -76,8 +78,24 @@ def _check_counters(work: Work, expected: int, last_counter: int) -> None:
         raise StreamRolledBack(relay_counter=last_counter, own_counter=expected)
 
 
+def _check_commits(work: Work, agreed: int, lost: list[Passed]) -> None:
+    """Whether every commit that this device accepted behind the loss is here; raises StreamRolledBack."""
+    before = keeping.passed_upto(work, agreed, 1)
+    kept = keeping.commits_after(work, agreed)
+    waiting = bool(work.tx.scan(spaces.LOST_COMMIT, work.key, limit=1))
+    epoch = before[-1].epoch if before else -1
+    for passed in lost:
+        accepted = passed.kind == EntryKind.COMMIT and passed.epoch > epoch
+        if accepted and passed.seq not in kept:
+            raise StreamRolledBack(seq=passed.seq, head=agreed)
+        epoch = max(epoch, passed.epoch)
+    if not (kept or waiting) and log_at(before, ()) is None:
+        raise StreamRolledBack(seq=work.record.cursor, head=agreed)
+
+
 def _lose_commits(work: Work, agreed: int) -> None:
-    for _, commit in keeping.take_commits_after(work, agreed):
+    for seq, commit in keeping.commits_after(work, agreed).items():
+        work.tx.delete(spaces.COMMIT, spaces.numbered_key(work.engagement, seq))
         key = spaces.numbered_key(work.engagement, commit.epoch)
         work.tx.put(spaces.LOST_COMMIT, key, commit.serialize())
 
@@ -147,8 +165,6 @@ def _go_back(work: Work, agreed: int) -> None:
         read_told=min(record.read_told, agreed),
         unread=0,
     )
-    if not has_commits and work.log is None:
-        raise StreamRolledBack(seq=record.cursor, head=agreed)
     _settle_pending(work)
 
 
@@ -273,7 +289,7 @@ def begin_rejoin_after(work: Work) -> None:
     """This device cannot go on from its own epoch: it comes in anew, never below what it has seen."""
     _forget_lost_commits(work)
     forget_lost(work)
-    work.change(starts_over=True, unheard=False)
+    work.change(starts_over=True, overtaken=True, unheard=False)
     work.set_pending(None)
     begin_rejoin(work, OVERTAKEN)
 
@@ -338,7 +354,7 @@ def _check(work: Work, seq: int, passed: Passed, before: AttestLog) -> None:
         before.check(attest, (), entry_seq=seq)
     except SecurityAlarm as alarm:
         work.raise_alarm(alarm)
-    work.counters = work.counters.after(passed.device, passed.message_counter)  # type: ignore[arg-type]
+    work.counters = work.counters.after(DeviceId(passed.device), passed.message_counter)
 
 
 def said_again(work: Work, item: HistoryItem) -> None:

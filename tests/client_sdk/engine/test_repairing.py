@@ -8,6 +8,7 @@ import pytest
 
 from client_sdk.content import File
 from client_sdk.delivery.repair import MOST_LOSSES
+from client_sdk.engine import keeping
 from client_sdk.engine.waiting import WaitReason
 from relay.wire import EntryKind
 from relay.wire import frames as fr
@@ -343,3 +344,42 @@ async def test_a_file_that_the_relay_lost_too_keeps_its_message(world: World) ->
         assert (await ben.kinds())[-2:] == ["file", "text"]
         assert anna.room.outbox == ()
         assert alarms(anna, ben) == []
+
+
+async def test_a_commit_that_nobody_has_any_more_is_an_alarm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "MOST_COMMITS", 1)
+    async with world.pair() as (anna, ben):
+        copy = back_up(world)
+        for number in range(2):
+            async with linked(world, anna, f"laptop-{number}"):
+                await world.pass_time(10)
+        await say(world, anna, "one")
+        before = ben.conversation.standing.record
+        await restore(world, copy)
+        await world.pass_time(20)
+        assert alarms(anna, ben) == ["stream_rolled_back"] * 2
+        after = ben.conversation.standing.record
+        assert (after.cursor, after.incarnation) == (before.cursor, before.incarnation), "nothing was changed"
+        assert await anna.texts() == await ben.texts() == ["one"]
+
+
+async def test_who_updated_the_program_meanwhile_goes_on_or_is_told(world: World) -> None:
+    """A vault of a version that kept nothing for repair: what is missing is an alarm, as it was then."""
+    async with world.pair() as (anna, ben):
+        await say(world, anna, "one")
+        await world.pass_time(20)
+        for device in (anna, ben):
+            with device.conversation.work("test") as work:
+                keeping.forget_stream(work)
+        await restore(world, back_up(world))
+        await world.pass_time(20)
+        assert alarms(anna, ben) == []
+        copy = back_up(world)
+        await say(world, anna, "two")
+        with ben.conversation.work("test") as work:
+            keeping.forget_stream(work)
+        await restore(world, copy)
+        await world.pass_time(20)
+        assert alarms(ben) == ["stream_rolled_back"]

@@ -199,7 +199,7 @@ async def test_a_restore_brings_nobody_back_whom_one_saw_leave(world: World) -> 
         record = ben.conversation.standing.record
         assert record.removed == (bytes(lost.id),)
         with ben.conversation.work("test") as work:
-            work.change(starts_over=True, highest_epoch=0)
+            work.change(overtaken=True, highest_epoch=0)
             offer = read_offer(work, ben.conversation.context, newest_group_info(world))
             check_offer(work, ben.conversation.context, offer)
             entered = world.relay.streams[world.stream].log.entries
