@@ -1,9 +1,9 @@
 import { defineConfig } from "vite";
 // @ts-expect-error: a plain script, without types
-import { withoutUnused } from "./scripts/unused.mjs";
+import { smaller } from "./scripts/smaller.mjs";
 
 export default defineConfig({
-  plugins: [withoutUnused()],
+  plugins: smaller(),
   build: {
     target: "es2022",
     lib: { entry: "src/index.ts", formats: ["es"], fileName: "coach-relay" },
@@ -11,7 +11,7 @@ export default defineConfig({
   },
   worker: {
     format: "es",
-    plugins: () => [withoutUnused()],
+    plugins: () => smaller(),
     rolldownOptions: { output: { codeSplitting: false } },
   },
 });

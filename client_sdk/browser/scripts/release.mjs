@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
-import { withoutUnused } from "./unused.mjs";
+import { smaller } from "./smaller.mjs";
 
 const root = new URL("../", import.meta.url);
 const release = new URL("dist/release/", root);
@@ -22,7 +22,7 @@ const bundle = (entry, fileName, format, define = {}) =>
     configFile: false,
     logLevel: "error",
     define,
-    plugins: [withoutUnused()],
+    plugins: smaller(),
     build: {
       target: "es2022",
       outDir: fileURLToPath(release),
@@ -35,7 +35,7 @@ const bundle = (entry, fileName, format, define = {}) =>
     },
     worker: {
       format: "es",
-      plugins: () => [withoutUnused()],
+      plugins: () => smaller(),
       rolldownOptions: { output: { codeSplitting: false } },
     },
   });

@@ -1,6 +1,6 @@
 /** The page in the frame: finds out who embeds it, opens this person's device, shows the conversation. */
 
-import type { FirstUse, RelayApi } from "../api.ts";
+import type { RelayApi } from "../api.ts";
 import { createCoachRelay } from "../client.ts";
 import { type Mounted, mount, type Theme, type Welcome, welcome } from "../element/index.ts";
 import { CoachRelayError } from "../errors.ts";
@@ -67,8 +67,8 @@ class Session {
   #device(opening: Welcome): Promise<RelayApi> {
     const { relay: url, name } = this.#start;
     const tokenProvider = (): Promise<string> => this.#portal.token();
-    const firstUse = (known: { readonly elsewhere: boolean }): Promise<FirstUse> => opening.firstUse(known);
-    return createCoachRelay({ url, name, tokenProvider, firstUse }, (made) => {
+    const options = { url, name, tokenProvider, firstUse: opening.firstUse };
+    return createCoachRelay(options, (made) => {
       tellOfRelay(made, this.#portal);
       made.on("waiting", () => opening.failed(WAITING));
     });
