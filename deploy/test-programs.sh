@@ -31,7 +31,7 @@ if [ -n "$missing" ]; then
             DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
                 say "$package could not be installed: the tests that need it are skipped"
             # Debian starts servers at once: a machine for development shall not serve the world.
-            $as_root systemctl disable --now "$package" >/dev/null 2>&1 || true
+            $as_root systemctl disable --now "${package%-light}" >/dev/null 2>&1 || true
         done
     fi
 fi
