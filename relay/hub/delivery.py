@@ -4,12 +4,13 @@ up."""
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.core.operations import StoredEntry
 from relay.errors import Ended, NotFound
 from relay.hub.settings import CONGESTED_BYTES
-from relay.wire.codec import encode_entries, encode_entry
+from relay.wire.codec import encode_entries, encode_own_run, encode_run
 from relay.wire.limits import MIB
 
 if TYPE_CHECKING:
@@ -141,20 +142,39 @@ class Subscription:
 
     def push_read(self, entries: list[StoredEntry]) -> None:
         """Let entries from the store go out, as far as the window reaches."""
-        device, hub, opened_ms = self.session.device, self.session.hub, self._opened_ms
         head = self.room.head
-        for entry in entries:
+        left = [entry for entry in entries if entry.seq > self.sent]  # memory may have given some meanwhile
+        start = 0
+        while start < len(left):
+            entry = left[start]
             if not self.is_member:
                 return  # a bundle that came while the store was being read removed it
-            if entry.seq <= self.sent:
-                continue  # memory gave it while the store was being read
             self.sent = min(entry.seq - 1, head)  # what was before it is erased
             if entry.seq > head:
                 return  # its transaction is about to be handed out, and brings it in its turn
-            if not self.push(entry.seq, 1, pack_entry(entry, own=entry.device == device)):
-                return
-            if entry.time_ms >= opened_ms:  # another node's, or the device was slow; older ones wait for it
-                hub.watch.delivered.add(hub.clock() - entry.time_ms / 1000)
+            end = _end_of_run(left, start, head)
+            if not self._push_run(left[start:end]):
+                end = start + 1  # as far as the window reaches
+                if not self._push_run([entry]):
+                    return
+            start = end
+
+    def _push_run(self, run: list[StoredEntry]) -> bool:
+        """`push` for entries of one append, which come from the store."""
+        first = run[0]
+        if first.device == self.device:
+            packed = encode_own_run(
+                first.seq, first.kind, first.after_commit, first.time_ms, first.counter, len(run)
+            )
+        else:
+            bodies = [entry.body for entry in run]
+            packed = encode_run(first.seq, first.kind, first.after_commit, first.time_ms, bodies)
+        if not self.push(first.seq, len(run), packed):
+            return False
+        if first.time_ms >= self._opened_ms:  # another node's, or the device was slow; older ones wait for it
+            hub = self.session.hub
+            hub.watch.delivered.add(hub.clock() - first.time_ms / 1000, len(run))
+        return True
 
     def acknowledge(self, seq: int) -> None:
         """Free the window of what the device has stored."""
@@ -190,8 +210,16 @@ class Subscription:
         return frames
 
 
-def pack_entry(entry: StoredEntry, *, own: bool) -> bytes:
-    """An entry for its own device, without the body it has already, or for another, without its counter."""
-    if own:
-        return encode_entry((entry.seq, entry.kind, entry.after_commit, entry.time_ms, entry.counter, None))
-    return encode_entry((entry.seq, entry.kind, entry.after_commit, entry.time_ms, 0, entry.body))
+def _end_of_run(entries: list[StoredEntry], start: int, head: int) -> int:
+    """The index behind the entries that came with the one at `start`."""
+    first = entries[start]
+    end = start + 1
+    for number, entry in enumerate(islice(entries, end, start + _FRAME_ENTRIES), 1):
+        if (entry.seq, entry.counter) != (first.seq + number, first.counter + number) or entry.seq > head:
+            break
+        if (entry.device, entry.time_ms) != (first.device, first.time_ms):
+            break
+        if (entry.kind, entry.after_commit) != (first.kind, first.after_commit):
+            break
+        end += 1
+    return end

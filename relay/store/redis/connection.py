@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -18,6 +19,8 @@ from relay.redis_address import RedisAddress
 
 CONNECT_SECONDS: Final = 3.0
 MAX_CONNECTIONS: Final = 32  # to one server: batches use one or two at a time, requests a few
+MAX_WARM: Final = 4
+WARM_SECONDS: Final = 0.5  # so long a connection is taken to be still there, as it was at the last answer
 ANSWER_SECONDS: Final = 10.0  # a server that takes longer is not one that a message can wait for
 _RUN_ID: Final = re.compile(r"run_id:([0-9a-f]+)")
 _REPLICATION_ID: Final = re.compile(r"master_replid:([0-9a-f]+)")
@@ -55,29 +58,43 @@ class RedisServer:
         self.client = Redis.from_pool(self.pool)
         self._meet = meet
         self._met = ""
+        self._warm: list[tuple[float, Any]] = []  # the one that was used last is at the end
 
     async def send(self, commands: Sequence[Command], *, meet: bool = True) -> list[Any]:
         """The answers to commands, in order; an error that is the answer to one stands in its place.
 
         Raises one of `UNKNOWN` if answers are missing: then nobody knows what was done.
         """
-        connection = await self._connection()
+        connection = await self._take()
         if meet and _identity(connection) != self._met:
             identity = _identity(connection)
             await self.pool.release(connection)
             await self._meet(identity)
             self._met = identity
-            connection = await self._connection()
+            connection = await self._take()
         try:
             if meet and _identity(connection) != self._met:
                 raise NotConnected("the server is somebody else again")
             await connection.send_packed_command(connection.pack_commands(commands))
-            return [await _answer(connection) for _ in commands]
+            answers = [await _answer(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)  # answers that nobody read must not meet other commands
-            raise
-        finally:
             await self.pool.release(connection)
+            raise
+        if len(self._warm) < MAX_WARM:
+            self._warm.append((time.monotonic(), connection))
+        else:
+            await self.pool.release(connection)
+        return answers
+
+    async def _take(self) -> Any:
+        """A connection that was used a moment ago, or one that the pool has looked at."""
+        while self._warm:
+            used, connection = self._warm.pop()
+            if time.monotonic() - used < WARM_SECONDS and connection.is_connected:
+                return connection
+            await self.pool.release(connection)
+        return await self._connection()
 
     async def identity(self) -> str:
         """As whom it is met now: another after each start, and each time a replica becomes the primary."""
