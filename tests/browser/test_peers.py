@@ -1,4 +1,4 @@
-"""The browser's engine and the Python SDK in one conversation: coming back, and moving to a stronger suite."""
+"""The browser's engine with the Python SDK: coming back, and moving to a stronger suite."""
 
 from __future__ import annotations
 
