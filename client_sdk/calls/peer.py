@@ -11,7 +11,7 @@ from client_sdk.calls.gathering import Connectivity, Gatherer
 from client_sdk.calls.incoming import Incoming
 from client_sdk.calls.media import Muted
 from client_sdk.calls.messages import Candidate
-from client_sdk.calls.sdp import read_description
+from client_sdk.calls.sdp import read_description, repeat_candidates
 from client_sdk.calls.statistics import CallStatistics, MediaStatistics
 from client_sdk.calls.webrtc import require_webrtc
 
@@ -131,7 +131,8 @@ class Peer:
         from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 
         try:
-            await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
+            description = RTCSessionDescription(sdp=repeat_candidates(sdp), type=kind)
+            await self._connection.setRemoteDescription(description)
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, AssertionError) as error:
             # aiortc's parser has no error of its own: these are what an odd line makes of it.
             raise DescriptionRefused("The session description cannot be understood.") from error

@@ -50,6 +50,20 @@ def read_description(sdp: str, *, allowed: frozenset[str] = KINDS) -> Descriptio
     return Description(values.pop(), _kinds(sections, allowed))
 
 
+def repeat_candidates(sdp: str) -> str:
+    """The description with the addresses of its first section in each section that names none.
+
+    Bundled sections share them, and browsers name them in the first alone (RFC 9143 section 7.1.3); aiortc as
+    the one who offered looks for them in the last alone.
+    """
+    session, *sections = _sections(sdp)
+    known = [line for line in (sections[0] if sections else []) if line.startswith("a=candidate:")]
+    for section in sections:
+        if not any(line.startswith("a=candidate:") for line in section):
+            section += known
+    return "".join(f"{line}\r\n" for part in (session, *sections) for line in part)
+
+
 def _sections(sdp: str) -> list[list[str]]:
     """The session's lines, then those of each media section."""
     sections: list[list[str]] = [[]]

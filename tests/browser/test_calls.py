@@ -394,7 +394,7 @@ async def test_declined_cancelled_and_both_at_once(stage: CallStage) -> None:
         await asyncio.gather(stage.call(kim, video=False), stage.call(leo, video=False))
         gave_way = {
             asyncio.ensure_future(
-                stage.until(page, "window.call.ended?.code === 'call_glare' && page", page=page)
+                stage.until(page, "window.call.ended?.code === 'call_glare' && who", who=page)
             )
             for page in (kim, leo)
         }

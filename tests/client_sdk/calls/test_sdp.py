@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from client_sdk.calls.errors import DescriptionRefused
 from client_sdk.calls.messages import MAX_SDP_CHARS
-from client_sdk.calls.sdp import read_description
+from client_sdk.calls.sdp import read_description, repeat_candidates
 
 PRINT = "AB:" * 31 + "CD"
 OTHER = "AB:" * 31 + "CE"
@@ -95,3 +95,11 @@ def test_whatever_comes_is_read_or_refused(sdp: str) -> None:
     assert len(found.fingerprint) == 32
     assert found.kinds
     assert not (PRINT in sdp and OTHER in sdp)
+
+
+def test_bundled_sections_share_the_addresses_of_the_first() -> None:
+    address = "a=candidate:1 1 udp 1 127.0.0.1 9 typ relay raddr 0.0.0.0 rport 0\r\n"
+    answer = HEAD + AUDIO + line() + address + VIDEO + line()
+    assert repeat_candidates(answer) == answer + address
+    assert repeat_candidates(answer + address) == answer + address
+    assert repeat_candidates(HEAD + AUDIO + line() + VIDEO) == HEAD + AUDIO + line() + VIDEO
