@@ -1,4 +1,5 @@
 // What keeps the bundle small without changing what it does.
+import { readdirSync, readFileSync } from "node:fs";
 import { deflateRawSync } from "node:zlib";
 
 // ts-mls brings these for suites that are none of ours (src/mls/suites.ts), and asks for them in places that never run
@@ -17,9 +18,8 @@ const withoutUnused = {
   enforce: "pre",
   resolveId: (id, importer) => (id in UNUSED && importer?.includes("/ts-mls/") ? `${MARK}${id}` : undefined),
   load(id) {
-    if (!id.startsWith(MARK)) return undefined;
-    const names = UNUSED[id.slice(MARK.length)];
-    return names.map((name) => `export const ${name} = undefined;`).join("\n");
+    const names = id.startsWith(MARK) ? UNUSED[id.slice(MARK.length)] : undefined;
+    return names?.map((name) => `export const ${name} = undefined;`).join("\n");
   },
 };
 
@@ -44,5 +44,56 @@ const packedWasm = {
   },
 };
 
+// libsodium-wrappers registers a function for each of libsodium's; those that nothing here calls are left out.
+const REGISTERED = /var e=(\["crypto_[^\]]*\]),a=\[([^\]]*)\]/;
+
+const fewerWrappers = {
+  name: "fewer-wrappers",
+  transform(code, id) {
+    if (!id.endsWith("/libsodium-wrappers/dist/modules-esm/libsodium-wrappers.mjs")) return undefined;
+    const found = REGISTERED.exec(code);
+    if (found === null)
+      throw new Error("libsodium-wrappers is not as it was: scripts/smaller.mjs does not fit");
+    const functions = found[2].split(",");
+    const called = JSON.parse(found[1]).map((name, at) => ({ name, does: functions[at] }));
+    const kept = called.filter(({ name }) => usedOfSodium().has(name));
+    const names = JSON.stringify(kept.map(({ name }) => name));
+    const short = code.replace(found[0], () => `var e=${names},a=[${kept.map(({ does }) => does)}]`);
+    return { code: short, map: null };
+  },
+};
+
+function usedOfSodium() {
+  const source = new URL("../src/", import.meta.url);
+  const files = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".ts"));
+  const text = files.map((name) => readFileSync(new URL(name, source), "utf8")).join("\n");
+  return new Set([...text.matchAll(/\bsodium\s*\.\s*(\w+)/g)].map(([, name]) => name));
+}
+
+// tus-js-client resolves addresses with a package of its own, for browsers that cannot.
+const ownUrls = {
+  name: "own-urls",
+  enforce: "pre",
+  resolveId: (id, importer) =>
+    id === "url-parse" && importer?.includes("/tus-js-client/") ? `${MARK}url-parse` : undefined,
+  load: (id) => (id === `${MARK}url-parse` ? "export default globalThis.URL;" : undefined),
+};
+
+// Styles as they are written are for people: indentation goes.
+const shortStyles = {
+  name: "short-styles",
+  enforce: "pre",
+  transform(code, id) {
+    if (!id.includes("/src/element/") || !code.includes("css`")) return undefined;
+    const short = code.replace(/css`[^`]*`/g, (styles) =>
+      styles
+        .replace(/\/\*[\s\S]*?\*\//g, "")
+        .replace(/\s+/g, " ")
+        .replace(/ ?([{};,]) ?/g, "$1"),
+    );
+    return { code: short, map: null };
+  },
+};
+
 /** Vite's plugins, for a page and for its Worker. */
-export const smaller = () => [withoutUnused, packedWasm];
+export const smaller = () => [withoutUnused, ownUrls, packedWasm, fewerWrappers, shortStyles];
