@@ -1,4 +1,4 @@
-"""Link, revoke, say, cut, hold back, restart, in orders that chance makes: one outcome for everybody.
+"""Link, revoke, say, leave, crash, cut, hold back, restart, in orders of chance: one outcome for everybody.
 
 Whatever the order: in the end all devices that are somebody's hold the same messages in the same order, those
 that were removed are out, nothing came that could not be opened, and nobody was alarmed.
@@ -34,8 +34,31 @@ steps = st.one_of(
     st.tuples(st.just("hold"), who, st.just(0)),
     st.tuples(st.just("cut"), st.just(0), st.just(0)),
     st.tuples(st.just("restart"), who, st.just(0)),
+    st.tuples(st.just("leave"), who, st.just(0)),
+    st.tuples(st.just("crash"), who, st.integers(1, 20)),
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 5, 20]), st.just(0)),
 )
+
+
+class Crash(BaseException):
+    """The program dies here."""
+
+
+class Bomb:
+    """Raises when so many steps are `left`, and at each step after it: a dead program does nothing more."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    @property
+    def exploded(self) -> bool:
+        return self.left == 0
+
+    def __call__(self, _name: str) -> None:
+        if self.left:
+            self.left -= 1
+        if self.exploded:
+            raise Crash
 
 
 class Town:
@@ -47,6 +70,8 @@ class Town:
         """Each vault's user."""
         self.running: dict[str, tuple[AsyncExitStack, Device]] = {}
         self.revoked: set[str] = set()
+        self.away: list[str] = []
+        self.bombs: dict[str, Bomb] = {}
         self.said: list[str] = []
         self.doing: list[asyncio.Task[None]] = []
 
@@ -63,12 +88,14 @@ class Town:
     async def start(self, vault: str) -> None:
         stack = AsyncExitStack()
         user = self.users[vault]
-        opening = self.world.device(user, vault=vault, name=user.capitalize())
+        bomb = self.bombs[vault] = Bomb()
+        opening = self.world.device(user, vault=vault, name=user.capitalize(), step=bomb)
         self.running[vault] = (stack, await stack.enter_async_context(opening))
 
     async def stop(self, vault: str) -> None:
         stack, _ = self.running.pop(vault)
-        await stack.aclose()
+        with contextlib.suppress(Crash):
+            await stack.aclose()
 
     async def do(self, step: tuple[str, int, Any]) -> None:
         name, one, two = step
@@ -155,10 +182,39 @@ class Town:
         await self.stop(vault)
         await self.start(vault)
 
+    async def leave(self, one: int, _: int) -> None:
+        """Away for a while; or, if one is away, it comes back."""
+        if self.away:
+            await self.start(self.away.pop(0))
+            return
+        vault = self.pick(one)
+        if vault in FIRST or any(not task.done() for task in self.doing):
+            return
+        await self.stop(vault)
+        self.away.append(vault)
+
+    async def crash(self, one: int, moment: int) -> None:
+        """The program dies so many steps after somebody has begun to say something, and is started again."""
+        vault = self.pick(one)
+        if vault not in self.bombs or any(not task.done() for task in self.doing):
+            return
+        bomb = self.bombs[vault]
+        bomb.left = moment
+        text = f"{vault} {len(self.said)} in its last breath"
+        with contextlib.suppress(Crash):
+            await self.device(vault).room.send(text)
+        await self.world.pass_time(1)
+        await self.stop(vault)
+        await self.start(vault)
+        if not bomb.exploded or text in await self.device(vault).texts():
+            self.said.append(text)
+
     async def wait(self, seconds: int, _: int) -> None:
         await self.world.pass_time(seconds)
 
     async def finish(self) -> None:
+        while self.away:
+            await self.start(self.away.pop())
         self.world.relay.lies.withheld.clear()
         self.world.relay.push_all()
         for task in self.doing:
@@ -255,6 +311,20 @@ ORDERS: dict[str, list[tuple[str, int, Any]]] = {
         ("say", 1, 4),
         ("cut", 0, 0),
         ("say", 0, 4),
+    ],
+    "one crashes while another is linked, and one is away while it is revoked": [
+        ("link", 0, True),
+        ("wait", 20, 0),
+        ("link", 0, False),
+        ("wait", 20, 0),
+        ("crash", 0, 5),
+        ("leave", 2, 0),
+        ("say", 0, 2),
+        ("crash", 3, 12),
+        ("revoke", 0, 0),
+        ("say", 3, 2),
+        ("leave", 0, 0),
+        ("say", 2, 1),
     ],
     "the one that is revoked speaks": [
         ("link", 0, True),

@@ -13,7 +13,7 @@ from client_sdk.transport import Environment
 from relay.wire import Bundle, EntryKind
 from tests.support.fake_relay import ORIGIN
 from tests.support.fake_time import SeededRandom
-from tests.support.linking import link_device, read_account
+from tests.support.linking import link_device, read_account, revoke_device
 from tests.support.world import Device, World, alarms
 
 
@@ -141,6 +141,39 @@ async def test_a_thief_with_a_device_that_could_link_is_overridden(world: World)
         assert alarms(anna, ben) == []
         await say(world, ben, "still not")
         assert "still not" in await anna.texts()
+
+
+async def test_a_thief_with_a_revoked_device_that_could_link_is_overridden(world: World) -> None:
+    """Its list and the lists that its key can sign lose against the page, also where the relay helps."""
+    words = await words_of(world)
+    link_device(world.folder, "anna", "stolen")
+    async with world.device("ben"), world.device("anna"), world.device("anna", vault="stolen") as stolen:
+        await world.pass_time(10)
+        assert stolen.conversation.is_member
+        assert stolen.engine.account.record.identity
+    revoke_device(world.folder, "anna", "stolen")
+    async with world.device("ben") as ben, world.device("anna"):
+        await world.pass_time(20)
+        await say(world, ben, "after the removal")
+    link_device(world.folder, "stolen", "accomplice")  # signed by the key that it still holds
+    world.relay.lies.lets_in_revoked = True
+    async with world.device("ben") as ben, world.device("anna", vault="accomplice") as accomplice:
+        await world.pass_time(20)
+        await recover(world, "anna", words, vault="new")
+        async with world.device("anna", vault="new") as anna, world.device("anna", vault="stolen") as stolen:
+            await world.pass_time(60)
+            for _ in range(3):
+                if ben.room.alarm is not None:
+                    await ben.room.resolve_alarm(ben.room.alarm)
+                await world.pass_time(20)
+            await say(world, ben, "for Anna alone")
+            assert (await anna.texts())[-1:] == ["for Anna alone"]
+            view = ben.conversation.standing.view
+            assert view is not None
+            assert view.devices == {anna.engine.account.device, ben.engine.account.device}
+            for thief in (stolen, accomplice):
+                assert "after the removal" not in await thief.texts()
+                assert "for Anna alone" not in await thief.texts()
 
 
 async def test_recovered_twice_the_later_one_counts(world: World) -> None:
