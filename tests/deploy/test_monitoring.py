@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from relay.hub.watch import CALL_PATHS, OTHER
 from relay.wire.connection import State
 from relay.wire.errors import ErrorCode
 from tests.deploy.programs import output_of, program
-from tests.relay.cli.processes import ROOT
+from tests.deploy.running import started
+from tests.relay.cli.processes import PATIENCE, ROOT
 from tests.relay.http.support import world_in
+from tests.support.coturn import free_port
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 DASHBOARD = ROOT / "deploy" / "grafana" / "coach-relay.json"
@@ -133,3 +137,52 @@ def test_the_dashboard_has_a_panel_in_each_place_and_nothing_of_anybody() -> Non
     assert len(places) == len(panels)
     questions = [panel["title"] for panel in panels if panel["type"] == "row"]
     assert questions[:3] == ["Is it delivering?", "How late?", "Is the store slow?"]
+
+
+async def test_a_real_prometheus_asks_a_real_relay_and_no_alert_rings(tmp_path: Path) -> None:
+    port = free_port()
+    async with world_in(tmp_path, metrics_listen="127.0.0.1:0") as world, aiohttp.ClientSession() as http:
+        target = world.running.metrics_url.removeprefix("http://").removesuffix("/metrics")
+        config = (PROMETHEUS / "prometheus.yaml").read_text(encoding="utf-8")
+        assert '["127.0.0.1:9470"]' in config
+        config = config.replace("127.0.0.1:9470", target).replace(": 15s", ": 1s")
+        (tmp_path / "prometheus.yaml").write_text(config, encoding="utf-8")
+        (tmp_path / "rules.yaml").write_text((PROMETHEUS / "rules.yaml").read_text("utf-8"), encoding="utf-8")
+        command = [
+            program("prometheus"),
+            f"--config.file={tmp_path / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        async with started(command, port, tmp_path), asyncio.timeout(PATIENCE), world.device("anna"):
+            api = f"http://127.0.0.1:{port}/api/v1"
+
+            async def asked(path: str) -> Any:
+                async with http.get(f"{api}/{path}") as answer:
+                    return (await answer.json(content_type=None)).get("data")
+
+            # Until it has asked once, and has looked at each rule: another process.
+            while not (await asked("query?query=coach_relay_devices==1") or {}).get("result"):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            while any(rule["health"] == "unknown" for rule in await rules_of(asked)):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            assert {rule["health"] for rule in await rules_of(asked)} == {"ok"}
+            assert (await asked("alerts"))["alerts"] == []
+
+
+async def rules_of(asked: Callable[[str], Awaitable[Any]]) -> list[dict[str, Any]]:
+    found = await asked("rules")
+    return [rule for group in found["groups"] for rule in group["rules"]]
+
+
+async def test_prometheus_finds_the_format_good(tmp_path: Path) -> None:
+    async with (
+        world_in(tmp_path, metrics_listen="127.0.0.1:0") as world,
+        world.device("anna"),
+        aiohttp.ClientSession() as http,
+        http.get(world.running.metrics_url) as answer,
+    ):
+        file = tmp_path / "metrics"
+        file.write_bytes(await answer.read())
+    command = f"{program('promtool')} check metrics < {file}"
+    assert await asyncio.to_thread(output_of, ["/bin/sh", "-c", command]) == ""
