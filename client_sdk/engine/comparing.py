@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from client_sdk.delivery import (
     MOST_COMPARED,
+    ClonedDevice,
     Comparison,
     StreamReplaced,
     StreamRolledBack,
@@ -68,6 +69,8 @@ def _begin_anew(work: Work, opened: fr.Opened) -> None:
     """This device has no group state: it takes the stream as it is, never below what it has seen."""
     if opened.last_commit == 0 < work.record.last_commit:
         raise StreamReplaced(before=work.record.incarnation, now=opened.incarnation)
+    if opened.last_counter > work.box.highest_counter and not work.record.starts_over:
+        raise ClonedDevice(relay_counter=opened.last_counter, own_counter=work.box.highest_counter)
     if work.record.phase is Phase.REJOINING:
         work.change(starts_over=True, overtaken=True)
     work.box = work.box.repairing((), opened.last_counter, work.box.last_message_counter)

@@ -212,3 +212,45 @@ async def test_a_restore_brings_nobody_back_whom_one_saw_leave(world: World) -> 
 def newest_group_info(world: World) -> bytes:
     log = world.relay.streams[world.stream].log
     return Bundle.parse([e for e in log.entries if e.kind is EntryKind.COMMIT][-1].body).group_info
+
+
+async def test_a_device_that_was_in_no_group_takes_the_stream_as_it_is(world: World) -> None:
+    """Ben waits to be let in when the relay is set back; and a stream begun anew stays an alarm for Anna."""
+    async with world.device("anna", name="Anna") as anna:
+        await world.settle()
+        world.relay.lies.withheld = {anna.engine.account.device}
+        async with world.device("ben", name="Ben") as ben:
+            await world.settle()
+            copy = back_up(world)
+            await restore(world, copy)
+            world.relay.lies.withheld = set()
+            world.relay.drop_connections()
+            await world.pass_time(40)
+            await say(world, ben, "in")
+            assert await anna.texts() == ["in"]
+            assert alarms(anna, ben) == []
+
+
+async def test_entries_that_this_device_never_made_are_an_alarm_in_repair_too(world: World) -> None:
+    async with world.pair() as (anna, _ben):
+        copy = back_up(world)
+        await say(world, anna, "one")
+        world.relay.lies.opened = lambda who, opened: (
+            opened._replace(last_counter=99) if who == anna.engine.account.device else opened
+        )
+        await restore(world, copy)
+        await world.pass_time(20)
+        assert alarms(anna) == ["cloned_device"]
+
+
+async def test_fewer_of_our_entries_than_the_stream_shows_are_an_alarm(world: World) -> None:
+    async with world.pair() as (anna, _ben):
+        await say(world, anna, "one")
+        copy = back_up(world)
+        await say(world, anna, "two")
+        world.relay.lies.opened = lambda who, opened: (
+            opened._replace(last_counter=1) if who == anna.engine.account.device else opened
+        )
+        await restore(world, copy)
+        await world.pass_time(20)
+        assert alarms(anna) == ["stream_rolled_back"]
