@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import segno
 
 from client_sdk.cli.errors import Exit
+from client_sdk.devices import LinkSecret
 from tests.e2e.cli.town import PATIENCE, Terminal, Town, read_until, start
 
 
@@ -36,10 +39,12 @@ def laptop(joined: Town, coach: Terminal) -> str:
             assert len(words) == 12
             typed = coach("anna", ["devices", "link"], *words, "--confirm", "anna's LAPTOP")
             assert (typed.code, typed.err) == (Exit.DONE, "")
+            assert "sending what was said" in typed.out
             assert "Anna's laptop is linked." in typed.out
             out, _ = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, out
             assert "Linked: you are Anna" in out
+            assert "receiving what was said" in out
             assert "Everything is here." in out
     return "laptop"
 
@@ -52,6 +57,21 @@ def test_a_new_device_has_what_was_said(joined: Town, coach: Terminal, laptop: s
     assert coach(laptop, ["send"], "from the laptop").code == Exit.DONE
     assert "from the laptop" in coach("ben", ["read"]).out
     assert "you: from the laptop" in coach("anna", ["read"]).out
+
+
+def test_the_code_that_is_drawn_says_the_same_as_the_words(joined: Town) -> None:
+    where = ("--relay", joined.relay.url, "--token-url", joined.portal.token_url("anna"))
+    process = start("devices", "new", "--vault", str(joined.vault("drawn")), *where)
+    try:
+        shown = read_until(process, "Waiting ...")
+    finally:
+        process.kill()
+        process.communicate()
+    drawn = io.StringIO()
+    words = " ".join(re.findall(r"\d+\. ([a-z]+)", shown))
+    segno.make(LinkSecret.read(words).code, error="m").terminal(out=drawn, compact=True)
+    assert drawn.getvalue().strip()
+    assert drawn.getvalue() in shown
 
 
 def test_the_list_names_them(coach: Terminal, laptop: str) -> None:
