@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 class Depot:
     """The relay's blobs, in memory."""
 
-    blobs: dict[str, bytes] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict, repr=False)
     uploads: int = 0
     holds: bool = False
     """Uploads never end."""
