@@ -71,7 +71,12 @@ def parse_redis_url(url: str, *, password: str = "") -> RedisAddress:
     if scheme == "unix" and not plus:
         if not parts.path or hosts:
             raise ValueError("a socket file is named as unix:///path/to/redis.sock")
-        return RedisAddress(kind=RedisKind.STANDALONE, path=unquote(parts.path), **login)  # type: ignore[arg-type]
+        return RedisAddress(
+            kind=RedisKind.STANDALONE,
+            path=unquote(parts.path),
+            username=login["username"],
+            password=login["password"],
+        )
     if scheme not in ("redis", "rediss") or (plus and suffix not in ("sentinel", "cluster")):
         raise ValueError("it must begin with redis:, rediss:, unix:, redis+sentinel: or redis+cluster:")
     kind = RedisKind(suffix) if plus else RedisKind.STANDALONE
