@@ -155,3 +155,43 @@ async def test_names_typing_and_why_something_waits(stage: Stage) -> None:
         assert state["waiting"] is None
         assert "messages and files yes" in state["protection"]
         await stage.calm(eva, finn)
+
+
+async def test_what_is_said_is_shown_before_the_network_has_it(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(gus="coach", hana="client")
+    async with asyncio.timeout(PATIENCE), stage.python("gus") as gus:
+        room = await gus.engagement(engagement)
+        items = aiter(room.items())
+        hana = await stage.page("hana", engagement)
+        await stage.start(hana, "hana")
+        await room.wait_joined()
+        await stage.chromium.ask("offline", name=hana, offline=True)
+        shown = await stage.chromium.run(
+            hana,
+            "const began = performance.now();"
+            "const seen = new Promise((resolve) => window.room.on('message', resolve));"
+            "void window.room.send('said in a tunnel');"
+            "const item = await seen; return [item.text, item.state, performance.now() - began]",
+        )
+        assert shown[:2] == ["said in a tunnel", "waiting"]
+        await stage.chromium.ask("offline", name=hana, offline=False)
+        assert (await next_of(items, TextItem)).text == "said in a tunnel"
+        await stage.until(hana, "(await window.room.history()).every((item) => item.state !== 'waiting')")
+
+
+async def test_a_store_that_is_taken_away_is_noticed_at_once(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(ina="coach", jon="client")
+    async with asyncio.timeout(PATIENCE):
+        ina = await stage.page("ina", engagement)
+        await stage.start(ina, "ina")
+        storage = await stage.chromium.run(ina, "return window.relay.storage()")
+        assert storage["quota"] > storage["usage"] > 0
+        await stage.chromium.run(
+            ina,
+            "const asked = indexedDB.deleteDatabase('coach-relay/growth/ina');"
+            "await new Promise((done) => { asked.onsuccess = done })",
+        )
+        failed = await stage.until(ina, "window.happened.find(([event]) => event === 'failed')")
+        assert failed == ["failed", "vault_missing"]
+        refused = await stage.chromium.run(ina, "return window.room.send('x').catch((error) => error.code)")
+        assert refused == "vault_missing"

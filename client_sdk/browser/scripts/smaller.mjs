@@ -56,18 +56,22 @@ const fewerWrappers = {
       throw new Error("libsodium-wrappers is not as it was: scripts/smaller.mjs does not fit");
     const functions = found[2].split(",");
     const called = JSON.parse(found[1]).map((name, at) => ({ name, does: functions[at] }));
-    const kept = called.filter(({ name }) => usedOfSodium().has(name));
+    const used = usedOfSodium(code);
+    const kept = called.filter(({ name }) => used.has(name));
     const names = JSON.stringify(kept.map(({ name }) => name));
     const short = code.replace(found[0], () => `var e=${names},a=[${kept.map(({ does }) => does)}]`);
     return { code: short, map: null };
   },
 };
 
-function usedOfSodium() {
+/** Every function of libsodium that the sources name, and those that the wrappers call themselves. */
+function usedOfSodium(wrappers) {
   const source = new URL("../src/", import.meta.url);
   const files = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".ts"));
   const text = files.map((name) => readFileSync(new URL(name, source), "utf8")).join("\n");
-  return new Set([...text.matchAll(/\bsodium\s*\.\s*(\w+)/g)].map(([, name]) => name));
+  const named = text.matchAll(/\b((?:crypto|randombytes|sodium)_\w+)/g);
+  const inside = wrappers.matchAll(/\bt\.(\w+)\(/g);
+  return new Set([...named, ...inside].map(([, name]) => name));
 }
 
 // tus-js-client resolves addresses with a package of its own, for browsers that cannot.

@@ -5,6 +5,7 @@ import type { Me } from "../api.ts";
 import { equal, text as utf8Text } from "../bytes.ts";
 import { profile } from "../content/messages.ts";
 import { ready } from "../crypto.ts";
+import { WANTED } from "../devices/archive/keeping.ts";
 import { ACCOUNT, CONFIRMED, firstAccount } from "../devices/first.ts";
 import type { Environment } from "../environment.ts";
 import {
@@ -93,6 +94,7 @@ export class Engine implements LinkHandler {
       account,
       trust: new Map(),
       names: new Map(),
+      archives: false,
       sharesReading: true,
       rng: options.environment.rng,
       nowMs: options.environment.nowMs,
@@ -149,6 +151,7 @@ export class Engine implements LinkHandler {
     for (const [name, data] of await this.vault.scan("name/")) {
       this.#shared.names.set(parseUserId(name.slice("name/".length)), utf8Text(data));
     }
+    this.#shared.archives = (await this.vault.get(WANTED)) !== null;
     this.#shared.sharesReading = (await this.vault.get(PRIVATE_READING)) === null;
   }
 

@@ -12,6 +12,7 @@ import { conversationEpoch } from "../identity/conversation.ts";
 import { checkJoined, devicesIn } from "../identity/membership.ts";
 import { GroupError, UnknownKeyPackage } from "../mls/errors.ts";
 import { Group } from "../mls/group.ts";
+import { pack, unpack } from "../msgpack.ts";
 import type { Bundle } from "../wire/bundle.ts";
 import { parseBundle } from "../wire/bundle.ts";
 import { WireError } from "../wire/errors.ts";
@@ -116,6 +117,7 @@ export async function ownCommit(work: Work, entry: Entry, pending: Pending): Pro
   const began = { epoch, authenticator: group.epochAuthenticator };
   const hashed = { ...entry, bodyHash: sha256(pending.body) };
   work.change({ pending: null });
+  keepOffer(work, entry.seq, parsed(pending.body));
   if (pending.reason === "change" && work.state.log !== null) {
     await enter(work, entry.seq, group, work.state.log.afterCommit(hashed, began));
     return;
@@ -127,6 +129,21 @@ export async function ownCommit(work: Work, entry: Entry, pending: Pending): Pro
   work.change({ rejoinedAt: work.nowSeconds, startsOver: false });
   work.gap("rejoined", rejoinReason, entry.seq);
   work.rejoined = true;
+}
+
+const offerName = (work: Work): string => `offer/${work.engagement}`;
+
+/** Our own entries come back without their body: what we would rejoin by, if ours is the newest commit. */
+function keepOffer(work: Work, seq: number, bundle: Bundle | null): void {
+  if (bundle !== null) work.put(offerName(work), pack([seq, bundle.groupInfo]));
+}
+
+/** The GroupInfo of our own commit at this position; null if it is not our newest. */
+export async function ownOffer(work: Work, seq: number): Promise<Bytes | null> {
+  const stored = await work.read(offerName(work));
+  const values = stored && unpack(stored);
+  const [at, groupInfo] = Array.isArray(values) ? values : [];
+  return at === seq && groupInfo instanceof Uint8Array ? groupInfo : null;
 }
 
 export function parsed(body: Bytes): Bundle | null {

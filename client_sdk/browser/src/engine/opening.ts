@@ -1,6 +1,7 @@
 /** What it means for this device how the relay opens the stream. */
 
 import { SecurityAlarm } from "../alarms.ts";
+import { equal } from "../bytes.ts";
 import { checkOpened } from "../delivery/cursor.ts";
 import type { RelayFrames } from "../wire/frames.ts";
 import { missed } from "./outOfStep.ts";
@@ -19,7 +20,9 @@ export function judgeOpened(work: Work, opened: RelayFrames["Opened"]): string |
     const at = { seq: member ? cursor : 0, lastCommit: member ? lastCommit : 0, incarnation };
     const resume = checkOpened(opened, at);
     if (phaseOf(before) !== "rejoining") box.checkOpened(opened.lastCounter);
-    if (incarnation === null) work.change({ incarnation: opened.incarnation });
+    if (incarnation === null || !equal(incarnation, opened.incarnation)) {
+      work.change({ incarnation: opened.incarnation });
+    }
     if (resume === "wait" && member) return "not_member";
     if (resume === "rejoin") missed(work, opened.first);
     else if (member && opened.head === cursor && work.nowSeconds - currentAt >= NOTE_CURRENT_SECONDS) {

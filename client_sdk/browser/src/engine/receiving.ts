@@ -19,7 +19,7 @@ import { WireError } from "../wire/errors.ts";
 import { COMMIT } from "../wire/fields.ts";
 import type { Entry } from "../wire/frames.ts";
 import { arrived, take as takeAmendment } from "./amending.ts";
-import { dropPending, enter, join, ownCommit, parsed } from "./entering.ts";
+import { dropPending, enter, join, ownCommit, ownOffer, parsed } from "./entering.ts";
 import { amendmentIn, readEnvelope } from "./history.ts";
 import { beginRejoin, lostStep, missed, OUT_OF_STEP } from "./outOfStep.ts";
 import { checkRenewal, follow, isOfNextGroup } from "./renewing.ts";
@@ -54,11 +54,11 @@ export class NewestBundles {
   /** The newest first. */
   groupInfos: readonly Bytes[] = [];
 
-  note(seq: number, body: Bytes): void {
+  /** A commit entry came; null: it is no bundle, or one of ours that we have nothing of any more. */
+  note(seq: number, groupInfo: Bytes | null): void {
     if (seq <= this.seq) return;
     this.seq = seq;
-    const bundle = parsed(body);
-    if (bundle !== null) this.groupInfos = [bundle.groupInfo, ...this.groupInfos].slice(0, MOST_BUNDLES);
+    if (groupInfo !== null) this.groupInfos = [groupInfo, ...this.groupInfos].slice(0, MOST_BUNDLES);
   }
 }
 
@@ -81,7 +81,10 @@ export async function take(work: Work, entry: Entry, newest: NewestBundles): Pro
 // Without a group: a commit may bring us in, all else is not for us
 
 async function asOutsider(work: Work, entry: Entry, newest: NewestBundles): Promise<void> {
-  if (entry.kind === COMMIT && entry.body !== null) newest.note(entry.seq, entry.body);
+  if (entry.kind === COMMIT) {
+    const { body, seq } = entry;
+    newest.note(seq, body === null ? await ownOffer(work, seq) : (parsed(body)?.groupInfo ?? null));
+  }
   if (entry.seq <= work.state.cursor) return;
   work.change({ cursor: entry.seq, ...(entry.kind === COMMIT ? { lastCommit: entry.seq } : {}) });
   const { pending, box } = work.state;

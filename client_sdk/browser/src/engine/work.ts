@@ -23,6 +23,8 @@ export interface Shared {
   account: Account;
   readonly trust: Map<UserId, TrustRecord>;
   readonly names: Map<UserId, string>;
+  /** Whether this device keeps an archive: what changes is noted for it. */
+  archives: boolean;
   /** Whether this person tells how far they have read, and is told it of others. */
   sharesReading: boolean;
   readonly rng: Rng;
@@ -200,6 +202,9 @@ export class Work {
       if (stored !== null && place !== null) {
         writes.set(historyName(engagement, place), serializeStored(stored));
       }
+      if (this.shared.archives && before !== undefined && before.seq > 0) {
+        writes.set(dirtyName(engagement, id), Uint8Array.of(1));
+      }
       if (before === undefined || placeOf(before) !== place) {
         writes.set(indexName(engagement, id), place === null ? null : utf8(place));
       }
@@ -214,6 +219,9 @@ export class Work {
     for (const [user, name] of this.#names) this.shared.names.set(user, name);
   }
 }
+
+/** The record that says that an item has changed since it was archived. */
+export const dirtyName = (engagement: EngagementId, id: string): string => `changed/${engagement}/${id}`;
 
 /** An item of the history as it is stored. */
 export async function findStored(
