@@ -53,6 +53,15 @@ window.hears = (event) => window.until(() => window.happened.find(([name]) => na
 """
 
 
+CLICK_FIRST: Final = """
+await frame(part);
+while (page.frames().filter((one) => one.url().includes(part)).length <= at) await page.waitForTimeout(50);
+const one = page.frames().filter((one) => one.url().includes(part))[at];
+await one.getByRole("button", { name: /first device/ }).click();
+return null;
+"""
+
+
 def missing() -> str | None:
     """Why nothing can be embedded here, or None."""
     if chromium.missing() is not None:
@@ -153,6 +162,15 @@ class Place:
         """A page of the portal with the element in it, in a profile of its own."""
         url = f"{self.site.origin(origin)}/?engagement={engagement}&user={user}"
         await self.chromium.ask("open", name=page, url=url, **more)
+
+    async def begin(self, page: str, *, frames: int = 1, part: str = FRAME) -> None:
+        """Say in the frame that this is the person's first device; the element is ready then."""
+        for at in range(frames):
+            await self.chromium.script(page, CLICK_FIRST, part=part, at=at)
+        ready = (
+            "return window.until(() => window.happened.filter(([name]) => name === 'ready').length === count)"
+        )
+        await self.chromium.run(page, ready, count=frames)
 
     async def hears(self, page: str, event: str) -> Any:
         """The detail of the first such event of the element."""

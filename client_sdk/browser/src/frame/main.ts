@@ -45,6 +45,8 @@ class Session {
 
   async open(): Promise<void> {
     const opening = this.#shown as Welcome;
+    const denied = deniedPowers();
+    if (denied.length > 0) this.#portal.tell("error", powersDenied(denied));
     try {
       await needStorage();
     } catch {
@@ -84,8 +86,6 @@ class Session {
       },
     });
     this.#portal.tell("ready", null);
-    const denied = deniedPowers();
-    if (denied.length > 0) this.#portal.tell("error", powersDenied(denied));
   }
 
   #dress(look: Look): void {
