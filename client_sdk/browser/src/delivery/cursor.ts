@@ -20,15 +20,18 @@ export interface Position {
 }
 
 /**
- * Whether the opened stream continues what this device has stored. Raises SecurityAlarm: `stream_replaced`;
+ * Whether the opened stream continues what this device has stored. Raises SecurityAlarm: `stream_replaced` when
+ * the relay was set back behind our position (this SDK does not repair yet, docs/PROTOCOL.md 4.1; if nothing of
+ * ours is missing it goes on, and the next message's attest tells whether it is the same stream);
  * `stream_rolled_back` when the stream ends before our position or newest commit; `cloned_device` when this
  * device had acknowledged more than it has: then its vault is an old copy.
  */
 export function checkOpened(opened: RelayFrames["Opened"], at: Position): Resume {
-  if (at.incarnation !== null && !equal(opened.incarnation, at.incarnation)) {
+  const shorter = opened.head < at.seq || opened.lastCommit < at.lastCommit;
+  if (shorter && at.incarnation !== null && !equal(opened.incarnation, at.incarnation)) {
     throw new SecurityAlarm("stream_replaced", { before: at.incarnation, now: opened.incarnation });
   }
-  if (opened.head < at.seq || opened.lastCommit < at.lastCommit) {
+  if (shorter) {
     throw new SecurityAlarm("stream_rolled_back", {
       seq: at.seq,
       head: opened.head,
