@@ -157,7 +157,20 @@ async def test_who_lost_the_browser_comes_back_with_the_page_of_words(stage: Sta
         eva = await stage.page("eva", engagement)
         await stage.start(eva, "eva")
         await room.wait_joined()
-        await stage.say(eva, "before it was lost")
+        edited = await stage.say(eva, "before it was lots")
+        await room.send("a word of Finn's")
+        await stage.hears(eva, "a word of Finn's")
+        await stage.chromium.run(eva, "return window.relay.setArchive(true).then(() => null)")
+        archived = "return window.relay.waitArchived().then(() => null)"
+        await stage.chromium.run(eva, archived)
+        await stage.chromium.run(
+            eva, "return window.room.edit(id, text)", id=edited, text="before it was lost"
+        )
+        await stage.until(
+            eva, "(await window.room.history()).some((item) => item.text === 'before it was lost')"
+        )
+        await room.wait_until(lambda: room.read_to >= 0)
+        await stage.chromium.run(eva, archived)
         assert await stage.chromium.run(eva, "return window.relay.recoveryKitDue()") is True
         kit = await stage.chromium.run(eva, "return window.relay.recoveryKit()")
         assert all(word in kit["text"] for word in kit["words"])
@@ -180,6 +193,10 @@ async def test_who_lost_the_browser_comes_back_with_the_page_of_words(stage: Sta
         )
         me = await stage.chromium.run(again, "return window.starting")
         assert me["user"] == "eva"
+        history = await stage.history(again)
+        assert [item.get("text") for item in history[:2]] == ["before it was lost", "a word of Finn's"]
+        assert (history[2]["kind"], history[2]["reason"]) == ("gap", "recovered")
+        assert "Your archive ends here" in history[2]["text"]
         await stage.until(eva, "window.happened.some(([event]) => event === 'failed')")
         await room.wait_until(lambda: room.alarm is not None)
         assert room.alarm is not None

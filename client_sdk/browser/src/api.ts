@@ -367,6 +367,8 @@ export interface RelayApi {
   kitMade(words: Readonly<Record<number, string>>): Promise<void>;
   archive(): Promise<boolean>;
   setArchive(on: boolean): Promise<void>;
+  /** Bring everything that is new into the archive now. */
+  waitArchived(): Promise<void>;
 
   destroy(): Promise<void>;
 }
@@ -378,8 +380,6 @@ export interface CoachRelayOptions {
   readonly tokenProvider: () => Promise<string> | string;
   /** What this person wants to be called. */
   readonly name?: string;
-  /** Calls go through the relay's TURN servers alone: the others never learn this device's addresses. */
-  readonly relayOnlyCalls?: boolean;
   /** Calls go through the relay's TURN servers alone: the others never learn this device's addresses. */
   readonly relayOnlyCalls?: boolean;
   /**

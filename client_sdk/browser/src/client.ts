@@ -130,6 +130,10 @@ export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
     return this.#devices.setArchive(on);
   }
 
+  waitArchived(): Promise<void> {
+    return this.#devices.waitArchived();
+  }
+
   /** End; what waits to be sent is kept for the next time. */
   async destroy(): Promise<void> {
     try {

@@ -54,3 +54,9 @@ export class RecoveryWordsInvalid extends DeviceError {
 export class RecoveryRefused extends DeviceError {
   readonly code = "recovery_refused";
 }
+
+/** A part of an archive was altered, or no device of its owner wrote it: nothing of it is used. */
+export class ArchiveDamaged extends DeviceError {
+  readonly code = "archive_damaged";
+  override readonly fault: Fault = "remote";
+}

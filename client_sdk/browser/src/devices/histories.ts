@@ -4,13 +4,8 @@ import { download } from "../attachments/downloading.ts";
 import { AttachmentError, TransferInterrupted } from "../attachments/errors.ts";
 import { PrivateSpools } from "../attachments/spool.ts";
 import type { Bytes } from "../bytes.ts";
-import { hex, utf8 } from "../bytes.ts";
-import { amended } from "../content/amending.ts";
-import { take } from "../engine/amending.ts";
 import type { Conversation } from "../engine/conversation.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Stored } from "../engine/history.ts";
-import { historyName, indexName, placeOf, serializeStored, storedKind } from "../engine/history.ts";
 import { RecordInvalid, RelayError } from "../errors.ts";
 import { LinkSecret } from "../identity/linking.ts";
 import type { Value } from "../msgpack.ts";
@@ -25,6 +20,7 @@ import type { Line } from "./line.ts";
 import { HERE } from "./line.ts";
 import { Meeting } from "./meeting.ts";
 import { rowIn } from "./rows.ts";
+import { keepRows } from "./taking.ts";
 import type { HistoryRef } from "./told.ts";
 import { readHistoryRef } from "./told.ts";
 
@@ -213,24 +209,7 @@ async function keepPage(
 ): Promise<void> {
   if (page.length === 0) return;
   await conversation.step(async (work) => {
-    const added = new Map<string, Stored>();
-    for (const value of page) {
-      const row = rowIn(value, own, work.nextOrder());
-      if ("item" in row) {
-        if (row.item.seq <= upTo && (await work.find(row.item.id)) === null) added.set(row.item.id, row.item);
-        continue;
-      }
-      if (row.act.seq > upTo) continue;
-      const about = hex(row.act.what.message);
-      const target = added.get(about);
-      if (target === undefined) await take(work, row.act);
-      else added.set(about, { ...target, acts: [...target.acts, row.act] });
-    }
-    for (const item of added.values()) {
-      const { retracted } = amended(item.acts, item.user, storedKind(item));
-      const stored = retracted ? { ...item, envelope: null } : item;
-      work.put(historyName(conversation.id, placeOf(stored)), serializeStored(stored));
-      work.put(indexName(conversation.id, stored.id), utf8(placeOf(stored)));
-    }
+    const rows = page.map((value) => rowIn(value, own, work.nextOrder()));
+    await keepRows(work, rows, { upTo, anew: false });
   });
 }

@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Part } from "../engine/part.ts";
 import { UsageError } from "../errors.ts";
 import { checkRecoveryWord, WORDS } from "../identity/recovery.ts";
+import { Archives, WRITER } from "./archive/keeping.ts";
 import { Histories } from "./histories.ts";
 import type { Kit } from "./kit.ts";
 import { kitOf } from "./kit.ts";
@@ -28,6 +29,9 @@ export interface DeviceCalls {
   kitDue(): boolean;
   kit(): Kit & { readonly asked: readonly number[] };
   kitMade(words: Readonly<Record<number, string>>): null;
+  archiveWanted(): boolean;
+  archiveKeep(on: boolean): null;
+  archiveNow(): null;
 }
 
 export function devicesPart(engine: Engine): Part<DeviceCalls> {
@@ -40,6 +44,7 @@ export function devicesPart(engine: Engine): Part<DeviceCalls> {
   const own = new OwnList(engine);
   const linking = new Linking(engine, own, lines, openLine);
   const histories = new Histories(engine, openLine);
+  const archives = new Archives(engine);
   return {
     methods: {
       devices: () => own.devices(),
@@ -71,15 +76,27 @@ export function devicesPart(engine: Engine): Part<DeviceCalls> {
         if (seed.length === 0) throw new UsageError("The recovery kit was made already.");
         const asked = askedWords(seed);
         for (const number of asked) checkRecoveryWord(seed, number, words[number] ?? "");
+        await engine.vault.write([{ name: WRITER, value: await archives.writer() }]);
         await engine.useAccount({ ...engine.account, recoverySeed: new Uint8Array() });
+        return null;
+      },
+      archiveWanted: () => archives.wanted(),
+      async archiveKeep(on) {
+        await (on ? archives.keep() : archives.erase());
+        return null;
+      },
+      async archiveNow() {
+        await archives.catchUp();
         return null;
       },
     },
     listening: {
       async online() {
         await own.goOn();
-        await histories.goOn();
+        const listening = histories.goOn();
+        await Promise.all([listening, archives.goOn()]);
       },
+      item: () => archives.changed(),
       offline() {
         for (const line of lines) line.broken();
       },
@@ -90,6 +107,7 @@ export function devicesPart(engine: Engine): Part<DeviceCalls> {
       destroyed() {
         linking.destroy();
         histories.destroy();
+        archives.destroy();
       },
     },
   };

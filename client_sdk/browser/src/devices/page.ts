@@ -1,7 +1,6 @@
 /** A person's own devices, in the page. */
 
 import type { CoachRelayOptions, FirstUse, Notice, RelayApi } from "../api.ts";
-import { NotThereYet } from "../errors.ts";
 import type { Answers, Bridge } from "../page/bridge.ts";
 import type { Shown } from "./arriving.ts";
 import type { Beginning } from "./first.ts";
@@ -19,6 +18,7 @@ export type OwnDevices = Pick<
   | "kitMade"
   | "archive"
   | "setArchive"
+  | "waitArchived"
 >;
 
 interface LinkProgress {
@@ -55,9 +55,12 @@ export function ownDevices(bridge: Bridge): OwnDevices {
     async kitMade(words) {
       await bridge.call("kitMade", words);
     },
-    archive: async () => false,
-    async setArchive() {
-      throw new NotThereYet("This version of the app in the browser cannot keep an archive yet.");
+    archive: () => bridge.call("archiveWanted"),
+    async setArchive(on) {
+      await bridge.call("archiveKeep", on);
+    },
+    async waitArchived() {
+      await bridge.call("archiveNow");
     },
   };
 }

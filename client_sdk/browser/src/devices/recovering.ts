@@ -9,6 +9,7 @@ import { eraOf, MAY_LINK, recoveredManifest } from "../identity/manifest.ts";
 import { recoveryKey, recoverySeed } from "../identity/recovery.ts";
 import { KNOWN_SUITES } from "../mls/suites.ts";
 import { deviceId, deviceName } from "../wire/ids.ts";
+import { Restoration } from "./archive/restoring.ts";
 import type { Contact } from "./contact.ts";
 import { RecoveryRefused } from "./errors.ts";
 import type { Arrival } from "./first.ts";
@@ -51,7 +52,11 @@ export async function recover(
   ]);
   // From now on it lets no earlier device in; one that does not take it cannot keep it from the conversations.
   await contact.ask({ frame: "PutManifest", manifest: manifest.raw }, "HeldManifest");
-  await progress(0);
+  const restoration = new Restoration({
+    ...{ vault, contact, account, recovery, rng: environment.rng, nowMs: environment.nowMs },
+    told: (items) => void progress(items),
+  });
+  await restoration.restore();
 }
 
 /** Whether the words are those of this account. */

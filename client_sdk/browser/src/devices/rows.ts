@@ -18,11 +18,28 @@ const SAID_FORMAT = 1;
 const NONE = new Uint8Array();
 const UNSAID = { epoch: 0, seq: 0, hash: new Uint8Array(32) };
 
-/** What a row is: an item, or an amendment to one. */
-export type Row = { readonly item: Stored } | { readonly act: StoredAct };
+/** What a row is: an item, an amendment to one, or that one is gone. */
+export type Row = { readonly item: Stored } | { readonly act: StoredAct } | { readonly gone: string };
+
+/** The columns of a row, in the order of archives (docs/PROTOCOL.md section 16). */
+const COLUMNS = [
+  ...["id", "seq", "sent_ms", "sender_user", "sender_device"],
+  ...["kind", "text", "payload", "mine", "about"],
+];
+
+/** A row as it stands in an archive. */
+export const archiveColumns = (row: Readonly<Record<string, Packable>>): readonly Packable[] =>
+  COLUMNS.map((name) => row[name] ?? null);
+
+/** A row of an archive; raises LinkTampered. */
+export function archivedRow(columns: readonly Value[], own: string, order: number): Row {
+  const [id] = columns;
+  if (columns.length === 1 && id instanceof Uint8Array) return { gone: hex(id) };
+  return rowIn(new Map(COLUMNS.map((name, at) => [name, columns[at] ?? null])), own, order);
+}
 
 /** The rows of an item and of its amendments; nothing of what still waits on this device. */
-export function rowsOf(stored: Stored, engagement: string): readonly Packable[] {
+export function rowsOf(stored: Stored, engagement: string): readonly Readonly<Record<string, Packable>>[] {
   if (stored.seq === 0) return [];
   const { id, seq, user, device, mine, sentMs, notice, envelope } = stored;
   const from = { seq, sent_ms: sentMs, sender_user: user, sender_device: unhex(device), mine };

@@ -412,6 +412,8 @@ export class DoubleRelay implements RelayApi {
     this.due = false;
   };
   archive = async (): Promise<boolean> => this.archived;
+  waitArchived = async (): Promise<void> => undefined;
+
   setArchive = async (on: boolean): Promise<void> => {
     this.archived = on;
   };
