@@ -225,3 +225,38 @@ async def test_words_of_somebody_else_bring_nobody_back(stage: Stage) -> None:
         failure = await stage.until(again, "window.known && window.known.failure")
         assert failure["code"] == "recovery_refused"
         assert "not those of this account" in failure["message"]
+
+
+async def test_an_archive_of_the_python_sdk_comes_back_in_a_page(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(ida="coach", jan="client")
+    async with asyncio.timeout(PATIENCE), stage.python("jan") as jan:
+        room = await jan.engagement(engagement)
+        async with stage.python("ida") as ida:
+            idas = await ida.engagement(engagement)
+            await idas.wait_joined()
+            words = ida.recovery_kit().words
+            await ida.keep_archive()
+            first = await idas.send("before the laptop fell into the sea")
+            gone = await idas.send("nobody is to read this")
+            await idas.react(first, "❤️")
+            await idas.retract(gone)
+            await room.send("and mine")
+            await asyncio.gather(idas.wait_sent(), room.wait_sent())
+            await heard(idas, "and mine")
+            await ida.wait_archived()
+        page = await stage.page("ida", engagement)
+        await stage.chromium.run(
+            page,
+            "window.starting = window.start(called, {kind: 'recover', words}); return null",
+            called="Ida",
+            words=words,
+        )
+        await stage.chromium.run(page, "return window.starting")
+        history = await stage.history(page)
+        assert [(item["kind"], item.get("text")) for item in history[:3]] == [
+            ("text", "before the laptop fell into the sea"),
+            ("retracted", None),
+            ("text", "and mine"),
+        ]
+        assert history[0]["reactions"] == [{"emoji": "❤️", "users": ["ida"]}]
+        assert "Your archive ends here" in history[3]["text"]
