@@ -89,3 +89,9 @@ export function shownFileName(name: string): string {
 
 /** The first words of something, in one line, for quotes and announcements. */
 export const excerpt = (text: string, most = 120): string => cut(clean(text.slice(0, most * 12)), most);
+
+/** What a person is called; before they have said it, what they are here. */
+export function personName({ name, role }: { readonly name: string; readonly role: string }): string {
+  const shownRole = shownName(role, "");
+  return shownName(name, shownRole === "" ? words.someone : words.unnamed(shownRole));
+}

@@ -46,7 +46,7 @@ export interface WelcomeOptions {
 
 export interface Welcome extends Mounted {
   /** Give this to `createCoachRelay`: it asks the person, and shows what linking or recovering needs. */
-  firstUse(known: { readonly elsewhere: boolean }): Promise<FirstUse>;
+  firstUse(known: { readonly elsewhere: boolean; readonly failure?: Notice | null }): Promise<FirstUse>;
   /** The relay could not be opened: say why. */
   failed(notice: Notice): void;
 }

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "lit";
 import type { Person } from "../api.ts";
-import { shownName } from "./format.ts";
+import { personName, shownName } from "./format.ts";
 import type { IconName } from "./icons.ts";
 import { icon } from "./icons.ts";
 import type { Room } from "./model/room.ts";
@@ -65,13 +65,17 @@ export class Notices extends Plain {
   #connection() {
     const { room } = this;
     if (room.otherTab) return this.#line("device", text.otherTab);
-    if (!room.online) {
-      return this.#line(
-        "offline",
-        room.offline === null ? text.offline : text.offlineSince(room.offline.message),
-      );
-    }
-    return room.state?.member && !room.state.caughtUp ? this.#line("waiting", text.catchingUp) : nothing;
+    if (!room.online) return this.#offline();
+    return room.catchesUp ? this.#line("waiting", text.catchingUp) : nothing;
+  }
+
+  /** `navigator.onLine` is sure only when it says no. */
+  #offline() {
+    const { offline, wasOnline } = this.room;
+    if (offline !== null) return this.#line("offline", text.offlineSince(offline.message));
+    return wasOnline || !navigator.onLine
+      ? this.#line("offline", text.offline)
+      : this.#line("waiting", text.connecting);
   }
 
   #waiting() {
@@ -79,13 +83,13 @@ export class Notices extends Plain {
     const { state } = room;
     if (state === null || state.ended) return nothing;
     if (!state.member) {
-      const names = room.others.filter((one) => one.member).map((one) => shownName(one.name));
+      const names = room.others.filter((one) => one.member).map(personName);
       return html`<section class="notice" part="notice">${icon("clock")}<div><h2>${text.notMemberTitle}</h2>
         <p dir="auto">${names.length === 0 ? text.notMemberAlone : text.notMember(names.join(", "))}</p></div></section>`;
     }
     const absent = room.others.filter((one) => !one.member);
-    if (absent.length > 0) return absent.map((one) => this.#line("clock", text.missing(shownName(one.name))));
-    return state.waiting === null ? nothing : this.#line("clock", state.waiting.message);
+    if (absent.length > 0) return absent.map((one) => this.#line("clock", text.missing(personName(one))));
+    return state.waiting === null || !state.caughtUp ? nothing : this.#line("clock", state.waiting.message);
   }
 
   #line(sign: IconName, sentence: string) {

@@ -2,7 +2,7 @@
 
 import { html, nothing } from "lit";
 import type { Person } from "../api.ts";
-import { shownName } from "./format.ts";
+import { personName, shownName } from "./format.ts";
 import type { IconName } from "./icons.ts";
 import { icon } from "./icons.ts";
 import type { Room } from "./model/room.ts";
@@ -57,7 +57,7 @@ export class PeoplePanel extends Plain {
   }
 
   #person(person: Person) {
-    const name = shownName(person.name, person.user);
+    const name = person.name === "" ? personName(person) : shownName(person.name);
     const [sign, look, sentence] = standing(person);
     return html`<li class="person" part="person">
       <span class="avatar" aria-hidden="true">${Array.from(name)[0]}</span>

@@ -49,8 +49,8 @@ export class RingView extends Plain {
       <span class="avatar large" aria-hidden="true">${Array.from(name)[0]}</span>
       <div class="ring-text"><h2 id="ring-title" dir="auto">${words.call.ringTitle(name)}</h2><p id="ring-how" class="hint">${video ? words.call.ringVideo : words.call.ringAudio}</p></div>
       <div class="ring-actions">
-        <button type="button" class="answer" @click=${() => room.answer(ring, false)}>${icon("phone")}${words.call.accept}</button>
-        ${video ? html`<button type="button" class="answer" @click=${() => room.answer(ring, true)}>${icon("camera")}${words.call.acceptVideo}</button>` : nothing}
+        <button type="button" class="take" @click=${() => room.answer(ring, false)}>${icon("phone")}${words.call.accept}</button>
+        ${video ? html`<button type="button" class="take" @click=${() => room.answer(ring, true)}>${icon("camera")}${words.call.acceptVideo}</button>` : nothing}
         <button type="button" class="danger" @click=${this.#decline}>${icon("hangUp")}${words.call.decline}</button>
       </div>
     </div>`;

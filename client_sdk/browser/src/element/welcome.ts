@@ -49,8 +49,12 @@ export class CoachRelayWelcome extends LitElement {
     this.notice = null;
   }
 
-  firstUse({ elsewhere }: { readonly elsewhere: boolean }): Promise<FirstUse> {
-    this.elsewhere = elsewhere;
+  /** Ask; `failure` says why what was chosen before did not work. */
+  firstUse(known: { readonly elsewhere: boolean; readonly failure?: Notice | null }): Promise<FirstUse> {
+    this.elsewhere = known.elsewhere;
+    this.notice = known.failure ?? null;
+    this.code = null;
+    this.percent = null;
     this.step = "choice";
     return new Promise((resolve) => {
       this.#decide = resolve;
@@ -109,6 +113,7 @@ export class CoachRelayWelcome extends LitElement {
     const offer = (sign: IconName, title: string, about: string, action: () => void, first: boolean) =>
       html`<button type="button" class="offer ${first ? "first" : ""}" @click=${action}>${icon(sign)}<span><strong>${title}</strong><span>${about}</span></span></button>`;
     return html`<div class="badge">${icon("lock")}</div><h1 tabindex="-1">${text.title}</h1>
+      ${this.notice === null ? nothing : html`<p class="trouble" role="alert" dir="auto">${this.notice.message}</p>`}
       <p>${this.elsewhere ? text.leadElsewhere : text.lead}</p>
       <div class="offers">
         ${this.elsewhere ? nothing : offer("plus", text.new, text.newText, this.#new, true)}

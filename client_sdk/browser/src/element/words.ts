@@ -4,6 +4,8 @@ const plural = (n: number, one: string, many: string): string => (n === 1 ? one 
 
 export const words = {
   someone: "Somebody",
+  /** Somebody who has not said yet what they are called: "Your client". */
+  unnamed: (role: string) => `Your ${role}`,
   you: "You",
   close: "Close",
   cancel: "Cancel",
@@ -183,7 +185,7 @@ export const words = {
   notices: {
     offline: "You are offline. What you write is kept on this device and sent when the connection is back.",
     offlineSince: (why: string) => `${why} What you write is kept on this device and sent by itself.`,
-    reconnecting: "Connected again. Catching up…",
+    connecting: "Connecting… What you write is kept and sent by itself.",
     catchingUp: "Getting what was said while you were away…",
     otherTab: "This conversation is open in another tab. It goes on here when you close that one.",
     useHere: "Close the other tab to use it here.",
@@ -192,7 +194,7 @@ export const words = {
       `As soon as one of the others is online, you are let in by itself: ${names}. You need not do anything.`,
     notMemberAlone: "As soon as somebody who takes part is online, you are let in. You need not do anything.",
     missing: (name: string) =>
-      `${name} is invited and has not been here yet. What you write waits on this device and goes out when ${name} comes.`,
+      `${name} is invited and has not been here yet. What you write waits on this device and goes out when they come.`,
     knock: (name: string, role: string) =>
       `${name}${role === "" ? "" : ` (${role})`} is on the portal’s list and waits to be let in.`,
     letIn: "Decide",

@@ -173,7 +173,7 @@ async function tour(say: string): Promise<ReturnType<typeof shapes>> {
     over: new Promise(() => undefined),
   });
   await look();
-  await open("cr-ring .answer");
+  await open("cr-ring .take");
   const { theCall } = relay.room;
   theCall.devices = async () =>
     [{ id: say, kind: "audioinput", label: say as "Headset", chosen: true }] as never;

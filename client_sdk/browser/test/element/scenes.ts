@@ -317,6 +317,14 @@ export const ROOMS: Readonly<Record<string, Told>> = {
     before: async (relay, now) => {
       await conversation(relay, now);
       relay.online = false;
+      setTimeout(
+        () =>
+          relay.setOnline(false, {
+            code: "relay_unreachable",
+            message: "The relay cannot be reached; the network may be gone.",
+          }),
+        20,
+      );
       relay.room.items.push(
         text("anna", "Written in a tunnel.", { seq: 0, state: "waiting", sentMs: now - MINUTE }),
       );
@@ -327,6 +335,7 @@ export const ROOMS: Readonly<Record<string, Told>> = {
       await conversation(relay, now);
       relay.room.now = { ...relay.room.now, caughtUp: false };
     },
+    after: () => settled(1700),
   },
   alarm: {
     before: async (relay, now) => {
@@ -552,6 +561,14 @@ const WORDS = "meadow ladder ocean violin cabin orbit pencil garden copper winte
 /** The scenes before there is a room. */
 export const WELCOMES: Readonly<Record<string, After>> = {
   opening: () => undefined,
+  "first-again": ({ root }) => {
+    const message =
+      "The words are not those of a recovery kit: one of them may be mistyped. Compare them with the page.";
+    void (root as HTMLElementTagNameMap["coach-relay-welcome"]).firstUse({
+      elsewhere: true,
+      failure: { code: "kit_words", message },
+    });
+  },
   first: ({ root }) =>
     void (root as HTMLElementTagNameMap["coach-relay-welcome"]).firstUse({ elsewhere: false }),
   elsewhere: ({ root }) =>

@@ -12,7 +12,7 @@ import type {
   RoomState,
   Transfer,
 } from "../../api.ts";
-import { shownName } from "../format.ts";
+import { personName, shownName } from "../format.ts";
 import { words } from "../words.ts";
 import { History } from "./history.ts";
 import { Observable } from "./observable.ts";
@@ -20,6 +20,12 @@ import { Previews } from "./previews.ts";
 
 /** Somebody who typed and then closed the page is not typing for ever. */
 const TYPING_MS = 8_000;
+/** While the device is behind, how it stands is looked at again. */
+const LOOK_AGAIN_MS = 1_500;
+/** So many looks in a row before it is said: catching up mostly takes less than a moment. */
+const LOOKS = 2;
+/** A call that ended as calls do needs no click. */
+const CALL_OVER_MS = 3_000;
 /** A notice that a person need not act on goes by itself. */
 const TOAST_MS = 8_000;
 const MOST_FILES = 10;
@@ -53,6 +59,8 @@ export class Room extends Observable {
   transfers: readonly Transfer[] = [];
   typing: readonly string[] = [];
   online: boolean;
+  /** It was online since this was opened: before that it is connecting, not offline. */
+  wasOnline: boolean;
   offline: Notice | null = null;
   otherTab = false;
   failed: Notice | null = null;
@@ -74,6 +82,11 @@ export class Room extends Observable {
   #toastEnds: ReturnType<typeof setTimeout> | undefined;
   #happened: (what: { type: "joined" | "left"; call: string } | { type: "knock"; user: string }) => void;
   readonly #knocked = new Set<string>();
+  /** How often in a row the device was seen behind. */
+  #behind = 0;
+  #closed = false;
+  #lookAgain: ReturnType<typeof setTimeout> | undefined;
+  #callOver: ReturnType<typeof setTimeout> | undefined;
 
   constructor(relay: RelayApi, api: RoomApi, happened: Room["happened"] = () => undefined) {
     super();
@@ -82,6 +95,7 @@ export class Room extends Observable {
     this.history = new History(api);
     this.previews = new Previews(api);
     this.online = relay.online;
+    this.wasOnline = relay.online;
     this.#happened = happened;
     this.#listen();
   }
@@ -96,7 +110,7 @@ export class Room extends Observable {
 
   /** What the other side is called: one name, or several. */
   get otherNames(): string {
-    return this.others.map((person) => shownName(person.name)).join(", ") || words.someone;
+    return this.others.map(personName).join(", ") || words.someone;
   }
 
   /** Whose key has changed and waits for a decision. */
@@ -113,7 +127,8 @@ export class Room extends Observable {
 
   nameOf(user: string): string {
     if (user === this.relay.me.user) return words.you;
-    return shownName(this.person(user)?.name ?? "");
+    const person = this.person(user);
+    return person === undefined ? words.someone : personName(person);
   }
 
   async load(): Promise<void> {
@@ -135,7 +150,22 @@ export class Room extends Observable {
       Object.assign(this, { state, people, devices, transfers });
     });
     this.#knock();
+    this.#watchWaiting();
     this.changed();
+  }
+
+  /** It has been getting what came meanwhile for longer than a moment. */
+  get catchesUp(): boolean {
+    return this.#behind >= LOOKS;
+  }
+
+  #watchWaiting(): void {
+    clearTimeout(this.#lookAgain);
+    const { state } = this;
+    const behind = state?.member === true && !state.ended && !state.caughtUp;
+    this.#behind = behind ? this.#behind + 1 : 0;
+    if (!this.#closed && (behind || state?.waiting))
+      this.#lookAgain = setTimeout(() => void this.refresh(), LOOK_AGAIN_MS);
   }
 
   /** Do something that may fail: what went wrong is told as a sentence, and undefined comes back. */
@@ -221,8 +251,12 @@ export class Room extends Observable {
     this.panel = false;
     this.#happened({ type: "joined", call: call.id });
     const leave = call.on("changed", () => {
-      if (call.state === "ended") leave();
-      if (call.state === "ended") this.#happened({ type: "left", call: call.id });
+      if (call.state === "ended") {
+        leave();
+        this.#happened({ type: "left", call: call.id });
+        if (call.ended?.code === "call_over")
+          this.#callOver = setTimeout(() => this.leaveCall(), CALL_OVER_MS);
+      }
       this.changed();
     });
     this.#leave.push(leave);
@@ -230,6 +264,7 @@ export class Room extends Observable {
   }
 
   leaveCall(): void {
+    clearTimeout(this.#callOver);
     this.call = null;
     this.changed();
   }
@@ -237,7 +272,8 @@ export class Room extends Observable {
   close(): void {
     for (const leave of this.#leave) leave();
     for (const timer of this.#typingEnds.values()) clearTimeout(timer);
-    clearTimeout(this.#toastEnds);
+    for (const timer of [this.#toastEnds, this.#lookAgain, this.#callOver]) clearTimeout(timer);
+    this.#closed = true;
     this.previews.close();
     const call = this.call;
     this.call = null;
@@ -269,6 +305,7 @@ export class Room extends Observable {
   }
 
   #connected(): void {
+    this.wasOnline = true;
     this.#assign({ online: true, offline: null, otherTab: false });
     void this.refresh();
   }

@@ -182,13 +182,13 @@ export const over = css`
   .ring-actions button {
     flex: 1 1 auto;
   }
-  .answer {
+  .take {
     background: var(--good);
     border-color: var(--good);
     color: light-dark(#fff, #06231f);
     font-weight: 600;
   }
-  .answer:hover:not(:disabled) {
+  .take:hover:not(:disabled) {
     background: color-mix(in oklab, var(--good) 88%, var(--text));
   }
   cr-call {
