@@ -22,6 +22,7 @@ _log: Final = logging.getLogger("relay.store")
 NODE_BYTES: Final = 8
 PING_SECONDS: Final = 2.0
 SILENCE_SECONDS: Final = 5.0  # a server that does not answer a ping for so long is taken for gone
+CANCEL_SECONDS: Final = 0.2
 FOLLOW_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)  # until the next attempt to listen; the last one stays
 # What waits to be told: beyond it the oldest is forgotten, as if it had been lost on the way.
@@ -88,8 +89,7 @@ class RedisBus:
         while self._telling is not None:
             await asyncio.wait([self._telling])
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await _end(self._listening)
         for future in self._confirmed.values():
             future.cancel()
 
@@ -145,7 +145,8 @@ class RedisBus:
             self._ears[topology.server_of(channel)].ask((f"{self._prefix}SUBSCRIBE", channel))
         tasks = [asyncio.get_running_loop().create_task(ear.listen()) for ear in self._ears.values()]
         try:
-            await asyncio.gather(*[ear.listens() for ear in self._ears.values()])
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                await asyncio.gather(*[ear.listens() for ear in self._ears.values()])
             self.is_current = True
             if missed:
                 self._missed()
@@ -155,9 +156,7 @@ class RedisBus:
                     task.result()
         finally:
             self._ears = {}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(*tasks)
 
     def _take(self, message: Any) -> None:
         if isinstance(message, Exception):
@@ -175,6 +174,18 @@ class RedisBus:
             if not self._leaving[name]:
                 raise exceptions.ConnectionError("the topic has moved")
             self._leaving[name] -= 1
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they have ended: `asyncio.wait_for`, which redis-py uses, may swallow a cancellation
+    that comes with its answer (until Python 3.12)."""
+    left = [task for task in tasks if not task.done()]
+    while left:
+        for task in left:
+            task.cancel()
+        _, pending = await asyncio.wait(left, timeout=CANCEL_SECONDS)
+        left = list(pending)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Ear:
@@ -203,8 +214,7 @@ class _Ear:
             try:
                 await self._read(connection)
             finally:
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+                await _end(writing)
                 await self._server.give_up(connection)
         except Exception as error:
             if not self._listens.done():
