@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from client_sdk import Protection, WaitReason
+from client_sdk.delivery.alarms import ALARMS
 from relay.core.operations import ExpireEntries
 from relay.store.sqlite.streams import SqliteStreamStore
 from relay.wire.ids import EngagementId
@@ -150,3 +152,44 @@ async def test_a_conversation_moves_to_a_stronger_suite_when_all_can(
 
 async def moved(room: Room) -> bool:
     return "before everybody had updated" in (await room.state())["protection"]
+
+
+async def test_people_are_told_the_same_by_both(world: World) -> None:
+    told = await world.peers.ask("sentences", who="Anna")
+    assert told["alarms"] == {code: alarm().sentence_about("Anna") for code, alarm in ALARMS.items()}
+    assert set(told["protection"]) == {str(protection) for protection in Protection}
+    ours = {reason.value for reason in WaitReason}
+    assert set(told["reasons"]) <= ours
+
+
+async def test_who_started_anew_is_let_in_when_somebody_has_decided(world: World) -> None:
+    engagement = await world.relay.create_engagement(ina="coach", jon="client")
+    async with asyncio.timeout(PATIENCE):
+        ina = await world.room("ina", engagement)
+        async with world.python("jon") as jon:
+            room = await jon.engagement(engagement)
+            await room.wait_joined()
+            await room.send("before")
+            await has(ina, "before")
+        for path in world.vaults.glob("jon.vault*"):
+            path.unlink()
+        async with world.python("jon") as jon:
+            room = await jon.engagement(engagement)
+            await until(lambda: alarmed(ina))
+            alarm = (await ina.state())["alarm"]
+            assert (alarm["code"], alarm["user"]) == ("identity_changed", "jon")
+            assert alarm["message"].startswith("Jon appears with a new security key.")
+            with pytest.raises(PeerError, match="identity_changed"):
+                await say(ina, "to whom?")
+            number = await ina.call("safetyNumber", "jon")
+            assert number == jon.safety_number
+            await ina.call("acceptIdentity", "jon")
+            await room.wait_joined()
+            await say(ina, "welcome back")
+            await python_has(room, "welcome back")
+            await room.send("thank you")
+            await has(ina, "thank you")
+            people = {one["user"]: one for one in await ina.call("people")}
+            assert (people["jon"]["trust"], people["jon"]["devices"]) == ("unverified", 1)
+            assert (await ina.state())["alarm"] is None
+        await world.peers.ask("close", name="ina")

@@ -5,11 +5,13 @@
 
 import "fake-indexeddb/auto";
 import { createInterface } from "node:readline";
+import { ALARM_CODES, sentenceAbout } from "../src/alarms.ts";
 import { ready } from "../src/crypto.ts";
 import { createAccount, serializeAccount, tokenSubject } from "../src/engine/account.ts";
 import { Engine } from "../src/engine/engine.ts";
 import { relayMethods } from "../src/engine/methods/relay.ts";
 import { roomMethods } from "../src/engine/methods/room.ts";
+import { PROTECTION, REASONS } from "../src/engine/waiting.ts";
 import { browserEnvironment } from "../src/environment.ts";
 import { CoachRelayError } from "../src/errors.ts";
 import { firstManifest } from "../src/identity/manifest.ts";
@@ -110,6 +112,12 @@ const commands: Readonly<Record<string, (request: Record<string, never>) => Prom
     await vault.write([{ name: `state/${engagement}`, value: pack(values) }]);
     vault.close();
   },
+  /** What people are told: of each alarm, with this name in it, and of what keeps a message waiting. */
+  sentences: async ({ who }) => ({
+    alarms: Object.fromEntries(ALARM_CODES.map((code) => [code, sentenceAbout(code, who)])),
+    reasons: Object.values(REASONS),
+    protection: Object.values(PROTECTION),
+  }),
   // Everybody here lives so much later.
   async shift({ ms }) {
     shiftMs += Number(ms);

@@ -107,6 +107,7 @@ const ALARMS = {
 } as const satisfies Readonly<Record<string, Told>>;
 
 export type AlarmCode = keyof typeof ALARMS;
+export const ALARM_CODES = Object.keys(ALARMS) as readonly AlarmCode[];
 
 const SOMEBODY = "somebody in this conversation";
 

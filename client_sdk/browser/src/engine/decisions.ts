@@ -34,9 +34,18 @@ export async function claimed(work: Work, user: UserId): Promise<Manifest | null
   return raw === null || raw.length === 0 ? null : verifyManifest(raw);
 }
 
+const decidedName = (manifest: Manifest): string => `decided/${manifest.user}/${hex(manifestHash(manifest))}`;
+
+/** The claim is decided. Should a device come back that this person had lost, with its old list, it is no news. */
+function settleClaim(work: Work, user: UserId): void {
+  const known = work.trustOf(user);
+  if (known !== null) work.put(decidedName(known.newest), Uint8Array.of(1));
+  work.put(claimName(user), new Uint8Array());
+}
+
 /** Whether this list alarms for the first time: a person decides about it once. */
 export async function isNews(work: Work, manifest: Manifest): Promise<boolean> {
-  const name = `decided/${manifest.user}/${hex(manifestHash(manifest))}`;
+  const name = decidedName(manifest);
   if ((await work.read(name)) !== null) return false;
   work.put(name, Uint8Array.of(1));
   work.put(claimName(manifest.user), manifest.raw);
@@ -54,8 +63,8 @@ export async function verify(work: Work, name: string, key: Bytes): Promise<void
   const claim = await claimed(work, user);
   if (claim !== null && equal(claim.identityKey, key)) {
     const seen = observe(work.trustOf(user), claim, work.shared.nowMs());
+    settleClaim(work, user);
     work.setTrust(verifiedBy(seen, key, work.shared.nowMs()));
-    work.put(claimName(user), new Uint8Array());
   } else {
     const record = work.trustOf(user);
     if (record === null) throw new UsageError("This person has not taken part yet: there is no number.");
@@ -70,8 +79,8 @@ export async function acceptIdentity(work: Work, name: string): Promise<void> {
   const [claim, record] = [await claimed(work, user), work.trustOf(user)];
   if (claim !== null) {
     const seen = observe(record, claim, work.shared.nowMs());
+    settleClaim(work, user);
     work.setTrust(seen.state === "changed" ? changeAccepted(seen, work.shared.nowMs()) : seen);
-    work.put(claimName(user), new Uint8Array());
   } else if (record === null) throw new UsageError("This person has not taken part yet.");
   else work.setTrust(changeAccepted(record, work.shared.nowMs()));
   settleIdentity(work, user);

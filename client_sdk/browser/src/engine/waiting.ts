@@ -11,7 +11,7 @@ export const REASONS = {
   catching_up: "This device is still reading what came meanwhile.",
   not_accepted:
     "You were here before with other keys. The others have to let your new ones in: call them, and have them " +
-    "compare your safety number. With your recovery kit you need nobody's consent.",
+    "compare your safety number. With your recovery kit you are let in at once.",
   not_joined: "This device waits to be let into the conversation.",
   rejoining: "This device is rejoining the conversation.",
   outdated: "Somebody here has new keys, and their earlier devices have to leave the conversation first.",
