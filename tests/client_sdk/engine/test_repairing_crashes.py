@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from relay.wire import frames as fr
 from tests.client_sdk.engine import test_crashes as crashes
 from tests.client_sdk.engine.test_crashes import STEPS, Bomb
 from tests.client_sdk.engine.test_malicious_relay import say
+from tests.support.fake_relay import Peer
 from tests.support.own_devices import Depot, linked
 from tests.support.restored import back_up, restore
 from tests.support.world import World, alarms
@@ -50,8 +52,10 @@ async def scene(folder: Path, bomb: Bomb) -> None:
                 await say(world, anna, "anna 2")
                 await say(world, ben, "ben 2")
     await restore(world, copy)
+    world.relay.lies.append = _not_bens
     async with world.device("ben") as ben:
         await crashes.run(world, "anna", bomb, ben, [], [])
+        world.relay.lies.append = None
     async with (
         world.device("anna") as anna,
         world.device("ben") as ben,
@@ -68,6 +72,13 @@ async def scene(folder: Path, bomb: Bomb) -> None:
 @cache
 def _passed() -> Counter[str]:
     return run(Bomb())
+
+
+def _not_bens(peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+    """For a while it is Anna who brings things back."""
+    if peer.user == "anna":
+        return None
+    return [fr.Refused(frame.stream, frame.counter, "store_unavailable", 0)]
 
 
 def run(bomb: Bomb) -> Counter[str]:
