@@ -75,11 +75,6 @@ export class PrivateSpools implements Spools {
     });
   }
 
-  /** Everything of this person is gone. */
-  async erase(): Promise<void> {
-    for (const name of await this.names()) await this.remove(name);
-  }
-
   async #folder(): Promise<FileSystemDirectoryHandle> {
     const root = await navigator.storage.getDirectory();
     const ours = await root.getDirectoryHandle(FOLDER, { create: true });

@@ -209,14 +209,16 @@ export class Calls {
     return null;
   }
 
-  async hangUp(id: string): Promise<null> {
+  /** False: the call is not known here; another tab that had the device was closed. */
+  async hangUp(id: string): Promise<boolean> {
     this.#going.get(id)?.live.happen({ type: "hungUp" });
-    return null;
+    return this.#going.has(id);
   }
 
-  async told(id: string, news: MediaNews): Promise<null> {
+  /** False: likewise. */
+  async told(id: string, news: MediaNews): Promise<boolean> {
     this.#going.get(id)?.live.told(news);
-    return null;
+    return this.#going.has(id);
   }
 
   /** Both have read these words aloud: the identity key that they bind is the other person's. */

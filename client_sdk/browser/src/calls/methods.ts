@@ -14,8 +14,9 @@ export interface CallCalls {
   callInvite(engagement: string, call: string, video: boolean): null;
   callTake(engagement: string, call: string): null;
   callDecline(engagement: string, call: string): null;
-  callHangUp(engagement: string, call: string): null;
-  callMedia(engagement: string, call: string, news: MediaNews): null;
+  /** False: nobody knows of this call any more. */
+  callHangUp(engagement: string, call: string): boolean;
+  callMedia(engagement: string, call: string, news: MediaNews): boolean;
   callWordsMatch(engagement: string, call: string, words: readonly string[]): null;
 }
 

@@ -13,6 +13,7 @@ import type { CallNews, CallWork, MediaNews } from "./told.ts";
 import { CALL_NEWS, CALL_WORK } from "./told.ts";
 
 const LOOK_MS = 2000;
+const LOST: Notice = { code: "call_lost", message: "The connection was lost and did not come back." };
 
 export interface PageCallOptions {
   readonly engagement: string;
@@ -128,7 +129,8 @@ export class PageCall implements CallApi {
   async hangUp(): Promise<void> {
     if (this.state === "ended") return;
     if (!this.entered) this.end({ code: "call_cancelled", message: "You ended the call." });
-    else await this.#options.bridge.call("callHangUp", this.#options.engagement, this.id);
+    else if (!(await this.#options.bridge.call("callHangUp", this.#options.engagement, this.id)))
+      this.end(LOST);
   }
 
   /** It is over, or never began. */
@@ -168,7 +170,13 @@ export class PageCall implements CallApi {
 
   #tell(news: MediaNews): void {
     if (this.state === "ended") return;
-    this.#options.bridge.call("callMedia", this.#options.engagement, this.id, news).catch(() => undefined); // the Worker says how the call stands; this was about one that it has ended
+    void this.#say(news).catch(() => undefined); // the Worker says how the call stands
+  }
+
+  /** The Worker may be another one by now, which knows nothing of this call: then it is over. */
+  async #say(news: MediaNews): Promise<void> {
+    const { bridge, engagement } = this.#options;
+    if (!(await bridge.call("callMedia", engagement, this.id, news))) this.end(LOST);
   }
 
   /** One thing after the other; a newer attempt makes what is still to be done for an older one pointless. */

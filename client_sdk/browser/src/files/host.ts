@@ -14,18 +14,13 @@ export interface FilesHost {
   readonly spools: Spools;
   /** A token for the blobs of an engagement; raises RelayError. */
   access(engagement: string): Promise<Granted>;
-  /** Queue the message about a file, and write this, in one step. */
-  say(engagement: string, file: Named, as: SaidAs, writes: readonly Write[]): Promise<void>;
+  /** Queue the message about a file under this id, and write this, in one step. */
+  say(engagement: string, file: Named, id: Bytes, writes: readonly Write[]): Promise<void>;
   /** What the message about a file says; raises UsageError if it is about none. */
   fileIn(engagement: string, id: string): Promise<Named>;
   /** Resolves when the relay is there again, or after so many milliseconds, or when `signal` is aborted. */
   connectionOr(ms: number, signal: AbortSignal): Promise<void>;
   tell(transfer: Transfer): void;
-}
-
-export interface SaidAs {
-  readonly id: Bytes;
-  readonly sentMs: number;
 }
 
 /** After attempts that moved nothing. */

@@ -87,7 +87,7 @@ function hostOf(engine: Engine, connections: Set<() => void>): FilesHost {
         throw error;
       }
     },
-    async say(engagement, file, { id }, writes) {
+    async say(engagement, file, id, writes) {
       const conversation = await engine.conversation(engagement);
       await conversation.step(async (work) => {
         await queue(work, file, { id, blobs: [file.blob] });

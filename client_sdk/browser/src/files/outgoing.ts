@@ -102,7 +102,7 @@ export class Uploads {
     try {
       const sealed = await one.moving.until((signal) => this.#seal(source, id, one.moving, signal));
       const mediaType = MEDIA_TYPE.test(source.type) ? source.type : UNKNOWN_TYPE;
-      const base = { id, sentMs: environment.nowMs(), name, mediaType, blob: null, failure: null };
+      const base = { id, name, mediaType, blob: null, failure: null };
       one.record = { ...base, ...sealed, paused: one.moving.paused };
       await vault.write([{ name: uploadName(engagement, id), value: serializeUpload(one.record) }]);
     } catch (error) {
@@ -192,13 +192,13 @@ export class Uploads {
 
   /** The message is queued, and what was kept for it is gone, in one step. */
   async #done(one: Outgoing, blob: BlobId): Promise<void> {
-    const { id, sentMs, name, mediaType, size, key, sealedSize, sealedHash } = recordOf(one);
+    const { id, name, mediaType, size, key, sealedSize, sealedHash } = recordOf(one);
     const named = file({ name, mediaType, size, blob, key, sealedSize, sealedHash });
     const writes = [
       { name: uploadName(one.engagement, id), value: null },
       sentBlob(one.engagement, hex(id), blob),
     ];
-    await this.#host.say(one.engagement, named, { id, sentMs }, writes);
+    await this.#host.say(one.engagement, named, id, writes);
     this.#all.delete(hex(id));
     one.moving.be("done");
     await this.#host.spools.remove(spoolOut(id));

@@ -14,7 +14,6 @@ const FORMAT = 1;
 export interface UploadRecord {
   /** Of the message that will name it. */
   readonly id: Bytes;
-  readonly sentMs: number;
   readonly name: string;
   readonly mediaType: string;
   readonly size: number;
@@ -38,7 +37,6 @@ export const serializeUpload = (record: UploadRecord): Bytes =>
   pack([
     FORMAT,
     record.id,
-    record.sentMs,
     record.name,
     record.mediaType,
     record.size,
@@ -54,13 +52,12 @@ export const serializeUpload = (record: UploadRecord): Bytes =>
 export function parseUpload(data: Bytes): UploadRecord {
   try {
     const values = unpack(data);
-    const [format, id, sentMs, name, mediaType, size, key, sealedSize, sealedHash, blob, paused, failure] =
+    const [format, id, name, mediaType, size, key, sealedSize, sealedHash, blob, paused, failure] =
       Array.isArray(values) ? values : [];
     if (format !== FORMAT) throw new PackingError("another form");
     const [code, message] = Array.isArray(failure) ? failure : [];
     return {
       id: bytes(id),
-      sentMs: number(sentMs),
       name: text(name),
       mediaType: text(mediaType),
       size: number(size),
