@@ -25,7 +25,8 @@ async def set_back(relay: RealRelay, copy: Path) -> None:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    while not await holds():
+    """Wait for what nobody is told of."""
+    while not await holds():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 
