@@ -1,5 +1,6 @@
 /** A call: the picture, what can be done, how good the connection is, and the five words. */
 
+import type { PropertyValues } from "lit";
 import { html, nothing } from "lit";
 import type { CallApi } from "../api.ts";
 import { lengthOf } from "./format.ts";
@@ -27,6 +28,7 @@ export class CallView extends Plain {
   declare side: "words" | "devices" | "differ" | null;
   declare choices: readonly Choice[];
   declare matched: boolean;
+  #opener: HTMLElement | null = null;
   #clock: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
@@ -50,13 +52,22 @@ export class CallView extends Plain {
     clearInterval(this.#clock);
   }
 
-  protected override updated(): void {
+  protected override updated(changed: PropertyValues): void {
+    if (changed.has("side")) this.#moveFocus(changed.get("side") ?? null);
     const show = (name: string, stream: MediaStream | null): void => {
       const video = this.querySelector<HTMLVideoElement>(`video.${name}`);
       if (video !== null && video.srcObject !== stream) video.srcObject = stream;
     };
     show("remote", this.call.remote);
     show("local", this.call.local);
+  }
+
+  /** Into the card that opens, and back to what opened it. */
+  #moveFocus(before: unknown): void {
+    if (this.side !== null) {
+      this.#opener = this.querySelector<HTMLElement>(".control:focus") ?? this.#opener;
+      this.querySelector<HTMLElement>("#call-card-title")?.focus();
+    } else if (before !== null && before !== undefined) this.#opener?.focus();
   }
 
   protected override render() {

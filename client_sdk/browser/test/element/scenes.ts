@@ -619,14 +619,14 @@ export const NAMES = [...Object.keys(ROOMS), ...Object.keys(WELCOMES)];
 let shows = 0;
 
 /** Show a room with a double behind it. */
-export async function showRoom(relay = new DoubleRelay(), theme: Theme = {}): Promise<Scene> {
+export async function showRoom(relay = new DoubleRelay(), theme: Theme = {}, ms = 60): Promise<Scene> {
   const host = document.createElement("div");
   host.style.height = "100vh";
   document.body.append(host);
   shows++;
   relay.room.id = `${ENGAGEMENT.slice(0, -4)}${String(shows).padStart(4, "0")}`;
   const shown = mount(host, relay, { engagement: relay.room.id, theme });
-  await settled();
+  await settled(ms);
   const root = host.firstElementChild as HTMLElement;
   const end = (): void => {
     shown.destroy();

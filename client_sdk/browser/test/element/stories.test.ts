@@ -474,6 +474,56 @@ describe("who can read this", () => {
     await expect.element(page.getByText("Verified: you have compared numbers or words.")).toBeVisible();
   });
 
+  describe("scanning", () => {
+    const give = vi.spyOn(navigator.mediaDevices, "getUserMedia");
+    beforeEach(() => {
+      class Detector {
+        static getSupportedFormats = async () => ["qr_code"];
+        detect = async () => [{ rawValue: "coach-relay:safety:scanned" }];
+      }
+      Object.assign(globalThis, { BarcodeDetector: Detector });
+    });
+    afterEach(() => {
+      Reflect.deleteProperty(globalThis, "BarcodeDetector");
+      give.mockReset();
+    });
+
+    const openScanner = async (): Promise<void> => {
+      await open();
+      await button(/Who can read this/).click();
+      await button("Verify: Ben Sommer").click();
+      await page.getByRole("tab", { name: "Scan their code" }).click();
+    };
+
+    test("a code that was scanned verifies, and the camera is let go", async () => {
+      const canvas = document.createElement("canvas");
+      canvas.getContext("2d")?.fillRect(0, 0, 9, 9);
+      const stream = canvas.captureStream(10);
+      give.mockResolvedValue(stream);
+      await openScanner();
+      const timer = setInterval(() => canvas.getContext("2d")?.fillRect(0, 0, 9, 9), 20);
+      await vi.waitUntil(() => relay.room.asked.includes("verifyScanned ben coach-relay:safety:scanned"), {
+        timeout: 5000,
+      });
+      clearInterval(timer);
+      await expect.element(page.getByText("Ben Sommer is verified.")).toBeVisible();
+      expect(stream.getTracks().every((track) => track.readyState === "ended")).toBe(true);
+    });
+
+    test("a camera that is refused is explained", async () => {
+      give.mockRejectedValue(new DOMException("", "NotAllowedError"));
+      await openScanner();
+      await expect.element(page.getByRole("alert").filter({ hasText: "camera" })).toBeVisible();
+    });
+
+    test("a browser that cannot scan says what to do instead", async () => {
+      Reflect.deleteProperty(globalThis, "BarcodeDetector");
+      await openScanner();
+      await expect.element(page.getByText(/This browser cannot read codes/)).toBeVisible();
+      expect(give).not.toHaveBeenCalled();
+    });
+  });
+
   test("numbers that differ verify nobody", async () => {
     await open();
     await button(/Who can read this/).click();
@@ -601,7 +651,7 @@ describe("calls", () => {
   });
 
   test("answer, mute, camera, device, and two clicks to verify by the five words", async () => {
-    await open();
+    const root = await open();
     relay.room.ring();
     await button("Answer with picture").click();
     const { theCall } = relay.room;
@@ -615,6 +665,12 @@ describe("calls", () => {
     expect(theCall.asked).toEqual(["choose audioinput m2"]);
     theCall.change({ quality: "poor" });
     await expect.element(page.getByRole("status").filter({ hasText: "turn the picture off" })).toBeVisible();
+    await button("Five words").click();
+    await settled();
+    expect(active(root).id).toBe("call-card-title");
+    await userEvent.keyboard("{Escape}");
+    await settled();
+    expect(active(root).textContent?.trim()).toBe("Five words");
     await button("Five words").click();
     await button("We have the same words").click();
     await expect.element(page.getByText("Ben Sommer is verified.")).toBeVisible();
