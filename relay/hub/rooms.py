@@ -319,6 +319,9 @@ class Rooms:
         """`lost`, for every stream."""
         for stream in list(self._rooms):
             self.lost(stream)
+        for loads in self._loading.values():
+            for load in loads:
+                load.is_late = True  # what it has read may be of before
 
     def tick(self, now: float) -> None:
         """Look at what is in doubt; where there are other nodes, at everything now and then."""
