@@ -1,0 +1,240 @@
+"""The demo page's whole story, in a real Chromium, and what may happen in the middle of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.browser.chromium import Chromium
+from tests.browser.embedded import FRAME, Place, missing, place
+from tests.relay.cli.processes import environment
+
+PATIENCE: Final = 110
+
+pytestmark = [pytest.mark.skipif(missing() is not None, reason=str(missing())), pytest.mark.timeout(150)]
+
+PEOPLE: Final = """
+const of = async (who) => {
+  const part = "frame.html?parent=http%3A%2F%2F" + who;
+  for (;;) {
+    const found = page.frames().find((one) => one.url().includes(part));
+    if (found) return found;
+    await page.waitForTimeout(50);
+  }
+};
+const anna = await of("anna"), ben = await of("ben");
+const reads = (one, text) => one.getByText(text).first().waitFor();
+const click = (one, name) =>
+  one.getByRole("button", { name, exact: typeof name === "string" }).first().click();
+const write = async (one, text) => {
+  await one.getByRole("textbox", { name: "Write a message" }).fill(text);
+  await click(one, "Send");
+};
+"""
+
+BEGIN: Final = """
+for (const one of [anna, ben]) await click(one, /first device/);
+for (const one of [anna, ben]) await click(one, "Later"); // the recovery kit
+return null;
+"""
+
+WRITE: Final = """
+await write(anna, "How was the week?");
+await reads(ben, "How was the week?");
+await write(ben, "Long, but good.");
+await reads(anna, "Long, but good.");
+return null;
+"""
+
+FILE: Final = """
+const chooser = page.waitForEvent("filechooser");
+await click(anna, "Attach a file or an image");
+const buffer = Buffer.from("the plan ".repeat(5000));
+const plan = { name: "plan.txt", mimeType: "text/plain", buffer };
+await (await chooser).setFiles(plan);
+await click(anna, "Send");
+const download = page.waitForEvent("download");
+await click(ben, "Save plan.txt on this device");
+const stream = await (await download).createReadStream();
+const pieces = [];
+for await (const piece of stream) pieces.push(piece);
+return Buffer.concat(pieces).equals(plan.buffer);
+"""
+
+CHECK_IN: Final = """
+await click(anna, "New check-in");
+await anna.getByRole("textbox", { name: /What is it about/ }).fill("How is your energy?");
+await anna.getByRole("textbox", { name: "Question" }).first().fill("Energy today");
+await click(anna, "Send check-in");
+await ben.getByRole("radio", { name: "8", exact: true }).check({ force: true });
+await click(ben, "Send answers");
+await reads(anna, /Ben Okafor answered/);
+return null;
+"""
+
+VERIFY: Final = """
+await click(anna, /Who can read this/);
+await click(anna, /^Verify/);
+await click(anna, "They are the same");
+await reads(anna, "Ben Okafor is verified.");
+for (let times = 0; times < 3; times += 1) await page.keyboard.press("Escape");
+return null;
+"""
+
+CALL: Final = """
+const moves = (one) => one.waitForFunction(() => {
+  const within = (node) => [...node.querySelectorAll("*")].flatMap((each) =>
+    [each, ...(each.shadowRoot ? within(each.shadowRoot) : [])]);
+  const pictures = within(document).filter((each) => each.tagName === "VIDEO");
+  const frames = pictures.map((each) => each.getVideoPlaybackQuality().totalVideoFrames);
+  return frames.length > 1 && frames.every((count) => count > 20);
+});
+await click(ben, "Call with picture");
+await click(anna, "Answer with picture");
+await Promise.all([moves(anna), moves(ben)]);
+const words = async (one) => {
+  await click(one, "Five words");
+  return one.getByRole("list", { name: "Five words" }).getByRole("listitem").allInnerTexts();
+};
+const both = [await words(anna), await words(ben)];
+await click(ben, "We have the same words");
+await reads(ben, "Anna Lindqvist is verified.");
+await click(ben, "End call");
+await anna.getByRole("button", { name: "End call" }).waitFor({ state: "detached" });
+return both;
+"""
+
+AFTERWARDS: Final = """
+const said = ["How was the week?", "Long, but good.", "How is your energy?"];
+for (const one of [anna, ben]) for (const text of said) await reads(one, text);
+await click(anna, "Later"); // the recovery kit, asked for at each visit until it is made
+await write(anna, "until next week");
+await reads(ben, "until next week");
+return anna.getByRole("button", { name: /first device/ }).count();
+"""
+
+
+@asynccontextmanager
+async def demo_page(folder: Path) -> AsyncIterator[str]:
+    """`coach demo --page`, until Ctrl-C; its address."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "client_sdk.cli.main", "demo", "--page"),
+        cwd=folder,
+        env=environment(DISPLAY="", WAYLAND_DISPLAY="", PYTHONWARNINGS="default"),
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no pipe")
+        async for line in process.stdout:
+            found = re.search(r"http://localhost:\d+/", line.decode())
+            if found is not None:
+                yield found[0]
+                break
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_the_whole_story_of_the_demo_page(tmp_path: Path) -> None:
+    chromium = Chromium()
+    await chromium.start()
+    try:
+        async with asyncio.timeout(PATIENCE), demo_page(tmp_path) as address:
+            await chromium.ask("open", name="demo", url=address, viewport={"width": 1400, "height": 900})
+            for part in (BEGIN, WRITE):
+                await chromium.script("demo", PEOPLE + part)
+            assert await chromium.script("demo", PEOPLE + FILE) is True
+            for part in (CHECK_IN, VERIFY):
+                await chromium.script("demo", PEOPLE + part)
+            hers, his = await chromium.script("demo", PEOPLE + CALL)
+            assert len(hers) == 5
+            assert hers == his
+            await chromium.ask("reload", name="demo")
+            assert await chromium.script("demo", PEOPLE + AFTERWARDS) == 0
+            assert await chromium.ask("errors") == []
+    finally:
+        await chromium.stop()
+
+
+WRITES: Final = """
+const one = await frame(part);
+await one.getByRole("textbox", { name: "Write a message" }).fill(text);
+await one.getByRole("button", { name: "Send", exact: true }).first().click();
+await one.getByText(text).first().waitFor();
+return null;
+"""
+READS: Final = "await (await frame(part)).getByText(text).first().waitFor({ timeout: 60000 }); return null;"
+LATER: Final = """
+await (await frame(part)).getByRole("button", { name: "Later", exact: true }).click();
+return null;
+"""
+WIPE: Final = """
+const one = await frame(part);
+await one.evaluate(`(async () => {
+  for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name);
+})()`);
+return null;
+"""
+
+
+async def two(there: Place, **roster: str) -> tuple[str, str]:
+    """Pages of two people who have begun, of two profiles."""
+    engagement = await there.relay.create_engagement(**roster)
+    first, second = roster
+    for user in (first, second):
+        await there.open(user, engagement, user)
+        await there.begin(user)
+        await there.chromium.script(user, LATER, part=FRAME)
+    return first, second
+
+
+async def test_offline_for_a_while_a_killed_relay_and_a_reload_in_the_middle(tmp_path: Path) -> None:
+    async with asyncio.timeout(PATIENCE), place(tmp_path) as there:
+        run = there.chromium.script
+        eva, finn = await two(there, eva="coach", finn="client")
+        await run(eva, WRITES, part=FRAME, text="a first word")
+        await run(finn, READS, part=FRAME, text="a first word")
+        await there.chromium.ask("offline", name=finn, offline=True)
+        await run(finn, WRITES, part=FRAME, text="two, while offline")
+        await run(eva, WRITES, part=FRAME, text="three, meanwhile")
+        await there.chromium.ask("offline", name=finn, offline=False)
+        await run(eva, READS, part=FRAME, text="two, while offline")
+        await run(finn, READS, part=FRAME, text="three, meanwhile")
+        await there.relay.kill()
+        await run(eva, WRITES, part=FRAME, text="four, while nobody carried it")
+        await there.chromium.ask("reload", name=finn)  # the portal's page is there, the frame's is not
+        await there.relay.start()
+        await there.chromium.ask("reload", name=finn)
+        await run(finn, READS, part=FRAME, text="four, while nobody carried it")
+        await run(finn, LATER, part=FRAME)
+        await run(finn, WRITES, part=FRAME, text="a last word")
+        await run(eva, READS, part=FRAME, text="a last word")
+
+
+async def test_a_store_that_was_wiped_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    async with asyncio.timeout(PATIENCE), place(tmp_path) as there:
+        run = there.chromium.script
+        gus, hana = await two(there, gus="coach", hana="client")
+        await run(gus, WRITES, part=FRAME, text="a heron")
+        await run(hana, READS, part=FRAME, text="a heron")
+        await run(hana, WIPE, part=FRAME)
+        await there.chromium.ask("reload", name=hana)
+        # That they have a device elsewhere is known: what there is to do is said, and nothing is begun anew.
+        await run(hana, READS, part=FRAME, text="another device")
+        shown = "return (await (await frame(part)).getByText('a heron').count())"
+        assert await run(hana, shown, part=FRAME) == 0
