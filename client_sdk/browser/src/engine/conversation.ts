@@ -44,8 +44,7 @@ import { Whispers } from "./whispers.ts";
 import type { Shared } from "./work.ts";
 import { findStored, Work } from "./work.ts";
 
-const RETRY_MS = 1000;
-const LAST_RETRY_MS = 30_000;
+const [RETRY_MS, LAST_RETRY_MS] = [1000, 30_000];
 /** An honest relay begins to deliver what it has long before. */
 const TAIL_MS = 20_000;
 /** Entries that one transaction takes in: what a person says meanwhile does not wait for a whole window. */
@@ -180,8 +179,6 @@ export class Conversation {
     return roomStateOf(this.situation);
   }
 
-  // What a person does
-
   /** Say something; resolves with the message's id when it is safe on this device. */
   async say(content: Content, options: Queued = {}): Promise<string> {
     this.#checkMaySay();
@@ -296,8 +293,7 @@ export class Conversation {
   changed(engagement: Engagement): void {
     this.#engagement = engagement;
     if (this.#stopped === "not_member") this.#stopped = "";
-    this.#events.changed();
-    this.wake();
+    this.accountChanged();
   }
 
   /** This person's device list, or what they are called, is another now. */
@@ -368,9 +364,11 @@ export class Conversation {
   wake(): void {
     if (this.#due) return;
     this.#due = true;
-    this.#locked(() => this.#goOn()).catch((error: unknown) => {
-      if (!(error instanceof RelayError)) this.#events.fault(error);
-    });
+    this.#locked(() => this.#goOn()).catch((error: unknown) => this.#fault(error));
+  }
+
+  #fault(error: unknown): void {
+    if (!(error instanceof RelayError)) this.#events.fault(error); // the next connection tries it again
   }
 
   async #goOn(): Promise<void> {
@@ -397,9 +395,7 @@ export class Conversation {
     }
     if (!isAway(this.#state, Math.floor(this.#environment.nowMs() / 1000))) return;
     await this.#work(async (work) => missed(work, opened.head + 1));
-    this.#reopen().catch((error: unknown) => {
-      if (!(error instanceof RelayError)) this.#events.fault(error);
-    });
+    this.#reopen().catch((error: unknown) => this.#fault(error));
   }
 
   async #rejoinIfDue(): Promise<void> {

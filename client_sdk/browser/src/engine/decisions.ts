@@ -92,7 +92,7 @@ function settleIdentity(work: Work, user: UserId): void {
   if (
     alarm !== null &&
     IDENTITY.has(alarm.code) &&
-    [undefined, user].includes(alarm.evidence["user"] as UserId)
+    [undefined, user].includes(alarm.evidence.user as UserId)
   ) {
     work.change({ alarm: null });
   }
@@ -102,7 +102,7 @@ function settleIdentity(work: Work, user: UserId): void {
 export async function goOn(work: Work): Promise<void> {
   const { alarm } = work.state;
   if (alarm === null) return;
-  if (IDENTITY.has(alarm.code)) await withoutClaim(work, String(alarm.evidence["user"] ?? ""));
+  if (IDENTITY.has(alarm.code)) await withoutClaim(work, String(alarm.evidence.user ?? ""));
   else if (NEW_STREAM.has(alarm.code)) {
     work.change({ incarnation: null, cursor: 0, lastCommit: 0, startsOver: true });
     rejoinAfter(work);
