@@ -463,6 +463,30 @@ async def test_a_camera_that_is_refused_is_explained_and_the_call_goes_on(
         await stage.is_in(paul, "ended")
 
 
+FORBID = """
+const forbidden = ["camera", "microphone"];
+const allowsFeature = (name) => !forbidden.includes(name);
+Object.defineProperty(document, "permissionsPolicy", { value: { allowsFeature } });
+"""
+
+
+async def test_a_page_that_forbids_camera_and_microphone_says_so(stage: CallStage) -> None:
+    async with asyncio.timeout(PATIENCE):
+        uma, vera = await pair(stage, "uma", "vera")
+        await stage.chromium.run(uma, FORBID)
+        await connected(stage, vera, uma)
+        trouble = (await stage.stands(uma))["trouble"]
+        assert trouble["code"] == "call_microphone_blocked"
+        for feature in ("microphone", "camera"):
+            assert (
+                f"the header Permissions-Policy of this page must not forbid “{feature}”"
+                in trouble["message"]
+            )
+        await stage.perceives(uma)  # the call goes on: the other one is seen and heard
+        await stage.chromium.run(vera, "await window.call.hangUp()")
+        await stage.is_in(uma, "ended")
+
+
 # By a TURN server alone
 
 ONLY = """

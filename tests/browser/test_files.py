@@ -64,7 +64,7 @@ def digest(data: bytes) -> str:
 
 def blobs(stage: Stage) -> list[Path]:
     """The sealed files that the relay has, each a folder of pieces, the newest last."""
-    found = [path for path in (stage.relay.data / "blobs").iterdir() if path.is_dir()]
+    found = [path for path in (stage.relay.data / "blobs").iterdir() if not path.name.startswith(".")]
     return sorted(found, key=lambda path: path.stat().st_ctime_ns)
 
 
