@@ -41,8 +41,8 @@ class CallSettings:
     """How calls connect; ``ice_servers`` is asked anew for every attempt, because credentials expire.
 
     ``loopback``: this machine only. ``relay_only``: never show this device's addresses to the other one.
-    ``report_path``: once a call is over, the relay may count how it had connected (directly, through a NAT, by
-    a TURN server, not at all), which is all that it is told.
+    ``report_path``: once a call is over, the relay may count how it had connected (directly, through a NAT,
+    by a TURN server, not at all), which is all that it is told.
     """
 
     ice_servers: IceServers = no_ice_servers

@@ -352,7 +352,8 @@ async def test_destroy_takes_the_frame_away(there: Place) -> None:
         end = "const element = document.querySelector('coach-relay'); await element.destroy();"
         left = await there.chromium.run("xena", f"{end} return document.querySelector('coach-relay')")
         assert left is None
-        while await frames(there, "xena"):  # the driver hears of it a moment later
+        # The driver hears of it a moment later, and says nothing by itself.
+        while await frames(there, "xena"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
