@@ -9,7 +9,7 @@ import { arrivalWrite } from "./arrival.ts";
 import type { Contact } from "./contact.ts";
 import { LinkFailed } from "./errors.ts";
 import type { Arrival } from "./first.ts";
-import { ACCOUNT, CONFIRMED } from "./first.ts";
+import { ACCOUNT, CONFIRMED, FIRST_DEVICE } from "./first.ts";
 import { HERE } from "./line.ts";
 import { Meeting } from "./meeting.ts";
 import { usableName } from "./names.ts";
@@ -74,6 +74,7 @@ export async function beLinked(
       arrivalWrite(record),
       { name: deviceNameRecord(deviceName(told.account.deviceId)), value: utf8(own.name) },
       { name: CONFIRMED, value: Uint8Array.of(1) },
+      { name: FIRST_DEVICE, value: null },
     ]);
   }
 }

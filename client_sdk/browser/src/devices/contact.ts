@@ -3,7 +3,7 @@
 import type { Bytes } from "../bytes.ts";
 import { equal } from "../bytes.ts";
 import type { CoachRelayError } from "../errors.ts";
-import { AccessRefused, ManifestInvalid } from "../errors.ts";
+import { AccessRefused, ManifestInvalid, RelayUnreachable } from "../errors.ts";
 import type { KeyPair } from "../identity/keys.ts";
 import type { Manifest } from "../identity/manifest.ts";
 import { verifyManifest } from "../identity/manifest.ts";
@@ -43,14 +43,29 @@ export class Contact implements LinkHandler {
       signal?.throwIfAborted();
       if (this.#refused !== null) throw this.#refused;
       await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-        signal?.addEventListener("abort", () => resolve(), { once: true });
+        this.#changed = () => {
+          signal?.removeEventListener("abort", this.#changed);
+          resolve();
+        };
+        signal?.addEventListener("abort", this.#changed, { once: true });
       });
     }
   }
 
   /** Ask the relay and wait for its answer; raises RelayRefused or RelayUnreachable. */
   readonly ask: Link["ask"] = (question, answer) => this.#link.ask(question, answer);
+
+  /** The same across broken connections; raises RelayRefused or AccessRefused. */
+  readonly insist: Link["ask"] = async (question, answer) => {
+    while (true) {
+      await this.untilOnline();
+      try {
+        return await this.#link.ask(question, answer);
+      } catch (error) {
+        if (!(error instanceof RelayUnreachable)) throw error;
+      }
+    }
+  };
 
   /** The device list that the relay holds of this user; null: none that anybody signed. */
   async held(): Promise<Manifest | null> {

@@ -18,7 +18,8 @@ import { recover } from "./recovering.ts";
 export const ACCOUNT = "account";
 /** That the relay holds our list, or that this person knows that it holds another one. */
 export const CONFIRMED = "meta/confirmed";
-const DEVICE = "first/device";
+/** The key of a device that has no account yet. */
+export const FIRST_DEVICE = "first/device";
 
 /** What there is before there is a device. */
 export interface Arrival {
@@ -87,16 +88,16 @@ async function begin(arrival: Arrival, device: KeyPair, anew: boolean): Promise<
   await vault.write([
     { name: ACCOUNT, value: serializeAccount(account) },
     ...(anew ? [{ name: CONFIRMED, value: Uint8Array.of(1) }] : []),
-    { name: DEVICE, value: null },
+    { name: FIRST_DEVICE, value: null },
   ]);
   return account;
 }
 
 /** The same at every attempt, so that one that was cut off takes no second place among the user's devices. */
 async function firstDevice({ vault, environment }: Arrival): Promise<KeyPair> {
-  const stored = await vault.get(DEVICE);
+  const stored = await vault.get(FIRST_DEVICE);
   if (stored !== null) return new KeyPair(stored);
   const made: Bytes = environment.rng(32);
-  await vault.write([{ name: DEVICE, value: made }]);
+  await vault.write([{ name: FIRST_DEVICE, value: made }]);
   return new KeyPair(made);
 }

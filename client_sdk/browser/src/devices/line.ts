@@ -31,8 +31,11 @@ export class Line {
     while (this.#bodies.length === 0) {
       signal?.throwIfAborted();
       await new Promise<void>((resolve) => {
-        this.#heard = resolve;
-        signal?.addEventListener("abort", () => resolve(), { once: true });
+        this.#heard = () => {
+          signal?.removeEventListener("abort", this.#heard);
+          resolve();
+        };
+        signal?.addEventListener("abort", this.#heard, { once: true });
       });
     }
     const body = this.#bodies.shift();

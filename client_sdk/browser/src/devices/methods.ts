@@ -90,6 +90,7 @@ export function devicesPart(engine: Engine): Part<DeviceCalls> {
         return null;
       },
     },
+    safe: ["devices", "deviceRename", "kitDue", "kit", "archiveWanted", "archiveNow"],
     listening: {
       async online() {
         await own.goOn();

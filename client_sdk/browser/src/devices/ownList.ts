@@ -4,13 +4,20 @@ import type { Device } from "../api.ts";
 import type { Bytes } from "../bytes.ts";
 import { equal, text, utf8 } from "../bytes.ts";
 import type { Engine } from "../engine/engine.ts";
-import { ManifestInvalid, RelayRefused, UsageError } from "../errors.ts";
+import { ManifestInvalid, RelayError, RelayRefused, UsageError } from "../errors.ts";
 import type { KeyPair } from "../identity/keys.ts";
 import type { Manifest, ManifestDevice } from "../identity/manifest.ts";
 import { checkSuccessor, lists, MAY_LINK, nextManifest, verifyManifest } from "../identity/manifest.ts";
 import { deviceId, deviceName } from "../wire/ids.ts";
 import { MAX_DEVICES_PER_USER } from "../wire/limits.ts";
-import { DevicesChanged, MayNotLink, OtherListHeld, TooManyDevices, UnknownDevice } from "./errors.ts";
+import {
+  DeviceError,
+  DevicesChanged,
+  MayNotLink,
+  OtherListHeld,
+  TooManyDevices,
+  UnknownDevice,
+} from "./errors.ts";
 import { usableName } from "./names.ts";
 import { deviceNameRecord } from "./told.ts";
 
@@ -143,14 +150,23 @@ export class OwnList {
     );
   }
 
-  /** Finish a change that was interrupted: the relay may have taken it. */
+  /** Finish a change that was interrupted: the relay may have taken it, or another device was first. */
   async goOn(): Promise<void> {
-    const intended = await this.#engine.vault.get(INTENDED);
-    const { identity, manifest } = this.#engine.account;
-    if (intended === null || identity === null) return;
-    const wanted = verifyManifest(intended);
-    if (succeeds(manifest, wanted)) await this.#put(wanted);
-    else await this.#engine.vault.write([{ name: INTENDED, value: null }]);
+    const next = this.#changing.then(async () => {
+      const intended = await this.#engine.vault.get(INTENDED);
+      const { identity, manifest } = this.#engine.account;
+      if (intended === null || identity === null) return;
+      const wanted = verified(intended);
+      if (wanted !== null && succeeds(manifest, wanted)) await this.#put(wanted);
+      else await this.#engine.vault.write([{ name: INTENDED, value: null }]);
+    });
+    this.#changing = next.catch(() => undefined);
+    try {
+      await next;
+    } catch (error) {
+      // Nobody waits for it any more: the list stays as it is, for the person to look at.
+      if (!(error instanceof DeviceError || error instanceof RelayError)) throw error;
+    }
   }
 }
 

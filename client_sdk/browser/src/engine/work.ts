@@ -202,7 +202,9 @@ export class Work {
       if (stored !== null && place !== null) {
         writes.set(historyName(engagement, place), serializeStored(stored));
       }
-      if (this.shared.archives && before !== undefined && before.seq > 0) {
+      // A notice may come to stand among what is archived already.
+      const late = before !== undefined ? before.seq > 0 : stored?.notice != null;
+      if (this.shared.archives && late) {
         writes.set(dirtyName(engagement, id), Uint8Array.of(1));
       }
       if (before === undefined || placeOf(before) !== place) {

@@ -8,12 +8,13 @@ import type { Conversation } from "../../engine/conversation.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Stored } from "../../engine/history.ts";
 import { fromSeq, historyName, parseStored } from "../../engine/history.ts";
+import type { Work } from "../../engine/work.ts";
 import { dirtyName } from "../../engine/work.ts";
-import { RecordInvalid, RelayError, UsageError } from "../../errors.ts";
+import { OutboxFull, RecordInvalid, RelayError, RelayRefused, UsageError } from "../../errors.ts";
 import { recoveryKey } from "../../identity/recovery.ts";
 import { serializeTrust } from "../../identity/trust.ts";
-import type { Packable } from "../../msgpack.ts";
-import { pack, unpack } from "../../msgpack.ts";
+import type { Packable, Value } from "../../msgpack.ts";
+import { PackingError, pack, unpack } from "../../msgpack.ts";
 import type { Write } from "../../vault/vault.ts";
 import type { EngagementId, UserId } from "../../wire/ids.ts";
 import { ARCHIVE_SERIES_BYTES } from "../../wire/limits.ts";
@@ -36,7 +37,7 @@ const PAGE = 200;
 const TELL_SECONDS = 3600;
 
 /** How far the archive of a conversation is; `pending` is a part on its way, up to `pendingUpTo`. */
-interface ArchiveRecord {
+export interface ArchiveRecord {
   readonly series: Bytes;
   readonly parts: number;
   readonly head: Bytes;
@@ -44,17 +45,17 @@ interface ArchiveRecord {
   readonly upTo: number;
   readonly pending: Bytes;
   readonly pendingUpTo: number;
-  readonly pendingChanges: readonly string[];
   readonly told: number;
   readonly toldAt: number;
 }
 
 export const begunRecord = (rng: Rng, upTo: number): ArchiveRecord => ({
   ...{ series: rng(ARCHIVE_SERIES_BYTES), parts: 0, head: NO_HEAD, upTo },
-  ...{ pending: new Uint8Array(), pendingUpTo: 0, pendingChanges: [], told: 0, toldAt: 0 },
+  ...{ pending: new Uint8Array(), pendingUpTo: 0, told: 0, toldAt: 0 },
 });
 
-const recordName = (id: EngagementId): string => `archive/of/${id}`;
+const OF = "archive/of/";
+const recordName = (id: EngagementId): string => OF + id;
 
 export const writeRecord = (id: EngagementId, record: ArchiveRecord | null): Write => ({
   name: recordName(id),
@@ -62,20 +63,37 @@ export const writeRecord = (id: EngagementId, record: ArchiveRecord | null): Wri
     record &&
     pack([
       ...[record.series, record.parts, record.head, record.upTo, record.pending, record.pendingUpTo],
-      ...[record.pendingChanges, record.told, record.toldAt],
+      ...[record.told, record.toldAt],
     ]),
 });
 
-function parseRecord(data: Bytes): ArchiveRecord {
-  const values = unpack(data);
-  if (!Array.isArray(values) || values.length !== 9)
-    throw new RecordInvalid("What was archived is not known.");
-  const [series, parts, head, upTo, pending, pendingUpTo, pendingChanges, told, toldAt] = values;
+/** Decode from the vault; raises RecordInvalid. */
+export function parseRecord(data: Bytes): ArchiveRecord {
+  const [series, parts, head, upTo, pending, pendingUpTo, told, toldAt] = listIn(data);
+  const isBytes = (value: Value | undefined): value is Bytes => value instanceof Uint8Array;
+  const counts = [parts, upTo, pendingUpTo, told, toldAt].every(
+    (value) => typeof value === "number" && value >= 0,
+  );
+  const sized = isBytes(series) && series.length === ARCHIVE_SERIES_BYTES;
+  const whole = isBytes(head) && head.length === NO_HEAD.length && isBytes(pending);
+  if (!counts || !sized || !whole) throw new RecordInvalid(DAMAGED);
   return {
-    ...{ series: series as Bytes, parts: Number(parts), head: head as Bytes, upTo: Number(upTo) },
-    ...{ pending: pending as Bytes, pendingUpTo: Number(pendingUpTo) },
-    ...{ pendingChanges: pendingChanges as string[], told: Number(told), toldAt: Number(toldAt) },
+    ...{ series, parts: Number(parts), head, upTo: Number(upTo), pending },
+    ...{ pendingUpTo: Number(pendingUpTo), told: Number(told), toldAt: Number(toldAt) },
   };
+}
+
+const DAMAGED = "What this browser stored about your archive is damaged. Turn the archive off and on again.";
+const FIELDS = 8;
+
+function listIn(data: Bytes): readonly Value[] {
+  try {
+    const values = unpack(data);
+    if (Array.isArray(values) && values.length === FIELDS) return values;
+  } catch (error) {
+    if (!(error instanceof PackingError)) throw error;
+  }
+  throw new RecordInvalid(DAMAGED);
 }
 
 /** Keeps the archives of one person from this browser, if they want that. */
@@ -123,15 +141,33 @@ export class Archives {
 
   /** Keep none any more, and have the relay erase what it has. Raises RelayError. */
   async erase(): Promise<void> {
-    const { vault, shared } = this.#engine;
-    for (const name of (await vault.scan("archive/of/")).keys()) {
-      const stream = name.slice("archive/of/".length) as EngagementId;
+    await this.#next(async () => {
+      const { vault, shared } = this.#engine;
+      for (const name of (await vault.scan(OF)).keys()) {
+        await this.#eraseOne(name.slice(OF.length) as EngagementId);
+        await vault.write([{ name, value: null }]);
+      }
+      shared.archives = false;
+      const changes = [...(await vault.scan("changed/")).keys()].map((name) => ({ name, value: null }));
+      await vault.write([{ name: WANTED, value: null }, ...changes]);
+    });
+  }
+
+  async #eraseOne(stream: EngagementId): Promise<void> {
+    try {
       await this.#engine.askRelay({ frame: "EraseArchive", stream, series: null }, "ArchiveStored");
-      await vault.write([{ name, value: null }]);
+    } catch (error) {
+      // With an engagement that is over, its archive is erased.
+      const over = error instanceof RelayRefused && (error.code === "not_found" || error.code === "ended");
+      if (!over) throw error;
     }
-    shared.archives = false;
-    const changes = [...(await vault.scan("changed/")).keys()].map((name) => ({ name, value: null }));
-    await vault.write([{ name: WANTED, value: null }, ...changes]);
+  }
+
+  /** One after the other: nothing is archived while the archive is being erased. */
+  #next(action: () => Promise<void>): Promise<void> {
+    const next = this.#working.then(action);
+    this.#working = next.catch(() => undefined); // whoever asked for it hears of it
+    return next;
   }
 
   /** An item is new, or has changed. */
@@ -149,21 +185,29 @@ export class Archives {
     this.#wake.abort();
     if (this.#running) return;
     this.#running = true;
-    while (!this.#end.signal.aborted) {
-      this.#wake = new AbortController();
-      try {
-        if (this.#engine.online) await this.catchUp();
-      } catch (error) {
-        if (this.#end.signal.aborted) return;
-        if (!(error instanceof RelayError)) throw error; // it waits for the next time
+    try {
+      while (!this.#end.signal.aborted) {
+        this.#wake = new AbortController();
+        await this.#once();
+        await this.#engine.environment.sleep(AT_LATEST_MS, this.#wake.signal);
       }
-      await this.#engine.environment.sleep(AT_LATEST_MS, this.#wake.signal);
+    } finally {
+      this.#running = false; // the next connection begins anew
+    }
+  }
+
+  async #once(): Promise<void> {
+    try {
+      if (this.#engine.online) await this.catchUp();
+    } catch (error) {
+      if (this.#end.signal.aborted || error instanceof RelayError) return; // it waits for the next time
+      throw error;
     }
   }
 
   /** Bring everything that is new into the archives. Raises RelayError or VaultError. */
   catchUp(): Promise<void> {
-    const next = this.#working.then(async () => {
+    return this.#next(async () => {
       this.#fresh = 0;
       if (!(await this.wanted())) return;
       for (const conversation of await this.#engine.conversations()) {
@@ -172,8 +216,6 @@ export class Archives {
         if (goesOn()) await this.#tell(conversation);
       }
     });
-    this.#working = next.catch(() => undefined); // whoever asked for it hears of it
-    return next;
   }
 
   async #record(id: EngagementId): Promise<ArchiveRecord> {
@@ -193,34 +235,39 @@ export class Archives {
     );
     if (parts === part) {
       const after = { parts: part, head: headOf(record.pending), upTo: record.pendingUpTo };
-      const empty = { pending: new Uint8Array(), pendingChanges: [] };
-      await vault.write([writeRecord(stream, { ...record, ...after, ...empty })]);
+      await vault.write([writeRecord(stream, { ...record, ...after, pending: new Uint8Array() })]);
       return true;
     }
-    // Everything once more, under another name.
+    // Everything once more, under another name; not at once, or a relay that lies keeps this device busy for ever.
     await vault.write([writeRecord(stream, begunRecord(environment.rng, 0))]);
     const alarm = new SecurityAlarm("archive_rolled_back", { parts: record.parts, held: parts });
     await conversation.step(async (work) => work.raise(alarm));
-    return true;
+    return false;
   }
 
-  /** The record with the next part, which is stored before it is sent: a retry is the same part. */
+  /**
+   * The record with the next part, which is stored before it is sent: a retry is the same part. In one step of the
+   * conversation: what changes meanwhile is noted after what this one has noted as archived.
+   */
   async #prepared(conversation: Conversation): Promise<ArchiveRecord | null> {
-    const { vault } = this.#engine;
     const record = await this.#record(conversation.id);
     if (record.pending.length > 0) return record;
-    const { rows, upTo, changes } = await this.#news(conversation.id, record.upTo);
-    if (rows.length === 0) return null;
-    const pending = await this.#sealed(conversation, record, rows);
-    const prepared = { ...record, pending, pendingUpTo: upTo, pendingChanges: changes };
-    const done = changes.map((id) => ({ name: dirtyName(conversation.id, id), value: null }));
-    await vault.write([writeRecord(conversation.id, prepared), ...done]);
-    return prepared;
+    return conversation.step(async (work) => {
+      const { rows, upTo, changes } = await this.#news(work, record.upTo);
+      for (const id of changes) work.put(dirtyName(conversation.id, id), null);
+      if (rows.length === 0) return null;
+      const pending = await this.#sealed(conversation, record, rows);
+      const prepared = { ...record, pending, pendingUpTo: upTo };
+      const { name, value } = writeRecord(conversation.id, prepared);
+      work.put(name, value);
+      return prepared;
+    });
   }
 
   /** Changed items up to a part's size, then those that are new, in their order. */
-  async #news(id: EngagementId, after: number) {
+  async #news(work: Work, after: number) {
     const { vault } = this.#engine;
+    const id = work.engagement;
     const rows: (readonly Packable[])[] = [];
     const changes: string[] = [];
     let [size, upTo]: [number, number] = [0, after];
@@ -235,19 +282,32 @@ export class Archives {
     for (const name of (await vault.scan(start)).keys()) {
       if (size > PART_BYTES) return { rows, upTo, changes };
       const item = name.slice(start.length);
-      const stored = await (await this.#engine.conversation(id)).find(item);
+      const stored = await work.find(item);
       if (stored === null) rows.push([unhex(item)]);
       else if (stored.seq <= after) add(stored); // what is newer comes with the new ones
       changes.push(item);
     }
     const end = historyName(id, "q"); // behind all that has a position, which begins with p
-    for (const data of await vault.oldest(historyName(id, fromSeq(after + 1)), end, PAGE)) {
-      if (size > PART_BYTES) break;
+    for (const data of await this.#page(id, after, end)) {
       const stored = parseStored(data);
+      // What stands at one position goes together: the next part begins at the next position.
+      if (size > PART_BYTES && stored.seq > upTo) break;
       add(stored);
       upTo = stored.seq;
     }
     return { rows, upTo, changes };
+  }
+
+  /** What is new, in its order; at the end of a page all that stands at the last position. */
+  async #page(id: EngagementId, after: number, end: string): Promise<readonly Bytes[]> {
+    const { vault } = this.#engine;
+    const page = await vault.oldest(historyName(id, fromSeq(after + 1)), end, PAGE);
+    const last = page.at(-1);
+    if (page.length < PAGE || last === undefined) return page;
+    const { seq } = parseStored(last);
+    const before = page.filter((data) => parseStored(data).seq < seq);
+    const together = await vault.scan(historyName(id, fromSeq(seq)));
+    return [...before, ...together.values()];
   }
 
   async #sealed(
@@ -280,6 +340,10 @@ export class Archives {
     await vault.write([writeRecord(conversation.id, { ...record, told: record.parts, toldAt: now })]);
     const archives = [[account.user, record.series, record.parts]];
     const said = profile(account.name || account.user, new Map([["archives", archives]]));
-    await conversation.say(said, { quiet: true });
+    try {
+      await conversation.say(said, { quiet: true });
+    } catch (error) {
+      if (!(error instanceof OutboxFull)) throw error; // a thousand messages wait: it is told in an hour
+    }
   }
 }

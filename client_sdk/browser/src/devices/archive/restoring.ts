@@ -40,7 +40,7 @@ interface Found {
 /** Restores the archives of one user into a vault that nobody else uses. */
 export class Restoration {
   readonly #vault: Vault;
-  readonly #contact: Contact;
+  readonly #contact: Pick<Contact, "insist">;
   readonly #account: Account;
   readonly #recovery: KeyPair;
   readonly #rng: (length: number) => Bytes;
@@ -51,7 +51,7 @@ export class Restoration {
 
   constructor(options: {
     readonly vault: Vault;
-    readonly contact: Contact;
+    readonly contact: Pick<Contact, "insist">;
     readonly account: Account;
     readonly recovery: KeyPair;
     readonly rng: (length: number) => Bytes;
@@ -63,9 +63,12 @@ export class Restoration {
     this.#told = options.told;
   }
 
-  /** Bring back what there is; then this device may go on with the archives. Raises RelayError. */
-  async restore(): Promise<void> {
-    const { engagements } = await this.#contact.ask({ frame: "ListEngagements" }, "Engagements");
+  /**
+   * Bring back what there is; then this device may go on with the archives, and what else is to be written is.
+   * Cut off and done again, it changes nothing twice. Raises RelayError.
+   */
+  async restore(more: readonly Write[]): Promise<void> {
+    const { engagements } = await this.#contact.insist({ frame: "ListEngagements" }, "Engagements");
     const before: Restored[] = [];
     const writes: Write[] = [];
     for (const { id, status } of engagements) {
@@ -77,7 +80,7 @@ export class Restoration {
     const { device, manifest, portal, user } = this.#account;
     const writer: Writer = { deviceKey: device.public, rank: Number(eraOf(manifest)), before };
     writes.push({ name: WRITER, value: signedWriter(writer, portal, user, this.#recovery) });
-    await this.#vault.write(writes);
+    await this.#vault.write([...writes, ...more]);
   }
 
   /** The sentence that says where it ends, and the beginning of a series of this device's own. */
@@ -108,10 +111,11 @@ export class Restoration {
   }
 
   async #engagement(id: EngagementId): Promise<Found> {
-    const listed = await this.#contact.ask({ frame: "ListArchive", stream: id }, "ArchiveListed");
+    const listed = await this.#contact.insist({ frame: "ListArchive", stream: id }, "ArchiveListed");
     const found: Found = { archived: false, broken: false, before: [], met: new Set(), seq: 0 };
     const writers: { readonly series: Bytes; readonly writer: Writer }[] = [];
     for (const { series } of listed.series) {
+      if (writers.some((known) => equal(known.series, series))) continue; // told twice, it counts once
       try {
         writers.push({ series, writer: await this.#writer(id, series) });
       } catch (error) {
@@ -206,7 +210,7 @@ export class Restoration {
 
   async #parts(id: EngagementId, series: Bytes, after: number): Promise<readonly Bytes[]> {
     const question = { frame: "ReadArchive", stream: id, series, after } as const;
-    return (await this.#contact.ask(question, "ArchiveParts")).parts;
+    return (await this.#contact.insist(question, "ArchiveParts")).parts;
   }
 
   #place(engagement: EngagementId, series: Bytes, number: number, previous: Bytes): Place {
