@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from relay.cli import backup, doctor, engagement, migrate, portal, restore, serve
 from relay.errors import RelayError
@@ -33,8 +36,23 @@ ADVICE = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, or 1 with a sentence on standard error (2 for wrong usage, as argparse has
-    it).
+    it). Without `argv` it is what this process was started for, and ends the process.
     """
+    if argv is None:
+        _end(_run(sys.argv[1:]))
+    return _run(argv)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without tearing the interpreter down: the blob store's own threads outlive each
+    operation by a moment, and one that comes back to Python then aborts the process (SIGABRT)."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -117,3 +119,34 @@ async def passed(room: Engagement, theirs: Engagement, folder: Path, size: int) 
                     hashlib.file_digest(sent, "sha256").digest()
                 )
             return
+
+
+async def test_it_goes_in_order_just_after_a_transfer_and_in_the_middle_of_one(
+    relay: RealRelay, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """The storage's threads neither hold the process back nor bring it down; what was cut off goes on."""
+    raw = opened(s3, bucket)
+    engagement = await relay.create_engagement(anna="coach", ben="client")
+    async with (
+        asyncio.timeout(3 * PATIENCE),
+        client(relay, tmp_path, "anna") as anna,
+        client(relay, tmp_path, "ben") as ben,
+    ):
+        room, theirs = await anna.engagement(engagement), await ben.engagement(engagement)
+        await asyncio.gather(room.wait_joined(), theirs.wait_joined())
+        await passed(room, theirs, tmp_path, SMALL)
+        assert await sent_away(relay) == 0
+        await relay.start()
+        before = len(names_in(raw))
+        passing = asyncio.create_task(passed(room, theirs, tmp_path, 3 * SMALL))
+        while len(names_in(raw)) == before:  # noqa: ASYNC110  another process's first part
+            await asyncio.sleep(0.02)
+        assert await sent_away(relay) == 0
+        await relay.start()
+        await passing
+
+
+async def sent_away(relay: RealRelay) -> int:
+    """End it as an operator does; its exit code."""
+    os.kill(relay.pid, signal.SIGTERM)
+    return await relay.wait_ended()

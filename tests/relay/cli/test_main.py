@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from relay.cli import doctor, serve
 from relay.cli.main import main, parser
 from relay.errors import StoreInUse
+from tests.relay.cli.processes import environment, start
 
 
 def commands(top: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -118,3 +121,17 @@ def test_an_interrupted_command_says_nothing(
     monkeypatch.setattr(doctor, "run", interrupt)
     assert main(["doctor"]) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("folder", "code"), [("data", 0), ("/dev/null", 1)])
+async def test_a_command_ends_its_process_before_a_thread_of_a_library_can_abort_it(
+    tmp_path: Path, folder: str, code: int
+) -> None:
+    torn_down = "import atexit, os, sys; atexit.register(os.abort)\n"
+    command = f"sys.argv = ['coach-relay', 'portal', 'add', 'growth', '--data-dir', {folder!r}]\n"
+    script = f"{torn_down}{command}from relay.cli.main import main; sys.exit(main())"
+    process = await start([sys.executable, "-c", script], environment(), tmp_path)
+    out, err = await process.communicate()
+    assert process.returncode == code, err
+    assert bool(out) == (code == 0), "what it printed was written all the same"
+    assert bool(err) == (code == 1)
