@@ -7,6 +7,7 @@ import { profile } from "../content/messages.ts";
 import { sha256 } from "../crypto.ts";
 import { AttestLog } from "../delivery/attest.ts";
 import { MessageCounters } from "../delivery/counters.ts";
+import { knownOf, saying } from "../devices/witnessing.ts";
 import { IdentityError, OutboxFull } from "../errors.ts";
 import { conversationEpoch } from "../identity/conversation.ts";
 import { checkJoined, devicesIn } from "../identity/membership.ts";
@@ -46,16 +47,16 @@ export async function enter(work: Work, seq: number, group: Group, log: AttestLo
     peers: new Map([...work.state.peers].filter(([device]) => names.has(device))),
   });
   work.joined ||= came;
-  if (came) await introduce(work);
+  if (came) await introduce(work, await knownOf(work, view, known));
   work.observePeople(view, before);
 }
 
-/** Who is new cannot read what was said before: everybody tells them their name. */
-export async function introduce(work: Work): Promise<void> {
-  const { name } = work.shared.account;
-  if (name === "") return;
+/** Who is new cannot read what was said before: everybody tells them their name, and of their archives. */
+export async function introduce(work: Work, archives: Parameters<typeof saying>[0] = []): Promise<void> {
+  const { name, user } = work.shared.account;
+  if (name === "" && archives.length === 0) return;
   try {
-    await queue(work, profile(name), { quiet: true });
+    await queue(work, profile(name || user, saying(archives)), { quiet: true });
   } catch (error) {
     if (!(error instanceof OutboxFull)) throw error; // the next newcomer occasions it again
   }

@@ -7,6 +7,7 @@ import type { Envelope } from "../content/envelope.ts";
 import { sha256 } from "../crypto.ts";
 import type { AttestLog } from "../delivery/attest.ts";
 import { received as receiptFor } from "../delivery/receipts.ts";
+import { heardOfArchives } from "../devices/witnessing.ts";
 import { BundleNamesDiffer, ContentError, IdentityError, MembershipError, VaultCorrupt } from "../errors.ts";
 import { conversationEpoch } from "../identity/conversation.ts";
 import type { Leaf } from "../identity/membership.ts";
@@ -294,8 +295,10 @@ async function said(
     return;
   }
   work.heard = true;
-  if (content.kind === "profile") work.setName(leaf.user, content.name);
-  else await keep(work, seq, leaf, envelope);
+  if (content.kind === "profile") {
+    work.setName(leaf.user, content.name);
+    await heardOfArchives(work, leaf.user, content.extra);
+  } else await keep(work, seq, leaf, envelope);
 }
 
 /** A receipt says how far a user has read, on whichever of their devices. */

@@ -61,5 +61,6 @@ export const MAX_MANIFEST_BYTES = 2 * KIB;
 export const ARCHIVE_SERIES_BYTES = 16;
 /** One a device that keeps an archive, and one more after each recovery. */
 export const MAX_ARCHIVE_SERIES = 32;
+export const MAX_ARCHIVE_PARTS = 65_536;
 export const MAX_ARCHIVE_PART_BYTES = 512 * KIB;
 export const MAX_ARCHIVE_PARTS_READ = 256;

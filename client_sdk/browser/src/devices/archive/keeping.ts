@@ -19,6 +19,7 @@ import type { Write } from "../../vault/vault.ts";
 import type { EngagementId, UserId } from "../../wire/ids.ts";
 import { ARCHIVE_SERIES_BYTES } from "../../wire/limits.ts";
 import { archiveColumns, rowsOf } from "../rows.ts";
+import { saying } from "../witnessing.ts";
 import type { Place } from "./parts.ts";
 import { headOf, NO_HEAD, sealPart, signedWriter } from "./parts.ts";
 
@@ -338,8 +339,8 @@ export class Archives {
     if (record.parts <= record.told || now - record.toldAt < TELL_SECONDS || conversation.alarm !== null)
       return;
     await vault.write([writeRecord(conversation.id, { ...record, told: record.parts, toldAt: now })]);
-    const archives = [[account.user, record.series, record.parts]];
-    const said = profile(account.name || account.user, new Map([["archives", archives]]));
+    const archives = saying([[account.user, record.series, record.parts]]);
+    const said = profile(account.name || account.user, archives);
     try {
       await conversation.say(said, { quiet: true });
     } catch (error) {

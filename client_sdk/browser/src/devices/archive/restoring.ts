@@ -17,6 +17,7 @@ import { ArchiveDamaged, LinkTampered } from "../errors.ts";
 import type { Row } from "../rows.ts";
 import { archivedRow } from "../rows.ts";
 import { keepRows } from "../taking.ts";
+import { restoredName, restoredValue } from "../witnessing.ts";
 import { begunRecord, WANTED, WRITER, writeRecord } from "./keeping.ts";
 import type { Place, Restored, Writer } from "./parts.ts";
 import { headOf, NO_HEAD, openPart, signedWriter, verifyWriter } from "./parts.ts";
@@ -92,7 +93,11 @@ export class Restoration {
     const archive = found.archived
       ? [{ name: WANTED, value: Uint8Array.of(1) }, writeRecord(id, begunRecord(this.#rng, found.seq))]
       : [];
-    return [...work.writes, ...archive];
+    const restored = found.before.map(({ series, parts }) => ({
+      name: restoredName(id, series),
+      value: restoredValue(parts),
+    }));
+    return [...work.writes, ...archive, ...restored];
   }
 
   #work(id: EngagementId): Work {
