@@ -20,7 +20,13 @@ const chromium = playwright({
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/chromium/**", "test/element/**"] } },
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/chromium/**", "test/element/**"],
+        },
+      },
       {
         test: {
           name: "chromium",

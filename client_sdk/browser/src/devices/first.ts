@@ -2,18 +2,22 @@
 
 import type { Notice } from "../api.ts";
 import type { Bytes } from "../bytes.ts";
+import { utf8 } from "../bytes.ts";
 import type { Account } from "../engine/account.ts";
 import { createAccount, parseAccount, serializeAccount } from "../engine/account.ts";
 import type { Environment } from "../environment.ts";
 import { RecordInvalid, UsageError } from "../errors.ts";
 import { KeyPair } from "../identity/keys.ts";
 import type { RelayAddress } from "../transport/address.ts";
-import type { Vault } from "../vault/vault.ts";
+import type { Vault, Write } from "../vault/vault.ts";
 import type { PortalId, UserId } from "../wire/ids.ts";
+import { deviceName } from "../wire/ids.ts";
 import { beLinked } from "./arriving.ts";
 import { Contact } from "./contact.ts";
 import { DeviceError } from "./errors.ts";
+import { browserName, usableName } from "./names.ts";
 import { recover } from "./recovering.ts";
+import { deviceNameRecord } from "./told.ts";
 
 export const ACCOUNT = "account";
 /** That the relay holds our list, or that this person knows that it holds another one. */
@@ -87,11 +91,18 @@ async function begin(arrival: Arrival, device: KeyPair, anew: boolean): Promise<
   const account = createAccount(portal, user, name, environment.rng, device);
   await vault.write([
     { name: ACCOUNT, value: serializeAccount(account) },
+    nameWrite(account),
     ...(anew ? [{ name: CONFIRMED, value: Uint8Array.of(1) }] : []),
     { name: FIRST_DEVICE, value: null },
   ]);
   return account;
 }
+
+/** What this device is called among its person's own, until they say otherwise. */
+export const nameWrite = ({ deviceId }: Account): Write => ({
+  name: deviceNameRecord(deviceName(deviceId)),
+  value: utf8(usableName(browserName(globalThis.navigator?.userAgent ?? ""))),
+});
 
 /** The same at every attempt, so that one that was cut off takes no second place among the user's devices. */
 async function firstDevice({ vault, environment }: Arrival): Promise<KeyPair> {

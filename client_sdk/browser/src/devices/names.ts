@@ -13,3 +13,12 @@ export function usableName(name: string): string {
   // A character that is cut through shows as U+FFFD.
   return decoder.decode(whole.slice(0, NAME_BYTES)).replace(/�+$/u, "").trim() || "a device";
 }
+
+/** As in "Chrome, Linux": what a browser is called until its person says otherwise. */
+export function browserName(agent: string): string {
+  const browser = ["Edg", "Firefox", "Chrome", "Safari"].find((name) => agent.includes(`${name}/`)) ?? "";
+  const system =
+    ["iPhone", "iPad", "Android", "Windows", "Mac", "Linux"].find((name) => agent.includes(name)) ?? "";
+  const parts = [browser.replace("Edg", "Edge"), system].filter((part) => part !== "");
+  return parts.join(", ") || "a browser";
+}

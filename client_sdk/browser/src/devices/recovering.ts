@@ -1,6 +1,6 @@
 /** Coming back on an empty device: a new identity that the recovery key signs (docs/PROTOCOL.md section 6). */
 
-import { equal, utf8 } from "../bytes.ts";
+import { equal } from "../bytes.ts";
 import type { Account } from "../engine/account.ts";
 import { parseAccount, serializeAccount } from "../engine/account.ts";
 import { KeyPair } from "../identity/keys.ts";
@@ -9,13 +9,12 @@ import { eraOf, lists, MAY_LINK, recoveredManifest } from "../identity/manifest.
 import { recoveryKey, recoverySeed } from "../identity/recovery.ts";
 import { KNOWN_SUITES } from "../mls/suites.ts";
 import type { Vault } from "../vault/vault.ts";
-import { deviceId, deviceName } from "../wire/ids.ts";
+import { deviceId } from "../wire/ids.ts";
 import { Restoration } from "./archive/restoring.ts";
 import type { Contact } from "./contact.ts";
 import { RecoveryRefused } from "./errors.ts";
 import type { Arrival } from "./first.ts";
-import { ACCOUNT, CONFIRMED, FIRST_DEVICE } from "./first.ts";
-import { deviceNameRecord } from "./told.ts";
+import { ACCOUNT, CONFIRMED, FIRST_DEVICE, nameWrite } from "./first.ts";
 
 /** A recovery that is under way. */
 const BEGUN = "first/recovery";
@@ -51,7 +50,7 @@ export async function recover(
   await restoration.restore([
     { name: ACCOUNT, value: serializeAccount(account) },
     { name: CONFIRMED, value: Uint8Array.of(1) },
-    { name: deviceNameRecord(deviceName(account.deviceId)), value: utf8("this browser") },
+    nameWrite(account),
     ...[BEGUN, FIRST_DEVICE].map((record) => ({ name: record, value: null })),
   ]);
 

@@ -207,6 +207,8 @@ export class CallView extends Plain {
 
   async #choose(kind: MediaDeviceKind, id: string): Promise<void> {
     await this.room.attempt(() => this.call.choose(kind, id));
+    const heard = this.querySelector<HTMLVideoElement>("video.remote");
+    if (kind === "audiooutput") await this.room.attempt(async () => heard?.setSinkId?.(id));
     this.choices = (await this.room.attempt(() => this.call.devices())) ?? this.choices;
   }
 

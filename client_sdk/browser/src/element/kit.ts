@@ -5,6 +5,7 @@ import { html, nothing } from "lit";
 import type { RecoveryKit } from "../api.ts";
 import { Dialog } from "./dialog.ts";
 import { icon } from "./icons.ts";
+import { rememberLater } from "./model/later.ts";
 import { words } from "./words.ts";
 
 const text = words.kit;
@@ -33,6 +34,7 @@ export class KitDialog extends Dialog {
 
   protected override closed(): void {
     this.kit = null;
+    if (this.room.kitDue) rememberLater(this.room.relay.me, Date.now());
     this.room.set({ open: null, kitLater: true });
   }
 

@@ -6,6 +6,7 @@ import type { RelayApi } from "../api.ts";
 import type { Composer } from "./composer.ts";
 import { icon } from "./icons.ts";
 import type { Happening } from "./index.ts";
+import { isLater } from "./model/later.ts";
 import { noticeOf, Room } from "./model/room.ts";
 import { styles } from "./styles/index.ts";
 import { words } from "./words.ts";
@@ -84,7 +85,8 @@ export class CoachRelayRoom extends LitElement {
       this.#leave = room.follow(() => this.requestUpdate());
       this.room = room;
       await room.load();
-      if (room.kitDue && !room.kitLater) room.set({ open: { what: "kit" } });
+      if (isLater(relay.me, Date.now())) room.set({ kitLater: true });
+      else if (room.kitDue) room.set({ open: { what: "kit" } });
     } catch (error) {
       if (generation === this.#generation) this.trouble = noticeOf(error).message;
     }

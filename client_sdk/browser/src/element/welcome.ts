@@ -3,6 +3,7 @@
 import type { PropertyValues, TemplateResult } from "lit";
 import { html, LitElement, nothing } from "lit";
 import type { FirstUse, Notice } from "../api.ts";
+import { browserName } from "../devices/names.ts";
 import { shownName } from "./format.ts";
 import type { IconName } from "./icons.ts";
 import { icon } from "./icons.ts";
@@ -125,7 +126,7 @@ export class CoachRelayWelcome extends LitElement {
 
   #name() {
     return html`<form @submit=${this.#startLink}><h1 tabindex="-1">${text.link}</h1>
-      <label class="field">${text.deviceName}<input type="text" name="name" data-first dir="auto" required maxlength=${NAME_LENGTH} .value=${guessName()} aria-describedby="name-hint"></label>
+      <label class="field">${text.deviceName}<input type="text" name="name" data-first dir="auto" required maxlength=${NAME_LENGTH} .value=${browserName(navigator.userAgent)} aria-describedby="name-hint"></label>
       <p id="name-hint" class="hint">${text.deviceNameHint}</p>
       <div class="actions"><button type="submit" class="primary">${text.showCode}</button>${this.#backButton()}</div></form>`;
   }
@@ -202,13 +203,4 @@ export class CoachRelayWelcome extends LitElement {
     this.#wait(sentence);
     this.percent = of > 0 ? Math.min(100, Math.floor((done / of) * 100)) : 100;
   }
-}
-
-/** "Chrome on Linux", for a start. */
-function guessName(): string {
-  const agent = navigator.userAgent;
-  const browser = ["Edg", "Firefox", "Chrome", "Safari"].find((name) => agent.includes(`${name}/`)) ?? "";
-  const system =
-    ["iPhone", "iPad", "Android", "Windows", "Mac", "Linux"].find((name) => agent.includes(name)) ?? "";
-  return [browser.replace("Edg", "Edge"), system].filter((part) => part !== "").join(", ");
 }

@@ -56,6 +56,16 @@ export class History extends Observable {
     return this.pages.find((page) => page.key === key)?.items.find((item) => item.id === id);
   }
 
+  /** All of it anew: what was said before this device was linked has come. */
+  async again(readTo: number): Promise<void> {
+    await this.loading;
+    this.pages = [];
+    this.complete = false;
+    this.#pageOf.clear();
+    this.#quotes.clear();
+    await this.load(readTo);
+  }
+
   /** The newest items, and older ones as far as they are unread. */
   async load(readTo: number): Promise<void> {
     await this.older();

@@ -287,6 +287,7 @@ export class Room extends Observable {
       api.on("message", (item) => this.#message(item)),
       api.on("removed", ({ id }) => this.history.remove(id)),
       api.on("changed", () => void this.refresh()),
+      api.on("history", () => void this.attempt(() => this.history.again(this.state?.readTo ?? 0))),
       api.on("alarm", () => void this.refresh()),
       api.on("typing", ({ user, on }) => this.#typed(user, on)),
       api.on("transfer", (transfer) => this.#transfer(transfer)),
