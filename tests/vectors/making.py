@@ -33,14 +33,14 @@ from client_sdk.mls import GroupState, Member
 from relay.wire import Bundle, EntryKind, encode_frame
 from relay.wire import frames as fr
 from relay.wire.ids import PortalId, UserId
-from tests.vectors import calls, samples
+from tests.vectors import calls, devices, samples
 from tests.vectors.plain import plain
 
 Vectors = dict[str, Any]
 
 
 def make() -> Vectors:
-    """All vectors but the sealed files."""
+    """All vectors but those that are sealed with the randomness of libraries."""
     return {
         "msgpack": [
             {"value": plain(value), "packed": msgpack.packb(value).hex()} for value in samples.VALUES
@@ -66,6 +66,7 @@ def make() -> Vectors:
         "meetings": [meeting(number) for number in range(2)],
         "recovery": [recovery(samples.some(number + 1, 16)) for number in range(3)],
         **calls.make(),
+        **devices.make(),
     }
 
 

@@ -46,7 +46,7 @@ from relay.wire import (
 )
 from relay.wire.frames import DEVICE_FRAME_TYPES, FRAME_TYPES
 from relay.wire.ids import PortalId, UserId
-from tests.vectors import calls, making
+from tests.vectors import calls, devices, making
 from tests.vectors.plain import plain, whole
 
 Vectors = dict[str, Any]
@@ -68,7 +68,8 @@ def vectors(request: pytest.FixtureRequest) -> Vectors:
 
 def test_the_file_is_what_this_sdk_makes() -> None:
     made = json.loads(json.dumps(making.make()))
-    assert {**made, "files": read("python.json")["files"]} == read("python.json")
+    sealed = {name: read("python.json")[name] for name in ("files", "histories", "archives")}
+    assert {**made, **sealed} == read("python.json")
 
 
 def test_both_make_the_same_kinds_of_vectors() -> None:
@@ -234,6 +235,18 @@ def test_recovery(vectors: Vectors) -> None:
         seed = RecoverySeed.from_words(" ".join(vector["words"]))
         assert seed.value.hex() == vector["seed"]
         assert seed.key.public.hex() == vector["recovery_key"]
+
+
+def test_sealed_histories(vectors: Vectors, tmp_path: Path) -> None:
+    for vector in vectors["histories"]:
+        devices.check_history(vector, tmp_path)
+
+
+def test_archives(vectors: Vectors) -> None:
+    for vector in vectors["archive_writers"]:
+        devices.check_writer(vector)
+    for vector in vectors["archives"]:
+        devices.check_archive(vector)
 
 
 def test_messages_about_calls(vectors: Vectors) -> None:

@@ -26,3 +26,9 @@ export function whole(value: Json): Value {
   const entries = inner as [string, Json][];
   return new Map(entries.map(([key, item]) => [key, whole(item)]));
 }
+
+export const base64 = (bytes: Uint8Array): string =>
+  btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+
+export const fromBase64 = (data: string): Uint8Array =>
+  Uint8Array.from(atob(data), (character) => character.charCodeAt(0));

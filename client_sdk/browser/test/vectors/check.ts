@@ -29,6 +29,7 @@ import { DEVICE_FRAMES, RELAY_FRAMES } from "../../src/wire/frames.ts";
 import { parseEngagementId, parsePortalId, parseUserId } from "../../src/wire/ids.ts";
 import type { Json } from "../plain.ts";
 import { plain, whole } from "../plain.ts";
+import type { ArchiveVector, HistoryVector, WriterVector } from "./devices.ts";
 
 export interface ContentVector {
   readonly id: string;
@@ -147,6 +148,9 @@ export interface Vectors {
   readonly descriptions: readonly DescriptionVector[];
   readonly descriptions_refused: readonly string[];
   readonly names: readonly (readonly [string, string])[];
+  readonly archive_writers: readonly WriterVector[];
+  readonly histories: readonly HistoryVector[];
+  readonly archives: readonly ArchiveVector[];
 }
 
 export interface DescriptionVector {

@@ -44,6 +44,7 @@ import {
   streamHashes,
   wordsOf,
 } from "./check.ts";
+import { makeWriters, sealArchive, sealHistory } from "./devices.ts";
 
 /** Bytes that look random and are always the same. */
 export function some(seed: string, length = 16): Uint8Array {
@@ -400,8 +401,16 @@ async function whisper(epoch: number, leaf: number, kind: string, body: Json) {
   return { ...vector, sealed: await sealedWhisper(vector) };
 }
 
-/** All vectors but the sealed files. */
-export async function make(): Promise<Omit<Vectors, "files">> {
+/** Sealed with randomness of the libraries: other bytes at each call. */
+type Sealed = "files" | "histories" | "archives";
+
+export async function makeSealed(): Promise<Pick<Vectors, Sealed>> {
+  const [histories, archives] = [[await sealHistory(some)], [await sealArchive(some)]];
+  return { files: await sealFiles(), histories, archives };
+}
+
+/** All vectors but those that are sealed. */
+export async function make(): Promise<Omit<Vectors, Sealed>> {
   const all = manifests();
   return {
     msgpack: VALUES.map((value) => ({ value: plain(value), packed: hex(pack(value)) })),
@@ -450,6 +459,7 @@ export async function make(): Promise<Omit<Vectors, "files">> {
       return { seed: hex(seed), words: recoveryWords(seed), recovery_key: hex(recoveryKey(seed).public) };
     }),
     ...makeCalls(some),
+    archive_writers: makeWriters(some),
   };
 }
 
@@ -488,7 +498,7 @@ function meeting(value: Uint8Array): Vectors["meetings"][number] {
 }
 
 /** Sealed files of several sizes: other bytes at each call. */
-export async function sealFiles(): Promise<Vectors["files"]> {
+async function sealFiles(): Promise<Vectors["files"]> {
   const made: Vectors["files"][number][] = [];
   for (const size of [0, 1, 256, 300, 65_537]) {
     const plaintext = some("plaintext", size);

@@ -7,7 +7,8 @@ import { verifyManifest } from "../../src/identity/manifest.ts";
 import { PackingError, unpack } from "../../src/msgpack.ts";
 import * as calls from "./calls.ts";
 import * as check from "./check.ts";
-import { make, sealFiles } from "./make.ts";
+import * as devices from "./devices.ts";
+import { make, makeSealed } from "./make.ts";
 
 const FOLDER = new URL("../../../../tests/vectors/", import.meta.url);
 const read = (name: string) => JSON.parse(readFileSync(new URL(name, FOLDER), "utf8")) as check.Vectors;
@@ -16,12 +17,11 @@ await ready();
 
 const OURS = new URL("typescript.json", FOLDER);
 if (process.env.MAKE_VECTORS !== undefined || !existsSync(OURS)) {
-  const files = await sealFiles();
-  writeFileSync(OURS, `${JSON.stringify({ ...(await make()), files }, null, 0)}\n`);
+  writeFileSync(OURS, `${JSON.stringify({ ...(await make()), ...(await makeSealed()) }, null, 0)}\n`);
 }
 
 test("the file is what this SDK makes", async () => {
-  const { files: _, ...made } = read("typescript.json");
+  const { files: _, histories: __, archives: ___, ...made } = read("typescript.json");
   expect(JSON.parse(JSON.stringify(await make()))).toEqual(made);
 });
 
@@ -62,5 +62,8 @@ describe.each(["python.json", "typescript.json"])("%s", (name) => {
   test.each(vectors.call_messages_refused)("no message: $kind", calls.checkNoMessage);
   test.each(vectors.descriptions)("description with $fingerprint", calls.checkDescription);
   test.each(vectors.descriptions_refused)("no description: %j", calls.checkNoDescription);
+  test.each(vectors.archive_writers)("archive writer of rank $rank", devices.checkWriter);
+  test.each(vectors.histories)("history of $engagement", devices.checkHistory);
+  test.each(vectors.archives)("archive of $engagement", devices.checkArchive);
   test.each(vectors.names)("name %j", calls.checkName);
 });
