@@ -66,19 +66,22 @@ class RedisClient:
         """What a call answers; as `run_all`."""
         return (await self.run_all([call], again=again, barrier=barrier))[0]
 
-    async def run_all(self, calls: Sequence[Call], *, again: bool, barrier: bool = True) -> list[Any]:
+    async def run_all(
+        self, calls: Sequence[Call], *, again: bool, barrier: bool = True, at_once: bool = False
+    ) -> list[Any]:
         """The answers to calls that go out together, to each server once; raises `StoreError`.
 
         With `again` the calls may be done twice: then they are tried again when nobody knows whether they
         were done. With `barrier`, what they wrote *and what they have read* is where `wait` wants it at the
-        end.
+        end. With `at_once`, which is for calls that may be done twice, a server does what it is sent in one
+        step where it can, and syncs its disk once.
         """
         answers: list[Any] = [None] * len(calls)
         left = list(range(len(calls)))
         failure: Exception = StoreUnavailable("Redis was not asked")
         for delay in RETRY_DELAYS:
             await self._pause(delay, failure)
-            failed = await self._round(calls, left, answers, barrier=barrier)
+            failed = await self._round(calls, left, answers, barrier=barrier, at_once=at_once)
             if not failed:
                 return answers
             left = [number for number, _ in failed]
@@ -143,7 +146,7 @@ class RedisClient:
                     raise translate(error) from error
 
     async def _round(
-        self, calls: Sequence[Call], left: list[int], answers: list[Any], *, barrier: bool
+        self, calls: Sequence[Call], left: list[int], answers: list[Any], *, barrier: bool, at_once: bool
     ) -> list[tuple[int, Exception]]:
         """Send what is left; what failed, and how."""
         of_server: dict[RedisServer, list[int]] = {}
@@ -154,9 +157,9 @@ class RedisClient:
             return [(number, exceptions.ClusterDownError(str(error))) for number in left]
         if len(of_server) == 1:
             ((server, numbers),) = of_server.items()
-            return await self._send(server, calls, numbers, answers, barrier=barrier)
+            return await self._send(server, calls, numbers, answers, barrier=barrier, at_once=at_once)
         rounds = [
-            self._send(server, calls, numbers, answers, barrier=barrier)
+            self._send(server, calls, numbers, answers, barrier=barrier, at_once=at_once)
             for server, numbers in of_server.items()
         ]
         return [one for failed in await asyncio.gather(*rounds) for one in failed]
@@ -169,14 +172,22 @@ class RedisClient:
         answers: list[Any],
         *,
         barrier: bool,
+        at_once: bool,
     ) -> list[tuple[int, Exception]]:
         waits = self._barrier if barrier else ()
+        commands = [calls[number].command for number in numbers]
+        # A transaction across slots is refused.
+        wraps = at_once and len(commands) > 1 and not self.topology.is_cluster
+        if wraps:
+            commands = [("MULTI",), *commands, ("EXEC",)]
         try:
-            found = await server.send([*[calls[number].command for number in numbers], *waits])
+            found = await server.send([*commands, *waits])
         except (*UNKNOWN, exceptions.ResponseError) as error:
             return [(number, error) for number in numbers]
         if waits:
             self._check_barrier(found.pop())
+        if wraps:
+            found = unwrap(found)
         failed: list[tuple[int, Exception]] = []
         unknown: dict[str, Script] = {}
         for number, answer in zip(numbers, found, strict=True):
@@ -219,6 +230,15 @@ class RedisClient:
             replicas = answer
         if replicas < self.wait.replicas:
             raise StoreUnavailable("fewer replicas have it than redis_wait asks for")
+
+
+def unwrap(found: list[Any]) -> list[Any]:
+    """The answers to the commands of a transaction: if one could not even be queued, none was done."""
+    begun, *queued, done = found
+    if isinstance(done, list):
+        return done
+    why = next((answer for answer in (begun, *queued) if isinstance(answer, Exception)), done)
+    return [why] * len(queued)
 
 
 def _has_no_script(error: Exception) -> bool:

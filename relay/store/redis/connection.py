@@ -35,6 +35,7 @@ NOT_DONE: Final = (
     exceptions.ClusterDownError,
     exceptions.ReadOnlyError,
     exceptions.BusyLoadingError,
+    exceptions.ExecAbortError,
 )
 """Answers which say that the command was not done, and may be elsewhere or later."""
 UNKNOWN: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)

@@ -114,7 +114,8 @@ class RedisStreamStore:
             self._call(stream, [operations[number] for number in numbers])
             for stream, numbers in of_stream.items()
         ]
-        answers = await self._client.run_all(calls, again=True)
+        # Redis reads some 16 KiB of a connection at a time; it would sync its disk after each.
+        answers = await self._client.run_all(calls, again=True, at_once=True)
         outcomes: list[list[Outcome]] = [[]] * len(operations)
         for numbers, packed in zip(of_stream.values(), answers, strict=True):
             for number, rows in zip(numbers, _unpack(packed), strict=True):
