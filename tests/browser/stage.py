@@ -41,7 +41,7 @@ class Stage:
         )
 
     async def say(self, page: str, text: str) -> str:
-        """Say it in the page, and wait until the relay has it."""
+        """Say it in the page, and wait until it is safe there; the relay has it later."""
         sent: str = await self.chromium.run(page, "return window.room.send(text)", text=text)
         return sent
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from client_sdk import Client, Engagement, Text
 from client_sdk.identity.linking import LinkSecret
 from tests.browser.chromium import missing
-from tests.browser.stage import PATIENCE, Stage, staged
+from tests.browser.stage import PATIENCE, Stage, reads, staged
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -156,8 +156,10 @@ async def test_who_lost_the_browser_comes_back_with_the_page_of_words(stage: Sta
         room = await finn.engagement(engagement)
         eva = await stage.page("eva", engagement)
         await stage.start(eva, "eva")
+        items = aiter(room.items())
         await room.wait_joined()
         edited = await stage.say(eva, "before it was lots")
+        assert await reads(items) == "before it was lots"  # before the next word: the relay gives the order
         await room.send("a word of Finn's")
         await stage.hears(eva, "a word of Finn's")
         await stage.chromium.run(eva, "return window.relay.setArchive(true).then(() => null)")

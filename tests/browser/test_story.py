@@ -116,7 +116,6 @@ return both;
 AFTERWARDS: Final = """
 const said = ["How was the week?", "Long, but good.", "How is your energy?"];
 for (const one of [anna, ben]) for (const text of said) await reads(one, text);
-await click(anna, "Later"); // the recovery kit, asked for at each visit until it is made
 await write(anna, "until next week");
 await reads(ben, "until next week");
 return anna.getByRole("button", { name: /first device/ }).count();
@@ -221,7 +220,6 @@ async def test_offline_for_a_while_a_killed_relay_and_a_reload_in_the_middle(tmp
         await there.relay.start()
         await there.chromium.ask("reload", name=finn)
         await run(finn, READS, part=FRAME, text="four, while nobody carried it")
-        await run(finn, LATER, part=FRAME)
         await run(finn, WRITES, part=FRAME, text="a last word")
         await run(eva, READS, part=FRAME, text="a last word")
 
