@@ -1,7 +1,7 @@
 /** Linking another device: the part of the device that the person has already (docs/PROTOCOL.md 6.1). */
 
 import type { Newcomer } from "../api.ts";
-import { AttachmentError } from "../attachments/errors.ts";
+import { AttachmentError, BlobGone, SpoolMissing } from "../attachments/errors.ts";
 import { PrivateSpools } from "../attachments/spool.ts";
 import { upload } from "../attachments/uploading.ts";
 import type { Bytes } from "../bytes.ts";
@@ -9,7 +9,7 @@ import { equal, hex, unhex, utf8 } from "../bytes.ts";
 import type { Conversation } from "../engine/conversation.ts";
 import type { Engine } from "../engine/engine.ts";
 import { itemsFrom } from "../engine/pages.ts";
-import { AccessRefused, RelayError } from "../errors.ts";
+import { AccessRefused, EngagementUnavailable, RelayError } from "../errors.ts";
 import type { Introduction, LinkSession } from "../identity/linking.ts";
 import { LinkSecret } from "../identity/linking.ts";
 import { serializeTrust } from "../identity/trust.ts";
@@ -199,7 +199,13 @@ export class Linking {
 
   /** All that this person has: also those that no part of the page has asked for yet. */
   async #conversations(): Promise<readonly Conversation[]> {
-    for (const { id } of this.#engine.engagements) await this.#engine.opened(id);
+    for (const { id } of this.#engine.engagements) {
+      try {
+        await this.#engine.opened(id);
+      } catch (error) {
+        if (!(error instanceof EngagementUnavailable)) throw error; // it is over: what is here of it is handed on
+      }
+    }
     return this.#engine.conversations();
   }
 
@@ -288,17 +294,23 @@ export class Linking {
       }
       job.sealed.set(name, begun);
     }
-    const sealed = await spools.blob(name);
-    const blob = await upload({
-      sealed,
-      environment,
-      blob: job.sealed.get(name)?.blob ?? null,
-      access: accessBy(this.#engine, via),
-      remember: async (id) => void job.sealed.set(name, { key: begun.key, blob: id }),
-      progress: (done) => progress(done, sealed.size),
-      signal: this.#end.signal,
-    });
-    return { key: begun.key, blob, size: sealed.size };
+    try {
+      const sealed = await spools.blob(name);
+      const blob = await upload({
+        sealed,
+        environment,
+        blob: job.sealed.get(name)?.blob ?? null,
+        access: accessBy(this.#engine, via),
+        remember: async (id) => void job.sealed.set(name, { key: begun.key, blob: id }),
+        progress: (done) => progress(done, sealed.size),
+        signal: this.#end.signal,
+      });
+      return { key: begun.key, blob, size: sealed.size };
+    } catch (error) {
+      // Only a copy that was lost is sealed anew.
+      if (error instanceof SpoolMissing || error instanceof BlobGone) job.sealed.delete(name);
+      throw error;
+    }
   }
 
   async #seal(conversation: Conversation, key: Bytes, sink: (piece: Bytes) => Promise<void>): Promise<void> {
