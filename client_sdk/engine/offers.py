@@ -22,8 +22,17 @@ from client_sdk.identity import (
     view_of,
 )
 from client_sdk.identity.alarms import IdentityChanged
-from client_sdk.mls import Extension, GroupInfo, Member, MLSMessage, cipher_suite, find_extension
+from client_sdk.mls import (
+    MAX_LEAF_LIFETIME,
+    Extension,
+    GroupInfo,
+    Member,
+    MLSMessage,
+    cipher_suite,
+    find_extension,
+)
 from client_sdk.mls.extensions import RATCHET_TREE
+from client_sdk.mls.group_info_check import verify_group_info
 from client_sdk.mls.ratchet_tree import RatchetTree
 
 
@@ -35,6 +44,11 @@ class Offer:
     view: ConversationView
     epoch: int
     """The epoch's number within the conversation."""
+
+    @property
+    def transcript(self) -> bytes:
+        """The confirmed transcript hash of the epoch."""
+        return self.info.group_context.confirmed_transcript_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,17 @@ def read_offer(work: Work, context: Context, group_info: bytes) -> Offer:
     check_joined(view, portal=context.account.portal, engagement=work.engagement)
     epoch = conversation_epoch(view.info.generation, info.group_context.epoch)
     return Offer(info, view, epoch)
+
+
+def check_signed(context: Context, offer: Offer) -> None:
+    """Whether one of the members that it names has signed it, and its tree is whole; raises `MLSError`."""
+    verify_group_info(
+        offer.info,
+        suite=cipher_suite(offer.info.group_context.cipher_suite),
+        auth=context.policy,
+        ratchet_tree=None,
+        max_lifetime=MAX_LEAF_LIFETIME,
+    )
 
 
 def check_offer(work: Work, context: Context, offer: Offer) -> None:
@@ -100,7 +125,7 @@ def _check_removed(work: Work, context: Context, offer: Offer) -> None:
 
 
 def _check_newer(work: Work, offer: Offer) -> None:
-    own, transcript = work.record.highest_epoch, offer.info.group_context.confirmed_transcript_hash
+    own, transcript = work.record.highest_epoch, offer.transcript
     weaker = suites.is_stronger(work.record.suite, offer.info.group_context.cipher_suite)
     if offer.epoch < own or weaker:
         raise EpochRolledBack(own=own, offered=offer.epoch)

@@ -16,7 +16,7 @@ from client_sdk.engine.account import Account
 from client_sdk.engine.context import Context
 from client_sdk.engine.key_packages import capabilities, lifetime
 from client_sdk.engine.membership import Candidate, Made, Plan, Rng, replaced
-from client_sdk.engine.offers import Offer, read_offer
+from client_sdk.engine.offers import Offer, check_signed, read_offer
 from client_sdk.engine.standing import Work
 from client_sdk.errors import MembershipError
 from client_sdk.identity import (
@@ -28,7 +28,6 @@ from client_sdk.identity import (
     view_of,
 )
 from client_sdk.mls import (
-    MAX_LEAF_LIFETIME,
     CipherSuite,
     CommitReceived,
     CryptoError,
@@ -40,14 +39,12 @@ from client_sdk.mls import (
     PrivateMessage,
     PublicMessage,
     ReInit,
-    cipher_suite,
     create_commit,
     find_extension,
     join_from_welcome,
     reinit_group,
 )
 from client_sdk.mls.extensions import EXTERNAL_PUB
-from client_sdk.mls.group_info_check import verify_group_info
 from client_sdk.mls.leaf_node import MLS_VERSION
 from relay.wire import Bundle
 from relay.wire import frames as fr
@@ -187,13 +184,7 @@ def _check_offered(context: Context, reinit: ReInit, offer: Offer) -> None:
         raise _refused("the group that it offers is not the one that it asks for")
     if find_extension(offer.info.extensions, EXTERNAL_PUB) is None:
         raise _refused("the group that it offers lets nobody back in")
-    verify_group_info(
-        offer.info,
-        suite=cipher_suite(found.cipher_suite),
-        auth=context.policy,
-        ratchet_tree=None,
-        max_lifetime=MAX_LEAF_LIFETIME,
-    )
+    check_signed(context, offer)
 
 
 def follow(work: Work, context: Context, renewal: Renewal) -> GroupState:

@@ -27,11 +27,12 @@ from client_sdk.delivery.attest import RECENT
 from client_sdk.engine import amending, journal, keeping, spaces
 from client_sdk.engine.commits import extend, forget_lost
 from client_sdk.engine.context import Context
-from client_sdk.engine.offers import read_offer
+from client_sdk.engine.offers import Offer, check_signed, read_offer
 from client_sdk.engine.outofstep import begin_rejoin
 from client_sdk.engine.records import CommitReason, CommitRecord, OutboxRecord, Phase
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError
+from client_sdk.identity.conversation import GENERATION_EPOCHS
 from client_sdk.mls import GroupState, MLSError
 from client_sdk.vault import HistoryItem
 from relay.wire import Bundle, EntryKind, WireError
@@ -210,22 +211,57 @@ def _commit(work: Work, context: Context, entry: fr.Entry) -> None:
         if item.body_hash == body_hash:
             _came_back(work, entry, lost)
         return
-    if entry.body == lost.body:
-        _came_back(work, entry, lost)
-    elif _leads_elsewhere(work, context, entry.body):
+    if _is_same_change(entry.body, lost):
+        _came_back(work, entry, replace(lost, body=entry.body))
+    elif _leads_elsewhere(work, context, entry.body, lost.epoch):
         # Another commit took its place: our epoch is not in the stream any more.
         begin_rejoin_after(work)
     else:
         _pass(work, entry, hashlib.sha256(entry.body).digest())
 
 
-def _leads_elsewhere(work: Work, context: Context, body: bytes) -> bool:
-    """Whether a commit entry describes an epoch of this conversation; one that does not is void for all."""
+def _is_same_change(body: bytes, lost: CommitRecord) -> bool:
+    """Whether a commit entry leads to the same epoch for whoever has not seen the lost one.
+
+    To them only the commit and the names count; whoever put it there may have altered what is beside them.
+    Where a new group takes over, that is the group itself.
+    """
+    if body == lost.body:
+        return True
     try:
-        read_offer(work, context, Bundle.parse(body).group_info)
-    except (WireError, MLSError, IdentityError):
+        theirs, ours = Bundle.parse(body), Bundle.parse(lost.body)
+    except WireError:
         return False
-    return True
+    takes_over = lost.epoch > GENERATION_EPOCHS and lost.epoch % GENERATION_EPOCHS == 1
+    if takes_over or not ours.commit or theirs.commit != ours.commit:
+        return False
+    return (set(theirs.adds), set(theirs.removes)) == (set(ours.adds), set(ours.removes))
+
+
+def _leads_elsewhere(work: Work, context: Context, body: bytes, epoch: int) -> bool:
+    """Whether a commit entry describes another epoch in the place of this one, or of a later one.
+
+    One that describes an earlier epoch, one of ours, or nothing that a member has signed, is void for all:
+    anybody whom the relay takes for a member may put it there.
+    """
+    offer = _described(work, context, body)
+    if offer is None or offer.epoch < epoch or offer.transcript == work.record.transcript:
+        return False
+    try:
+        check_signed(context, offer)
+    except MLSError:
+        return False
+    lost = work.tx.scan(spaces.LOST_COMMIT, work.key, limit=keeping.MOST_COMMITS)
+    ours = (_described(work, context, CommitRecord.parse(data).body) for _, data in lost)
+    return all(one is None or one.transcript != offer.transcript for one in ours)
+
+
+def _described(work: Work, context: Context, body: bytes) -> Offer | None:
+    """The epoch of this conversation that a commit entry describes, if it does."""
+    try:
+        return read_offer(work, context, Bundle.parse(body).group_info)
+    except (WireError, MLSError, IdentityError):
+        return None
 
 
 def _pass(work: Work, entry: fr.Entry, body_hash: bytes) -> bool:
