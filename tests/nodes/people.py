@@ -39,6 +39,8 @@ class Talker:
     incarnations: list[bytes] = field(default_factory=list)
     connections: int = 0
     position: int = 0
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """Before, there is only a first line."""
     _ready: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -74,6 +76,7 @@ class Talker:
         for number in range(1, self.lines + 1):
             self._ready = number
             self._wake.set()
+            await self.goes_on.wait()
             await asyncio.sleep(self.pace)
 
     async def _talk(self, connection: WireClient, entries: int) -> None:
@@ -183,5 +186,22 @@ async def all_said(talkers: list[Talker], *, within: float) -> None:
     """Let everybody talk until everything is said and heard."""
     entries = 1 + 2 * talkers[0].lines
     async with asyncio.timeout(within), asyncio.TaskGroup() as group:
+        group.create_task(_begin(talkers))
         for talker in talkers:
             group.create_task(talker.live(entries))
+
+
+async def _begin(talkers: list[Talker]) -> None:
+    """Who is in first goes on when everybody is: nobody is done while others have yet to come."""
+    while not all(talker.told for talker in talkers):  # noqa: ASYNC110  eight conditions, no event
+        await asyncio.sleep(AGAIN_SECONDS)
+    for talker in talkers:
+        talker.goes_on.set()
+
+
+async def in_the_middle(talkers: list[Talker], talking: asyncio.Task[None]) -> None:
+    """Until everybody is in, has said a first line and goes on; raises what ended the talk before."""
+    while not all(talker.goes_on.is_set() for talker in talkers):
+        if talking.done():
+            talking.result()
+        await asyncio.sleep(AGAIN_SECONDS)
