@@ -143,6 +143,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.relay: RealRelay | None = None
+        self.headers: dict[str, dict[str, str]] = {}  # of a user's page, beside its text
         self._runner: web.AppRunner | None = None
         self.origin = ""
 
@@ -165,8 +166,9 @@ class Portal:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _page(self, _request: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
+    async def _page(self, request: web.Request) -> web.Response:
+        headers = self.headers.get(request.query.get("user", ""), {})
+        return web.Response(text=PAGE, content_type="text/html", headers=headers)
 
     async def _script(self, _request: web.Request) -> web.Response:
         return web.Response(body=BUNDLE.read_bytes(), content_type="text/javascript")

@@ -463,17 +463,13 @@ async def test_a_camera_that_is_refused_is_explained_and_the_call_goes_on(
         await stage.is_in(paul, "ended")
 
 
-FORBID = """
-const forbidden = ["camera", "microphone"];
-const allowsFeature = (name) => !forbidden.includes(name);
-Object.defineProperty(document, "permissionsPolicy", { value: { allowsFeature } });
-"""
+FORBIDS = {"Permissions-Policy": "camera=(), microphone=()"}
 
 
 async def test_a_page_that_forbids_camera_and_microphone_says_so(stage: CallStage) -> None:
+    stage.portal.headers["uma"] = FORBIDS
     async with asyncio.timeout(PATIENCE):
         uma, vera = await pair(stage, "uma", "vera")
-        await stage.chromium.run(uma, FORBID)
         await connected(stage, vera, uma)
         trouble = (await stage.stands(uma))["trouble"]
         assert trouble["code"] == "call_microphone_blocked"

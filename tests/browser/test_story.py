@@ -236,3 +236,42 @@ async def test_a_store_that_was_wiped_is_not_passed_over_in_silence(tmp_path: Pa
         await run(hana, READS, part=FRAME, text="another device")
         shown = "return (await (await frame(part)).getByText('a heron').count())"
         assert await run(hana, shown, part=FRAME) == 0
+
+
+SEES_WHY: Final = """
+const one = await frame(part);
+const click = (name) => one.getByRole("button", { name, exact: true }).first().click();
+await click("Answer");
+const why = one.getByRole("alert").filter({ hasText: "The microphone is blocked" });
+await why.waitFor({ timeout: 60000 });
+const said = await why.innerText();
+await click("End call");
+return said;
+"""
+CALLS: Final = """
+await (await frame(part)).getByRole("button", { name: "Call with sound", exact: true }).first().click();
+return null;
+"""
+
+
+async def test_who_is_called_in_a_page_whose_header_forbids_the_microphone_sees_why(tmp_path: Path) -> None:
+    """A real header of the portal's page, around the frame that asks."""
+    async with asyncio.timeout(PATIENCE), place(tmp_path) as there:
+        engagement = await there.relay.create_engagement(ida="coach", jan="client")
+        there.site.pages["/forbids"] = (
+            there.site.html(engagement, "jan"),
+            {"Permissions-Policy": "microphone=(self)"},
+        )
+        await there.open("ida", engagement, "ida")
+        await there.chromium.ask("open", name="jan", url=f"{there.site.origin()}/forbids?user=jan")
+        for page in ("ida", "jan"):
+            await there.begin(page)
+            await there.chromium.script(page, LATER, part=FRAME)
+        await there.chromium.script("ida", WRITES, part=FRAME, text="I call you")
+        await there.chromium.script("jan", READS, part=FRAME, text="I call you")
+        await there.chromium.script("ida", CALLS, part=FRAME)
+        said = await there.chromium.script("jan", SEES_WHY, part=FRAME)
+        assert "blocked by the page itself, not by you" in said
+        assert 'allow="microphone"' in said
+        assert "Permissions-Policy of this page must not forbid “microphone”" in said
+        assert "The others do not hear you." in said
