@@ -122,11 +122,17 @@ class Servers:
 
     url: str
     servers: list[Process]
+    shards = 1
 
     def empty(self) -> None:
-        """Forget everything."""
-        for server in self.primaries():
+        """Forget everything; raises RuntimeError if there is no primary that could."""
+        wait_until(self._flush, _FORM_SECONDS, "the servers cannot be emptied")
+
+    def _flush(self) -> bool:
+        primaries = self.primaries()  # without one that is too busy to say so
+        for server in primaries:
             server.ask("FLUSHALL")
+        return len(primaries) >= self.shards
 
     def primaries(self) -> list[Process]:
         """The servers that take writes now."""
@@ -204,6 +210,8 @@ def _info(server: Process, section: str) -> str:
 
 class Cluster(Servers):
     """Three primaries with a replica each."""
+
+    shards = 3
 
     def __init__(self, folder: Path) -> None:
         settings = _DURABLE | {
