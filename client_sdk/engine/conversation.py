@@ -132,6 +132,7 @@ class Conversation(Situation):
         if incarnation and opened.incarnation != incarnation:
             self._meet_incarnation(opened)
             return
+        self._comparing = None
         was = self.standing.record.phase
         with self.work("open") as work:
             try:

@@ -55,6 +55,7 @@ def begin(work: Work, opened: fr.Opened, agreed: int) -> None:
     Raises `SecurityAlarm`, and has changed nothing then.
     """
     lost = keeping.passed_after(work, agreed)
+    _check_remembered(work, agreed, lost)
     own = [passed for passed in lost if passed.own]
     expected = work.box.last_seen_counter - len(own)
     _check_counters(work, expected, opened.last_counter)
@@ -68,6 +69,14 @@ def begin(work: Work, opened: fr.Opened, agreed: int) -> None:
     if opened.last_counter > expected or opened.cursor > agreed:
         # A copy of another time: it has entries of ours of which it is not known any more what they said.
         begin_rejoin_after(work)
+
+
+def _check_remembered(work: Work, agreed: int, lost: list[Passed]) -> None:
+    """Whether all is known here that stood behind `agreed` since this device came in; else it is an alarm."""
+    record = work.record
+    behind = max(agreed, record.entered - 1)
+    if sum(passed.seq > behind for passed in lost) < record.cursor - behind:
+        raise StreamRolledBack(seq=record.cursor, head=agreed)
 
 
 def _check_counters(work: Work, expected: int, last_counter: int) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from client_sdk import mls
 from client_sdk.delivery import EpochRolledBack, ManifestRolledBack
+from client_sdk.engine import keeping
 from client_sdk.engine.offers import check_offer, read_offer
 from client_sdk.mls import GroupState
 from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
+from relay.wire.ids import DeviceId
 from tests.client_sdk.engine.test_malicious_relay import say
 from tests.support.own_devices import Depot, linked
 from tests.support.restored import back_up, restore
@@ -254,3 +256,51 @@ async def test_fewer_of_our_entries_than_the_stream_shows_are_an_alarm(world: Wo
         await restore(world, copy)
         await world.pass_time(20)
         assert alarms(anna) == ["stream_rolled_back"]
+
+
+async def test_more_than_is_remembered_is_not_given_up_silently(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay forgets more than Anna's device could bring back, and says that it has the rest."""
+    monkeypatch.setattr(keeping, "MOST_PASSED", 12)
+    monkeypatch.setattr(keeping, "PRUNE_EVERY", 1)
+    async with world.pair() as (anna, _ben):
+        copy = back_up(world)
+        for number in range(12):
+            await say(world, anna, f"{number}")
+        async with linked(world, anna, "laptop"):
+            await world.pass_time(10)
+        conversation = anna.conversation
+        with conversation.work("look") as work:
+            own = sum(row.own for row in keeping.passed_after(work, 0))
+        counter = conversation.standing.box.last_seen_counter - own
+        assert counter > copy.log.counters[anna.engine.account.device].last
+        world.relay.lies.opened = lambda who, opened: (
+            opened._replace(last_counter=counter) if who == anna.engine.account.device else opened
+        )
+        await restore(world, copy)
+        await world.pass_time(20)
+        assert alarms(anna) == ["stream_rolled_back"]
+
+
+async def test_an_incarnation_that_is_taken_back_at_once_changes_nothing(world: World) -> None:
+    """The relay says that it was restored, and answers the second opening as if it had not been."""
+    async with world.pair() as (anna, ben):
+        await say(world, ben, "one")
+        told: list[fr.Opened] = []
+
+        def once(who: DeviceId, opened: fr.Opened) -> fr.Opened:
+            if who != anna.engine.account.device or told:
+                return opened
+            told.append(opened)
+            return opened._replace(incarnation=b"for a moment....")
+
+        world.relay.lies.opened = once
+        world.relay.drop_connections()
+        await world.pass_time(20)
+        await say(world, ben, "two")
+        assert told
+        assert await anna.texts() == ["one", "two"]
+        await say(world, anna, "three")
+        assert await ben.texts() == ["one", "two", "three"]
+        assert alarms(anna, ben) == []
