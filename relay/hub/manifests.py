@@ -48,10 +48,12 @@ class Manifests:
             if held is None or held.list_id != named:
                 raise NotFound("no such device list")
             ended = end_list(held)
+            # Before the list: a repeated request does not find it any more, whatever a crash left undone.
+            self._end_connections(ended)
+            await self._hub.access.revoke_tokens(portal, user)
             if await devices.keep_manifest(portal, user, ended, version):
                 self._hub.nodes.tell(MANIFEST, portal, user)
                 await self._shut_out(portal, user, ended)
-                await self._hub.access.revoke_tokens(portal, user)
                 return
         raise StoreUnavailable("too many device lists of one user at once")
 
@@ -70,12 +72,15 @@ class Manifests:
     async def _shut_out(self, portal: PortalId, user: UserId, held: HeldManifest) -> None:
         """Done again when the same list is put again: a crash may have come in between."""
         hub = self._hub
-        for device in held.revoked:
-            hub.end_device(device, ErrorCode.DEVICE_REVOKED)
+        self._end_connections(held)
         if await hub.devices.release(portal, user, held.revoked):
             for device in held.revoked:
                 hub.key_packages.forgotten(device)
             hub.spawn(hub.engagements_of_changed(portal, user))
+
+    def _end_connections(self, held: HeldManifest) -> None:
+        for device in held.revoked:
+            self._hub.end_device(device, ErrorCode.DEVICE_REVOKED)
 
 
 def _read(session: Session, raw: bytes) -> Manifest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from client_sdk.identity import (
@@ -12,7 +14,7 @@ from client_sdk.identity import (
     generate_key_pair,
     next_manifest,
 )
-from relay.errors import AccessRefused, NotFound
+from relay.errors import AccessRefused, NotFound, StoreUnavailable
 from relay.hub import Hub
 from relay.hub.manifests import Manifests
 from relay.wire import frames as fr
@@ -196,6 +198,32 @@ async def test_who_was_on_an_ended_list_has_no_say_in_the_next(hub: Hub, clock: 
     restarted = make_hub(hub.streams, hub.directory, clock)
     await restarted.start()
     assert await refused(restarted, later(restarted, lost, clock)) == "device_revoked"
+    await restarted.close()
+
+
+async def test_no_token_of_before_outlives_a_list_that_a_crash_left_half_ended(
+    hub: Hub, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay dies behind the write that ends the list; asked again, it says that it is over."""
+    listed, stranger = await two_of_anna(hub)
+    await put(listed, signed(listed))
+    named = await held_name(hub, stranger)
+    keep = hub.devices.keep_manifest
+
+    async def keep_and_die(*values: Any) -> bool:
+        await keep(*values)
+        raise StoreUnavailable("the process is gone")
+
+    monkeypatch.setattr(hub.devices, "keep_manifest", keep_and_die)
+    with pytest.raises(StoreUnavailable):
+        await Manifests(hub).end_list(stranger.portal, stranger.user, named)
+    restarted = make_hub(hub.streams, hub.directory, clock)
+    await restarted.start()
+    with pytest.raises(NotFound):
+        await Manifests(restarted).end_list(stranger.portal, stranger.user, named)
+    assert await refused(restarted, stranger) == "token_revoked"
+    clock.now += 10
+    assert await refused(restarted, later(restarted, listed, clock)) == "device_revoked"
     await restarted.close()
 
 
