@@ -262,3 +262,41 @@ async def test_an_archive_of_the_python_sdk_comes_back_in_a_page(stage: Stage) -
         ]
         assert history[0]["reactions"] == [{"emoji": "❤️", "users": ["ida"]}]
         assert "Your archive ends here" in history[3]["text"]
+
+
+async def test_a_link_goes_on_when_the_page_that_links_is_opened_again(stage: Stage) -> None:
+    engagement = await stage.relay.create_engagement(kim="coach", leo="client")
+    shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+
+    async def said_before() -> list[str]:
+        async with Client.link(
+            stage.vaults / "kim2.vault",
+            relay=stage.relay.url,
+            token=stage.relay.token_for("kim"),
+            show=shown.set_result,
+            device_name="Kim's laptop",
+            key=b"kim2".ljust(32, b"."),
+        ) as linked:
+            await linked.devices.wait_history()
+            room = await linked.engagement(engagement)
+            return [item.text for item in await room.history() if isinstance(item, Text)]
+
+    async with asyncio.timeout(PATIENCE), stage.python("leo") as leo:
+        room = await leo.engagement(engagement)
+        kim = await stage.page("kim", engagement)
+        await stage.start(kim, "kim")
+        await room.wait_joined()
+        await stage.say(kim, "before")
+        linking = asyncio.create_task(said_before())
+        words = " ".join((await shown).words)
+        newcomer = await stage.chromium.run(kim, "return window.relay.findNewcomer(words)", words=words)
+        await stage.chromium.run(
+            kim,
+            "void window.relay.linkNewcomer(newcomer, {mayLink: false}).catch(() => null)",
+            newcomer=newcomer,
+        )
+        await stage.until(kim, "(await window.relay.devices()).length === 2")
+        await stage.chromium.ask("reload", name=kim)
+        await stage.start(kim, "kim")
+        assert await linking == ["before"]
+        await stage.calm(kim)

@@ -22,6 +22,8 @@ import { MAX_MEMBER_DEVICES } from "../wire/limits.ts";
 import { LinkFailed, LinkTampered } from "./errors.ts";
 import { accessBy } from "./grants.ts";
 import { HANDOVER_KEY_BYTES, HistorySealing } from "./handover.ts";
+import type { Job } from "./jobs.ts";
+import { dropJob, jobsIn, keepJob } from "./jobs.ts";
 import type { Line } from "./line.ts";
 import { BeginAgain, hearKind, meetNewcomer } from "./meeting.ts";
 import { usableName } from "./names.ts";
@@ -46,23 +48,13 @@ interface Met {
   readonly hello: Introduction;
 }
 
-/** What a link still owes to the new device. */
-interface Job {
-  readonly secret: LinkSecret;
-  readonly hello: Introduction;
-  readonly mayLink: boolean;
-  readonly until: number;
-  told: boolean;
-  readonly sent: Set<string>;
-  readonly sealed: Map<string, { readonly key: Bytes; readonly blob: BlobId | null }>;
-}
-
 export class Linking {
   readonly #engine: Engine;
   readonly #own: OwnList;
   readonly #lines: Set<Line>;
   readonly #openLine: (channel: Bytes) => Line;
   readonly #met = new Map<string, Met>();
+  readonly #working = new Set<string>();
   readonly #end = new AbortController();
 
   constructor(engine: Engine, own: OwnList, lines: Set<Line>, openLine: (channel: Bytes) => Line) {
@@ -94,27 +86,59 @@ export class Linking {
   }
 
   /**
-   * List the device and tell it everything; resolves when it has all but what it fetches by itself. While this page
-   * is open it goes on across broken connections.
+   * List the device and tell it everything; resolves when it has all but what it fetches by itself. It goes on across
+   * broken connections, and when the page is opened again.
    */
   async link(id: string, mayLink: boolean, progress: (done: number, of: number) => void): Promise<void> {
     const { secret, line, session, hello } = this.#taken(id);
     await this.#own.add(hello.deviceKey, hello.name, mayLink);
     const until = this.#engine.environment.nowMs() + JOB_MS;
     const job = { secret, hello, mayLink, until, told: false, sent: new Set<string>(), sealed: new Map() };
-    try {
-      if (await this.#run(job, line, session, progress)) return;
-    } finally {
-      this.#lines.delete(line);
-    }
+    if (await this.#work(job, line, session, progress)) return;
     throw new LinkFailed(
       "The new device was not linked to the end: it, or this one, was removed from your devices.",
     );
   }
 
+  /** Go on with what an earlier page began, or what a fault ended. */
+  async goOn(): Promise<void> {
+    const begun = (await jobsIn(this.#engine.vault)).filter((job) => !this.#working.has(keyOf(job)));
+    await Promise.all(begun.map((job) => this.#goOn(job)));
+  }
+
+  async #goOn(job: Job): Promise<void> {
+    try {
+      await this.#work(job, this.#openLine(job.secret.channel), null, () => undefined);
+    } catch (error) {
+      if (!this.#end.signal.aborted) throw error;
+    }
+  }
+
+  /** One at a time for a device; what is left of it is kept until it is done, or for nothing. */
+  async #work(
+    job: Job,
+    line: Line,
+    session: LinkSession | null,
+    progress: (done: number, of: number) => void,
+  ): Promise<boolean> {
+    const { vault } = this.#engine;
+    this.#working.add(keyOf(job));
+    try {
+      await keepJob(vault, job);
+      const done = await this.#run(job, line, session, progress);
+      await dropJob(vault, job);
+      return done;
+    } finally {
+      this.#lines.delete(line);
+      this.#working.delete(keyOf(job));
+    }
+  }
+
   destroy(): void {
     this.#end.abort(
-      new LinkFailed("The page was closed before the new device had everything. Link it again."),
+      new LinkFailed(
+        "The page was closed before the new device had everything. Open it again: then it goes on.",
+      ),
     );
   }
 
@@ -137,7 +161,7 @@ export class Linking {
   async #run(
     job: Job,
     line: Line,
-    begun: LinkSession,
+    begun: LinkSession | null,
     progress: (done: number, of: number) => void,
   ): Promise<boolean> {
     const { environment } = this.#engine;
@@ -195,6 +219,7 @@ export class Linking {
     await line.say(session.seal("floors", people.length, conversations.length));
     await hearKind(line, session, "stored", this.#end.signal);
     job.told = true;
+    await keepJob(this.#engine.vault, job);
   }
 
   /** All that this person has: also those that no part of the page has asked for yet. */
@@ -222,6 +247,7 @@ export class Linking {
       if (await this.#isLetIn(conversation, job)) {
         await this.#sendHistory(job, conversation, line, session, progress);
         job.sent.add(conversation.id);
+        await keepJob(this.#engine.vault, job);
       } else waiting = true;
     }
     return !waiting;
@@ -232,8 +258,9 @@ export class Linking {
     const { environment } = this.#engine;
     const wanted = hex(deviceId(job.hello.deviceKey));
     for (const end = environment.nowMs() + ADDED_MS; ; await environment.sleep(LOOK_MS, this.#end.signal)) {
-      const { view } = conversation;
+      const { view, situation } = conversation;
       if (conversation.engagement?.status === "ended") return true;
+      if (view === null && situation.opened !== null) return true; // nor is this device in: nobody adds it from here
       if (view?.leaves.some((leaf) => hex(deviceId(leaf.deviceKey)) === wanted)) return true;
       if (view !== null && view.leaves.length >= MAX_MEMBER_DEVICES) return true;
       if (environment.nowMs() >= end) return false;
@@ -293,6 +320,7 @@ export class Linking {
         spool.close();
       }
       job.sealed.set(name, begun);
+      await keepJob(this.#engine.vault, job);
     }
     try {
       const sealed = await spools.blob(name);
@@ -301,7 +329,10 @@ export class Linking {
         environment,
         blob: job.sealed.get(name)?.blob ?? null,
         access: accessBy(this.#engine, via),
-        remember: async (id) => void job.sealed.set(name, { key: begun.key, blob: id }),
+        remember: async (id) => {
+          job.sealed.set(name, { key: begun.key, blob: id });
+          await keepJob(this.#engine.vault, job);
+        },
         progress: (done) => progress(done, sealed.size),
         signal: this.#end.signal,
       });
@@ -326,6 +357,8 @@ export class Linking {
     await sealing.finish();
   }
 }
+
+const keyOf = (job: Job): string => deviceName(deviceId(job.hello.deviceKey));
 
 const spoolName = (job: Job, { id }: Conversation): string =>
   `link-${deviceName(deviceId(job.hello.deviceKey))}-${id}`;

@@ -94,8 +94,7 @@ export function devicesPart(engine: Engine): Part<DeviceCalls> {
     listening: {
       async online() {
         await own.goOn();
-        const listening = histories.goOn();
-        await Promise.all([listening, archives.goOn()]);
+        await Promise.all([histories.goOn(), linking.goOn(), archives.goOn()]);
       },
       item: () => archives.changed(),
       offline() {
