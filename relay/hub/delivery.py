@@ -213,13 +213,10 @@ class Subscription:
 def _end_of_run(entries: list[StoredEntry], start: int, head: int) -> int:
     """The index behind the entries that came with the one at `start`."""
     first = entries[start]
+    same, ahead = first[1:5], first.counter - first.seq
     end = start + 1
-    for number, entry in enumerate(islice(entries, end, start + _FRAME_ENTRIES), 1):
-        if (entry.seq, entry.counter) != (first.seq + number, first.counter + number) or entry.seq > head:
-            break
-        if (entry.device, entry.time_ms) != (first.device, first.time_ms):
-            break
-        if (entry.kind, entry.after_commit) != (first.kind, first.after_commit):
+    for seq, entry in enumerate(islice(entries, end, start + _FRAME_ENTRIES), first.seq + 1):
+        if entry[0] != seq or entry[5] - seq != ahead or seq > head or entry[1:5] != same:
             break
         end += 1
     return end

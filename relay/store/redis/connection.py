@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+import hiredis
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
@@ -27,6 +28,8 @@ _REPLICATION_ID: Final = re.compile(r"master_replid:([0-9a-f]+)")
 _T = TypeVar("_T")
 
 Command = tuple[str | bytes | int, ...]
+# redis-py packs in Python what asyncio sends, argument by argument. The stub means tuples of one.
+_packed: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
 
 NOT_DONE: Final = (
     exceptions.MovedError,
@@ -76,7 +79,7 @@ class RedisServer:
         try:
             if meet and _identity(connection) != self._met:
                 raise NotConnected("the server is somebody else again")
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await connection.send_packed_command([_packed(command) for command in commands])
             answers = [await _answer(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)  # answers that nobody read must not meet other commands

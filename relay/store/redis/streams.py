@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from itertools import islice
+from itertools import count, islice, repeat
 from typing import Any, Final
 
 import msgpack
@@ -231,15 +231,25 @@ def _entries(answer: list[Any], after: int, limit: int, max_bytes: int) -> list[
     for described, packed in zip(parts[::2], parts[1::2], strict=True):
         seq, number, after_commit, time_ms, device, counter, _ = _unpack(described)
         kind = EntryKind(number)
-        for body in _unpack(packed):
-            # The newest commit alone is readable below the floor.
-            if seq > after and (seq > floor or kind is EntryKind.COMMIT):
-                size += len(body)
-                if found and (size > max_bytes or len(found) == limit):
-                    return found
-                found.append(StoredEntry(seq, kind, after_commit, time_ms, DeviceId(device), counter, body))
-            seq += 1
-            counter += 1
+        # The newest commit alone is readable below the floor.
+        first = max(seq, after + 1, 0 if kind is EntryKind.COMMIT else floor + 1)
+        all_bodies = _unpack(packed)[first - seq :]
+        bodies = all_bodies[: limit - len(found)]
+        size += sum(map(len, bodies))
+        while bodies and size > max_bytes and len(found) + len(bodies) > 1:
+            size -= len(bodies.pop())
+        numbers = zip(
+            count(first),
+            repeat(kind),
+            repeat(after_commit),
+            repeat(time_ms),
+            repeat(DeviceId(device)),
+            count(counter + first - seq),
+            bodies,
+        )
+        found += map(StoredEntry._make, numbers)
+        if len(bodies) < len(all_bodies):
+            break
     return found
 
 
