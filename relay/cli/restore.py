@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +18,10 @@ from relay.cli.options import add_command, add_settings, add_yes, confirm, setti
 from relay.config import Settings
 from relay.errors import InvalidRequest, StoreUnavailable
 from relay.store.sqlite.copies import DATABASES, begin_history_in, check_copy, sync_file
-from relay.store.sqlite.folder import LOCK_FILE, held_lock
+from relay.store.sqlite.folder import LOCK_FILE, RESTORING, held_lock
 
 HISTORY_BYTES: Final = 16
-_COMING: Final = ".restoring"
+_BEFORE: Final = "before-"
 _ASK: Final = (
     "What the relay took since then is not in this backup. Devices notice that it was restored, and bring "
     "back what they have: nothing that was said is lost as long as its sender's device comes back. "
@@ -51,15 +52,15 @@ def run(args: argparse.Namespace) -> int:
     check_keeps_folder(settings)
     record = read_record(source)
     _check(settings, record, source)
-    target = settings.data_dir
-    has_data = target.is_dir() and any(path.name != LOCK_FILE for path in target.iterdir())
-    if has_data and not args.replace:
-        raise InvalidRequest(f"{target} is not empty; with --replace it is kept beside, and the backup used")
+    target = settings.data_dir.resolve()  # a link stays, and what it leads to is replaced
+    _check_told(target, replace=args.replace)
     made = datetime.fromtimestamp(record["made"], UTC).isoformat(sep=" ", timespec="minutes")
     confirm(f"{_ASK}\nRestore the backup of {made} UTC to {target}?", args)
     try:
         with held_lock(target):
-            aside = _put_in_place(source, target, has_data=has_data)
+            has_data = _check_told(target, replace=args.replace)  # a relay may have been here meanwhile
+            put = _put_inside if _stays(target) else _put_in_place
+            aside = put(source, target, has_data=has_data)
     except OSError as error:
         raise StoreUnavailable(f"the backup cannot be put in place: {error.strerror}") from error
     _say(f"Restored: {target}. Start the relay.")
@@ -80,9 +81,71 @@ def _check(settings: Settings, record: dict[str, Any], source: Path) -> None:
         raise InvalidRequest(f"the relay of this backup kept files {kept}: set s3_bucket accordingly")
 
 
+def _check_told(target: Path, *, replace: bool) -> bool:
+    """Whether there is data; raises `InvalidRequest` if it may not be replaced."""
+    has_data = target.is_dir() and bool(_kept_in(target))
+    if has_data and not replace:
+        raise InvalidRequest(f"{target} is not empty; with --replace it is kept beside, and the backup used")
+    return has_data
+
+
+def _kept_in(target: Path) -> list[Path]:
+    """What a data folder holds, but for what was put aside in it before."""
+    return [
+        path
+        for path in target.iterdir()
+        if path.name not in (LOCK_FILE, RESTORING) and not path.name.startswith(_BEFORE)
+    ]
+
+
+def _stays(target: Path) -> bool:
+    """Whether the folder itself is not exchanged: a volume, in somebody else's folder, or so before."""
+    return target.is_mount() or not os.access(target.parent, os.W_OK) or any(target.glob(f"{_BEFORE}*"))
+
+
+def _put_inside(source: Path, target: Path, *, has_data: bool) -> Path | None:
+    """Exchange what is in the folder; no relay opens it until that is done."""
+    coming = target / RESTORING
+    _prepare(source, coming, target)
+    sync_folder(target)
+    aside = _free_name(target) if has_data else None
+    if aside is not None:
+        aside.mkdir(mode=0o700)
+        for path in _kept_in(target):
+            path.rename(aside / path.name)
+        sync_folder(aside)
+    for path in list(coming.iterdir()):
+        path.rename(target / path.name)
+    sync_folder(target)
+    coming.rmdir()
+    sync_folder(target)
+    return aside
+
+
+def _free_name(target: Path) -> Path:
+    """Where to put aside what is in the folder; another place than that of a moment ago."""
+    first = target / f"{_BEFORE}{_now()}"
+    others = (first.with_name(f"{first.name}-{number}") for number in count(2))
+    return next(path for path in chain([first], others) if not path.exists())
+
+
 def _put_in_place(source: Path, target: Path, *, has_data: bool) -> Path | None:
     """Make the new folder beside, then exchange it for the old one; where that is now."""
-    coming = target.with_name(target.name + _COMING)
+    coming = target.with_name(target.name + RESTORING)
+    _prepare(source, coming, target)
+    aside = None
+    if has_data:
+        aside = target.with_name(f"{target.name}.{_BEFORE}{_now()}")
+        target.rename(aside)
+    elif target.exists():
+        shutil.rmtree(target)  # a lock file at most
+    coming.rename(target)
+    sync_folder(target.parent)
+    return aside
+
+
+def _prepare(source: Path, coming: Path, target: Path) -> None:
+    """Make all that comes, of another history and for whoever the data folder belongs to."""
     shutil.rmtree(coming, ignore_errors=True)
     coming.mkdir(mode=0o700, parents=True)
     for name in DATABASES:
@@ -92,16 +155,15 @@ def _put_in_place(source: Path, target: Path, *, has_data: bool) -> Path | None:
     if (source / BLOBS).is_dir():
         copy_blobs(source / BLOBS, coming / BLOBS)
     asyncio.run(begin_history_in(coming, os.urandom(HISTORY_BYTES)))
+    if os.geteuid() == 0:
+        owner = target.stat()
+        for path in (target / LOCK_FILE, coming, *coming.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
     sync_folder(coming)
-    aside = None
-    if has_data:
-        aside = target.with_name(f"{target.name}.before-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-        target.rename(aside)
-    elif target.exists():
-        shutil.rmtree(target)  # a lock file at most
-    coming.rename(target)
-    sync_folder(target.parent)
-    return aside
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime())
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,8 @@ from relay.store.sqlite.streams import SqliteStreamStore
 LOCK_FILE: Final = "relay.lock"
 MOVING: Final = ".moving"
 """The folder in it that is there while `coach-relay migrate` fills it."""
+RESTORING: Final = ".restoring"
+"""The folder in it that is there while `coach-relay restore` exchanges what it holds."""
 _FOLDER_MODE: Final = 0o700
 
 
@@ -41,6 +43,8 @@ class DataFolder:
         try:
             if (path / MOVING).exists():
                 raise StoreUnavailable("a move into this folder was cut off: run `coach-relay migrate` again")
+            if (path / RESTORING).exists():
+                raise StoreUnavailable("a restore into this folder was cut off: run it again with --replace")
             # The directory's connection must not outlive a failure to open the streams: open those first.
             streams = SqliteStreamStore.open(path)
             try:

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from relay.cli.main import main
+from relay.errors import StoreUnavailable
 from relay.store.sqlite import DataFolder, SqliteStreamStore
 from relay.store.sqlite.folder import held_lock
 from tests.conformance.support import BEN, STREAM, commit, group_of_two, held, message, messages
@@ -197,6 +198,82 @@ def test_not_under_a_relay_that_runs(data: Path, tmp_path: Path, capsys: pytest.
         assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 1
     assert "another relay" in capsys.readouterr().err
     assert list(tmp_path.glob("data.*")) == []
+
+
+def test_a_link_to_the_data_stays_one(data: Path, tmp_path: Path) -> None:
+    assert run(data, "backup", str(tmp_path / "copy")) == 0
+    link = tmp_path / "link"
+    link.symlink_to(data)
+    before = asyncio.run(incarnation(data))
+    assert run(link, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 0
+    assert link.is_symlink()
+    assert asyncio.run(incarnation(data)) != before
+
+
+def test_a_volume_is_filled_where_it_is(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A container's volume, or a folder beside which the relay's user may write nothing."""
+    monkeypatch.setattr("relay.cli.restore._stays", lambda _target: True)
+    assert run(data, "backup", str(tmp_path / "copy")) == 0
+    inode, before = data.stat().st_ino, asyncio.run(incarnation(data))
+    assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 0
+    assert data.stat().st_ino == inode
+    after = asyncio.run(incarnation(data))
+    assert after != before
+    (aside,) = data.glob("before-*")
+    assert str(aside) in capsys.readouterr().err
+    assert asyncio.run(incarnation(aside)) == before
+    assert [path.read_bytes() for path in sorted((data / "blobs" / "blob").iterdir())] == [PART, PART]
+    assert list(tmp_path.glob("data.*")) == []
+    monkeypatch.undo()
+    (data / "streams.db").unlink()
+    (data / "directory.db").unlink()
+    monkeypatch.setattr(sys, "stdin", StringIO(""))
+    assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 0
+    assert asyncio.run(incarnation(aside)) == before, "what was put aside in it is never deleted"
+
+
+@pytest.mark.parametrize("renames", range(6))
+def test_no_relay_opens_a_volume_that_is_half_restored(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    monkeypatch.setattr("relay.cli.restore._stays", lambda _target: True)
+    assert run(data, "backup", str(tmp_path / "copy")) == 0
+    before, left, rename = asyncio.run(incarnation(data)), [renames], Path.rename
+
+    def dies(path: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(5, "cut off")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", dies)
+        assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 1
+    with pytest.raises(StoreUnavailable, match="restore"):
+        DataFolder.open(data)
+    assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 0
+    assert asyncio.run(incarnation(data)) != before
+    asyncio.run(DataFolder.open(data).close())
+
+
+def test_what_a_relay_left_while_a_person_was_asked_is_not_deleted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data, "backup", str(tmp_path / "copy")) == 0
+    empty = tmp_path / "empty"
+
+    def asked(*_: object) -> None:
+        async def relay() -> None:
+            await DataFolder.open(empty).close()
+
+        asyncio.run(relay())
+
+    monkeypatch.setattr("relay.cli.restore.confirm", asked)
+    assert run(empty, "restore", str(tmp_path / "copy")) == 1
+    assert "--replace" in capsys.readouterr().err
+    assert (empty / "streams.db").exists()
 
 
 @pytest.mark.parametrize("harm", ["record", "size", "bytes", "format"])
