@@ -62,7 +62,12 @@ class Relays:
 
 @asynccontextmanager
 async def relays(
-    folder: Path, urls: Sequence[str], *, wait: str = "none", options: Sequence[str] = ()
+    folder: Path,
+    urls: Sequence[str],
+    *,
+    wait: str = "none",
+    drain_seconds: int = 6,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Relays]:
     """As many nodes as there are `redis_url`s, all of which lead to the same Redis."""
     async with AsyncExitStack() as stack:
@@ -80,7 +85,7 @@ async def relays(
                 "COACH_RELAY_REDIS_URL": url,
                 "COACH_RELAY_REDIS_WAIT": wait,
                 "COACH_RELAY_PUBLIC_ORIGINS": f"http://127.0.0.1:{balancer.port}",
-                "COACH_RELAY_DRAIN_SECONDS": "6",
+                "COACH_RELAY_DRAIN_SECONDS": str(drain_seconds),
             }
             place = folder / f"node{number}"
             place.mkdir()

@@ -33,6 +33,7 @@ PAIRS: Final = 4
 # Far more than it takes, on a slow machine of two cores as well; what hangs is found all the same.
 PATIENCE: Final = 480.0 if LONG else 150.0
 PROMOTION_SECONDS: Final = 60.0
+MANY: Final = 40
 
 Disturbance = Callable[[Relays, Servers, random.Random], Awaitable[None]]
 
@@ -164,17 +165,22 @@ async def test_a_rolling_restart_loses_nothing_and_keeps_nobody_waiting(
 async def test_a_node_that_goes_says_so_at_once_and_a_second_signal_ends_it(
     standalone: Servers, tmp_path: Path
 ) -> None:
-    async with relays(tmp_path, [standalone.url]) as relay:
+    """Its devices move in turns, for two seconds: so long it is there, and not ready."""
+    async with AsyncExitStack() as stack:
+        relay = await stack.enter_async_context(relays(tmp_path, [standalone.url], drain_seconds=30))
         (node,) = relay.nodes
-        async with (
-            WireClient.connect(relay.url, relay.portal, "anna"),
-            aiohttp.ClientSession(node.url) as http,
-        ):
-            relay.cut_off()  # whoever hears nothing does not leave either
-            os.kill(node.pid, signal.SIGTERM)
-            async with http.get("/readyz") as answer:
-                assert answer.status == 503
-                assert (await answer.json())["code"] == "draining"
-            os.kill(node.pid, signal.SIGTERM)
-            assert await node.wait_ended() == 128 + signal.SIGTERM
-            relay.mend()
+        for number in range(MANY):
+            connecting = WireClient.connect(relay.url, relay.portal, f"user{number}")
+            await stack.enter_async_context(connecting)
+        http = await stack.enter_async_context(aiohttp.ClientSession(node.url))
+        os.kill(node.pid, signal.SIGTERM)
+        while (said := await _readiness(http)) == (200, ""):
+            pass  # the question has overtaken the signal
+        assert said == (503, "draining")
+        os.kill(node.pid, signal.SIGTERM)
+        assert await node.wait_ended() == 128 + signal.SIGTERM
+
+
+async def _readiness(http: aiohttp.ClientSession) -> tuple[int, str]:
+    async with http.get("/readyz") as answer:
+        return answer.status, (await answer.json()).get("code", "")
