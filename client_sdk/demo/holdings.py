@@ -38,7 +38,11 @@ _KINDS: Final = {
     "marks": ("marks", "what was done once"),
     "portals": ("portals", "the portal's id; its API key as a hash, and its token secret"),
     "secrets": ("the relay's own secrets", "for its tokens for uploads and downloads"),
+    "rendezvous": ("devices that meet to be linked", "which of a user's devices wait for each other"),
+    "leases": ("what one relay does for all", "which relay does it, and until when"),
+    "counters": ("numbers given out", "a number"),
     "versions": ("counter of changes", "a number"),
+    "history": ("the store's history", "when the relay was set back to a copy; random bytes"),
 }
 
 

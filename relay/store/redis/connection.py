@@ -28,8 +28,8 @@ _REPLICATION_ID: Final = re.compile(r"master_replid:([0-9a-f]+)")
 _T = TypeVar("_T")
 
 Command = tuple[str | bytes | int, ...]
-# redis-py packs in Python what asyncio sends, argument by argument. The stub means tuples of one.
-_packed: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
+# redis-py packs in Python what asyncio sends, argument by argument.
+_packed: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # stub: tuples of one
 
 NOT_DONE: Final = (
     exceptions.MovedError,
