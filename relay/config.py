@@ -200,9 +200,15 @@ def _truth(value: Any) -> bool:
 
 
 def _path(value: Any) -> Path | None:
-    if isinstance(value, Path):
-        return value.expanduser()
-    return Path(_text(value)).expanduser() if value else None
+    if not value:
+        return None
+    path = value if isinstance(value, Path) else Path(_text(value))
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{path} begins with the home folder of a user whom this machine does not know"
+        ) from None
 
 
 def _folder(value: Any) -> Path | None:

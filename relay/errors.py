@@ -4,6 +4,7 @@ RelayError
 ├── StoreError             ours: the disk, the database, another process
 │   ├── StoreFull          no space: nothing was stored; works again when there is space
 │   ├── StoreUnavailable   the store could not do it; nothing was stored
+│   │   └── StoreUnfit     as it is set up, or what is in it: waiting does not mend that
 │   ├── StoreCorrupt       what is stored is damaged: the relay does not start, or does not touch it
 │   ├── StoreVersion       made by another version of the schema, or SQLite is too old
 │   └── StoreInUse         another relay has this data folder open
@@ -41,6 +42,10 @@ class StoreFull(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store is closed or failed."""
+
+
+class StoreUnfit(StoreUnavailable):
+    """The store answers, but must not be used as it is: waiting does not mend that."""
 
 
 class StoreCorrupt(StoreError):

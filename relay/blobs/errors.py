@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.errors import RequestError, StoreCorrupt, StoreFull, StoreUnavailable
+from relay.errors import RequestError, StoreCorrupt, StoreFull, StoreUnavailable, StoreUnfit
 
 
 class BlobOffsetConflict(RequestError):
@@ -21,3 +21,9 @@ class BlobStoreFull(StoreFull):
 
 class BlobStoreUnavailable(StoreUnavailable):
     """The place that holds the blobs does not answer."""
+
+
+class BlobsOfAnother(StoreUnfit):
+    """What is stored there belongs to other records than those that the relay has."""
+
+    code = "foreign_files"

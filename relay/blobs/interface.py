@@ -44,6 +44,12 @@ class BlobStore(Protocol):
         One may come twice. Blobs may be erased meanwhile.
         """
 
+    async def owner(self) -> bytes:
+        """Whose the blobs are, as `belong_to` said; nothing if it was never said."""
+
+    async def belong_to(self, owner: bytes, /) -> None:
+        """Note whose the blobs are, durably, where whoever copies the place takes it along."""
+
     async def check(self) -> None:
         """Write and erase a probe; raises `BlobStoreUnavailable` or `BlobStoreFull`.
 

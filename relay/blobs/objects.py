@@ -11,7 +11,8 @@ import obstore
 from obstore.exceptions import BaseError
 
 from relay.blobs.errors import BlobCorrupt, BlobOffsetConflict, BlobStoreFull, BlobStoreUnavailable
-from relay.wire.ids import BlobId
+from relay.wire.errors import WireError
+from relay.wire.ids import BlobId, parse_blob_id
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -28,6 +29,9 @@ DELETE_BATCH: Final = 1000
 """Objects erased by one request, where the store can: what S3 allows, 2 GB."""
 
 _PROBE: Final = BlobId(".probe")
+OWNER: Final = ".owner"
+"""The object that says whose the blobs are: no blob's id, so that no version takes it for one."""
+MAX_OWNER_BYTES: Final = 64
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -82,9 +86,19 @@ class ObjectBlobs:
         with translated():
             async for batch in obstore.list(self._store):
                 for blob in (meta["path"].partition("/")[0] for meta in batch):
-                    if blob != last and not blob.startswith("."):
+                    if blob != last and is_blob_id(blob):  # what else is there is not ours
                         yield BlobId(blob)
                     last = blob
+
+    async def owner(self) -> bytes:
+        size = min(await self._object_size(OWNER), MAX_OWNER_BYTES)
+        if size == 0:
+            return b""
+        with translated():
+            return bytes(await obstore.get_range_async(self._store, OWNER, start=0, end=size))
+
+    async def belong_to(self, owner: bytes, /) -> None:
+        await self._put(OWNER, owner)
 
     async def check(self) -> None:
         await self._put(_key(_PROBE, 0), b"probe")
@@ -124,6 +138,15 @@ class ObjectBlobs:
         for key in keys:
             with suppress(FileNotFoundError):  # another sweep was faster
                 await obstore.delete_async(self._store, key)
+
+
+def is_blob_id(name: str, /) -> bool:
+    """Whether a folder of this name holds a blob's parts."""
+    try:
+        parse_blob_id(name)
+    except WireError:
+        return False
+    return True
 
 
 def _part_name(index: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -12,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from relay.blobs import OWNER
 from relay.cli.options import add_command, add_settings, settings_of
 from relay.config import Settings
 from relay.errors import InvalidRequest, StoreFull, StoreUnavailable
 from relay.store.sqlite.copies import DATABASES, check_copy, copy_database, sync_file
+from relay.store.sqlite.exchange import sync_folder
 
 RECORD_FILE: Final = "backup.json"
 BLOBS: Final = "blobs"
@@ -111,6 +112,9 @@ def copy_blobs(source: Path, target: Path) -> int:
             _say(f"{BLOBS}: {copied} parts")
     if copied:
         _say(f"{BLOBS}: {copied} parts")
+    if (source / OWNER).is_file():  # whose they are, or nobody would know that of a copy
+        shutil.copyfile(source / OWNER, target / OWNER)
+        sync_file(target / OWNER)
     for folder in {target, *(path for path in target.iterdir() if path.is_dir())}:
         sync_folder(folder)
     return copied
@@ -135,15 +139,6 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise InvalidRequest(f"{folder} was made by a newer version: restore it with that one")
     return record
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk hold the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from cryptography import x509
 
 from relay.cli.blob_checks import check_blobs
 from relay.cli.findings import Check, Finding, failed, note, ok
+from relay.cli.origin_checks import check_origins, something_listens
 from relay.cli.redis_checks import check_redis
 from relay.cli.turn_checks import check_turn
 from relay.config import Settings
@@ -128,6 +129,20 @@ def _room(folder: Path, reserved: int) -> Iterator[Finding]:
 
 
 def _fsync(folder: Path) -> Iterator[Finding]:
+    try:
+        taken = _syncs(folder)
+    except OSError as error:
+        yield failed(f"nothing can be written there: {error.strerror}", "Make room on that disk, or mend it.")
+        return
+    what = f"making 4 KiB durable takes {statistics.median(taken):.2f} ms there"
+    if statistics.median(taken) > SLOW_FSYNC_MS:
+        yield note(what, "Every message waits for that: put the data folder on a faster disk.")
+    else:
+        yield ok(what)
+
+
+def _syncs(folder: Path) -> list[float]:
+    """Milliseconds that each of some writes took to be durable; raises OSError."""
     taken = []
     with NamedTemporaryFile(dir=folder, prefix=".doctor-") as probe:
         for _round in range(FSYNC_ROUNDS):
@@ -136,11 +151,7 @@ def _fsync(folder: Path) -> Iterator[Finding]:
             probe.flush()
             os.fdatasync(probe.fileno())
             taken.append((time.perf_counter() - began) * 1000)
-    what = f"making 4 KiB durable takes {statistics.median(taken):.2f} ms there"
-    if statistics.median(taken) > SLOW_FSYNC_MS:
-        yield note(what, "Every message waits for that: put the data folder on a faster disk.")
-    else:
-        yield ok(what)
+    return taken
 
 
 def check_port(settings: Settings) -> Iterator[Finding]:
@@ -150,7 +161,7 @@ def check_port(settings: Settings) -> Iterator[Finding]:
         with socket.create_server((settings.host, settings.port), family=_family(settings.host)):
             yield ok(f"the address {where} is free" if settings.port else "the port is chosen by the system")
     except OSError as error:
-        if _something_listens(settings):
+        if something_listens(settings):
             yield ok(f"something listens on {where} already: this relay, or ask its /livez")
         else:
             yield failed(f"cannot listen on {where}: {error.strerror}", "Choose another host or port.")
@@ -158,14 +169,6 @@ def check_port(settings: Settings) -> Iterator[Finding]:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _something_listens(settings: Settings) -> bool:
-    try:
-        socket.create_connection((settings.host, settings.port), timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def check_descriptors(settings: Settings) -> Iterator[Finding]:
@@ -246,6 +249,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_clock,
     check_port,
     check_certificate,
+    check_origins,
     check_descriptors,
     check_blobs,
     check_turn,

@@ -67,9 +67,20 @@ async def list_engagements(directory: Directory, args: argparse.Namespace) -> in
     portal = await _portal(directory, args.portal)
     admin = _admin(directory)
     await admin.start()
+    found = False
     async for record in admin.all(portal, Query(_user(args.user), args.status)):
+        found = True
         print(f"{record.id}  {record.status:<7} {_day(record.created)}  {_people(record)}")
+    if not found:
+        print(_nothing(portal, args), file=sys.stderr)
     return 0
+
+
+def _nothing(portal: PortalId, args: argparse.Namespace) -> str:
+    bounds = [option for option in ("user", "status") if getattr(args, option)]
+    if not bounds:
+        return f"{portal} has no engagement yet: the portal's own program opens them."
+    return f"No such engagement of {portal}: leave --{' and --'.join(bounds)} out to see all."
 
 
 async def show_engagement(directory: Directory, args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from relay.cli import backup, doctor, engagement, migrate, portal, restore, serve
+from relay.cli.options import Parser
 from relay.errors import RelayError
 from relay.version import installed_version
 
@@ -26,10 +27,12 @@ EXAMPLES = """examples:
 
 
 ADVICE = {
+    "not_found": "; see that the id is right, and --config or --data-dir the relay's",
     "store_in_use": "; stop it, or name another folder with --data-dir",
     "store_corrupt": "; `coach-relay doctor` tells more",
     "store_version": "; use that version, or restore a copy from before it",
     "store_full": "; make room on its disk",
+    "store_unavailable": "; see that this user may, and what `coach-relay doctor` says",
 }
 """What to do about an error whose own sentence cannot know."""
 
@@ -39,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     it). Without `argv` it is what this process was started for, and ends the process.
     """
     if argv is None:
+        os.umask(0o077)  # what it writes is for its user alone: backups hold secrets
         _end(_run(sys.argv[1:]))
     return _run(argv)
 
@@ -53,18 +57,25 @@ def _end(code: int) -> NoReturn:
 
 
 def _run(argv: Sequence[str]) -> int:
-    args = parser().parse_args(argv)
+    args, left = parser().parse_known_args(argv)
+    if left:  # argparse would point to the help of `coach-relay` alone
+        args.command.error(f"it takes no {' '.join(left)}")
     try:
         return int(args.run(args))
     except RelayError as error:
         print(f"coach-relay: {error}{ADVICE.get(str(error.code), '')}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        why = error.strerror or type(error).__name__
+        print(f"coach-relay: {what}{why}; see that the path is right, and this user may", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # what a shell expects after Ctrl-C
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="coach-relay",
         description="A relay for coaching conversations that it cannot read.",
         epilog=EXAMPLES,

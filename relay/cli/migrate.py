@@ -46,7 +46,7 @@ def register(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = settings_of(args)
+    settings = _settings(args)
     counts = asyncio.run(_move(settings, args.source, args.target))
     print(
         f"Nothing is missing: {counts.streams} conversations with {counts.entries} messages, and "
@@ -55,6 +55,22 @@ def run(args: argparse.Namespace) -> int:
     )
     print(_next(args.target))
     return 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """Those of the relay, with the Redis that is moved to or from: a password alone would be no setting."""
+    for store in (args.source, args.target):
+        if not store.startswith(SQLITE):
+            _check_redis_url(store)
+            return settings_of(args, redis_url=store)
+    return settings_of(args)
+
+
+def _check_redis_url(store: str) -> None:
+    try:
+        parse_redis_url(store)
+    except ValueError as error:
+        raise InvalidRequest(f"a store is sqlite:FOLDER or a Redis, and of the latter: {error}") from None
 
 
 async def _move(settings: Settings, source: str, target: str) -> Counts:
@@ -93,10 +109,8 @@ async def _redis(settings: Settings, store: str) -> AsyncIterator[RedisSide]:
         from relay.store.redis.transfer import redis_side
     except ImportError:
         raise InvalidRequest('Redis needs its own package: pip install "coach-relay[redis]"') from None
-    try:
-        address = parse_redis_url(store, password=settings.redis_password)
-    except ValueError as error:
-        raise InvalidRequest(f"a store is sqlite:FOLDER or a Redis, and of the latter: {error}") from None
+    _check_redis_url(store)
+    address = parse_redis_url(store, password=settings.redis_password)
     async with redis_side(RedisClient(address)) as side:
         yield side
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from relay.config import Settings, load_settings
 from relay.errors import InvalidRequest
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose refusals say where the help of that very command is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and end."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\nWhat it takes, with an example: {self.prog} --help\n")
 
 
 def add_command(
@@ -23,6 +32,7 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.set_defaults(command=parser)
     return parser
 
 

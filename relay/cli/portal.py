@@ -11,14 +11,20 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from relay.cli.options import add_command, add_settings, add_yes, confirm
+from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
 from relay.cli.portal_keys import add_key, list_keys, read_key, remove_key
 from relay.cli.portal_quotas import add_quotas, set_quotas
 from relay.cli.records import directory_of
 from relay.config import parse_origin
 from relay.core.portals import check_overlap, check_portal_id, secret_text
 from relay.errors import InvalidRequest
+from relay.http.stores import where
 from relay.hub import NewKeys, Portals
+
+NO_PORTAL: Final = (
+    "No portal is registered with the relay that has its {}. Register one: coach-relay portal add growth "
+    "--origin https://portal.example. If there are some, name that relay's --config or --data-dir."
+)
 
 Action = Callable[[Portals, argparse.Namespace], Awaitable[int]]
 
@@ -133,12 +139,16 @@ async def add_portal(portals: Portals, args: argparse.Namespace) -> int:
     token_key = read_key(args.token_key) if args.token_key else b""
     origins = [_origin(text) for text in args.origin]
     _show(await portals.add(args.portal, origins=origins, token_key=token_key))
+    print(f"Registered with the relay that has its {where(settings_of(args))}.", file=sys.stderr)
     return 0
 
 
-async def list_portals(portals: Portals, _args: argparse.Namespace) -> int:
+async def list_portals(portals: Portals, args: argparse.Namespace) -> int:
     """Print one line a portal: its id, the day it was registered, its origins."""
-    for record in await portals.list():
+    records = await portals.list()
+    if not records:
+        print(NO_PORTAL.format(where(settings_of(args))), file=sys.stderr)
+    for record in records:
         day = datetime.fromtimestamp(record.created, UTC).date()
         print(f"{record.id:<34}{day}  {' '.join(record.origins)}".rstrip())
     return 0

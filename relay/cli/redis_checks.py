@@ -31,7 +31,10 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     try:
         remarks = asyncio.run(_look(address, settings.redis_wait))
     except StoreError as error:
-        yield failed(f"Redis does not answer: {error}", "Check redis_url, the password and the network.")
+        yield failed(
+            f"this Redis cannot be used: {error}",
+            "See that it runs, and correct redis_url, redis_password or the firewall between.",
+        )
         return
     yield ok(f"Redis answers at {address.shown}")
     for remark in remarks:
@@ -39,6 +42,8 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
             yield ok(remark.what)
         elif remark.verdict is Verdict.WARNING:
             yield note(remark.what, remark.do)
+        elif remark.verdict is Verdict.WAITING:
+            yield failed(remark.what, remark.do)
         else:
             yield failed(f"{remark.what}: the relay does not start", remark.do)
     if not settings.s3_bucket:

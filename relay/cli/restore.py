@@ -13,15 +13,25 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
-from relay.cli.backup import BLOBS, check_keeps_folder, copy_blobs, read_record, sync_folder
+from relay.cli.backup import BLOBS, check_keeps_folder, copy_blobs, read_record
 from relay.cli.options import add_command, add_settings, add_yes, confirm, settings_of
 from relay.config import Settings
 from relay.errors import InvalidRequest, StoreUnavailable
 from relay.store.sqlite.copies import DATABASES, begin_history_in, check_copy, sync_file
-from relay.store.sqlite.folder import LOCK_FILE, RESTORING, held_lock
+from relay.store.sqlite.exchange import (
+    BEFORE,
+    LOCK_FILE,
+    MOVED,
+    RESTORING,
+    WHOLE,
+    begin_exchange,
+    finish_exchange,
+    kept_in,
+    sync_folder,
+)
+from relay.store.sqlite.folder import held_lock
 
 HISTORY_BYTES: Final = 16
-_BEFORE: Final = "before-"
 _ASK: Final = (
     "What the relay took since then is not in this backup. Devices notice that it was restored, and bring "
     "back what they have: nothing that was said is lost as long as its sender's device comes back. "
@@ -58,9 +68,11 @@ def run(args: argparse.Namespace) -> int:
     confirm(f"{_ASK}\nRestore the backup of {made} UTC to {target}?", args)
     try:
         with held_lock(target):
+            _finish_earlier(target)
             has_data = _check_told(target, replace=args.replace)  # a relay may have been here meanwhile
-            put = _put_inside if _stays(target) else _put_in_place
-            aside = put(source, target, has_data=has_data)
+            _prepare(source, target / RESTORING, target)
+            begin_exchange(target, _aside(target) if has_data else None)
+            aside = finish_exchange(target)
     except OSError as error:
         raise StoreUnavailable(f"the backup cannot be put in place: {error.strerror}") from error
     _say(f"Restored: {target}. Start the relay.")
@@ -81,67 +93,34 @@ def _check(settings: Settings, record: dict[str, Any], source: Path) -> None:
         raise InvalidRequest(f"the relay of this backup kept files {kept}: set s3_bucket accordingly")
 
 
+def _finish_earlier(target: Path) -> None:
+    """A restore that was cut off: what it had to put aside goes to one place, whole."""
+    coming = target / RESTORING
+    if (coming / WHOLE).exists() or (coming / MOVED).exists():
+        aside = finish_exchange(target)
+        if aside is not None:
+            _say(f"A restore was cut off before this one. What was there before it is in {aside}.")
+
+
 def _check_told(target: Path, *, replace: bool) -> bool:
     """Whether there is data; raises `InvalidRequest` if it may not be replaced."""
-    has_data = target.is_dir() and bool(_kept_in(target))
+    has_data = target.is_dir() and bool(kept_in(target))
     if has_data and not replace:
         raise InvalidRequest(f"{target} is not empty; with --replace it is kept beside, and the backup used")
     return has_data
 
 
-def _kept_in(target: Path) -> list[Path]:
-    """What a data folder holds, but for what was put aside in it before."""
-    return [
-        path
-        for path in target.iterdir()
-        if path.name not in (LOCK_FILE, RESTORING) and not path.name.startswith(_BEFORE)
-    ]
-
-
-def _stays(target: Path) -> bool:
-    """Whether the folder itself is not exchanged: a volume, in somebody else's folder, or so before."""
-    return target.is_mount() or not os.access(target.parent, os.W_OK) or any(target.glob(f"{_BEFORE}*"))
-
-
-def _put_inside(source: Path, target: Path, *, has_data: bool) -> Path | None:
-    """Exchange what is in the folder; no relay opens it until that is done."""
-    coming = target / RESTORING
-    _prepare(source, coming, target)
-    sync_folder(target)
-    aside = _free_name(target) if has_data else None
-    if aside is not None:
-        aside.mkdir(mode=0o700)
-        for path in _kept_in(target):
-            path.rename(aside / path.name)
-        sync_folder(aside)
-    for path in list(coming.iterdir()):
-        path.rename(target / path.name)
-    sync_folder(target)
-    coming.rmdir()
-    sync_folder(target)
-    return aside
-
-
-def _free_name(target: Path) -> Path:
-    """Where to put aside what is in the folder; another place than that of a moment ago."""
-    first = target / f"{_BEFORE}{_now()}"
+def _aside(target: Path) -> Path:
+    """Where what is there goes: beside the folder, or inside; to another place than a moment ago."""
+    stem = f"{BEFORE}{_now()}"
+    first = target / stem if _stays(target) else target.with_name(f"{target.name}.{stem}")
     others = (first.with_name(f"{first.name}-{number}") for number in count(2))
     return next(path for path in chain([first], others) if not path.exists())
 
 
-def _put_in_place(source: Path, target: Path, *, has_data: bool) -> Path | None:
-    """Make the new folder beside, then exchange it for the old one; where that is now."""
-    coming = target.with_name(target.name + RESTORING)
-    _prepare(source, coming, target)
-    aside = None
-    if has_data:
-        aside = target.with_name(f"{target.name}.{_BEFORE}{_now()}")
-        target.rename(aside)
-    elif target.exists():
-        shutil.rmtree(target)  # a lock file at most
-    coming.rename(target)
-    sync_folder(target.parent)
-    return aside
+def _stays(target: Path) -> bool:
+    """Whether nothing may be put beside the folder: a volume, in somebody else's folder, or so before."""
+    return target.is_mount() or not os.access(target.parent, os.W_OK) or any(target.glob(f"{BEFORE}*"))
 
 
 def _prepare(source: Path, coming: Path, target: Path) -> None:

@@ -40,7 +40,8 @@ _OPEN: Final = (
 )
 _DO: Final = {
     Trouble.SILENT: _OPEN,
-    Trouble.CLOSED: "Nothing listens there: see that coturn runs, and with this port in its configuration.",
+    Trouble.CLOSED: "Nothing listens there: see that coturn runs with this port in its configuration. It "
+    "keeps TLS shut, and says nothing, when its user cannot read cert or pkey, or not listen below 1024.",
     Trouble.UNREACHABLE: "This machine has no way there: check the address, and this machine's own firewall.",
     Trouble.CERTIFICATE_EXPIRED: "Renew the certificate of {host}, and restart coturn.",
     Trouble.CERTIFICATE_NAME: "Give coturn a certificate for {host}, or write that name in turn_urls.",
@@ -48,8 +49,8 @@ _DO: Final = {
     "(fullchain.pem) of a certificate from an authority that they know.",
     Trouble.NO_TLS: "Something else than a TLS server answers there: check tls-listening-port of coturn.",
     Trouble.REFUSED: "Its code is {detail}. With 486 or 508 a quota of coturn's configuration is reached.",
-    Trouble.NO_PEER: "It does not send to the address that it lent itself: behind NAT set external-ip, and "
-    "see that denied-peer-ip does not name its public address.",
+    Trouble.NO_PEER: "It does not send to the address that it lent itself: set relay-ip to the machine's "
+    "address, behind NAT external-ip, and see that denied-peer-ip does not name its public one.",
     Trouble.LOST: "On {host} and in the firewall before it, let in UDP on ports min-port to max-port "
     "of coturn (49152 to 65535); behind NAT set external-ip.",
 }

@@ -57,6 +57,3 @@ class RateLimits:
     once."""
     ephemeral: Rate = Rate(per_second=200, burst=1_000)  # a call's negotiation with trickled candidates
     requests: Rate = Rate(per_second=50, burst=1_000)  # opening 256 conversations at once is usual
-
-
-DEFAULT_RATE_LIMITS: Final = RateLimits()

@@ -52,7 +52,9 @@ def create_app(relay: Relay) -> RelayApp:
     """Join the relay's parts to an application; nothing is opened or started here."""
     settings = relay.settings
     requests = BlobRequests(relay.hub)
-    health = Health(commit_check(relay.streams), relay.blobs.check)
+    # A bucket is everybody's: if it is away, no other node is better, and messages go on without it.
+    own_files = () if settings.s3_bucket else (relay.blobs.check,)
+    health = Health(commit_check(relay.streams), *own_files)
     connect = Connect(relay.hub, max_connections=settings.max_connections)
     uploads = Uploads(
         requests, relay.blobs, max_bytes=settings.max_upload_bytes, max_at_once=settings.max_uploads

@@ -33,28 +33,41 @@ class BlobRequests:
         token = bearer(request, "a token from BlobAccess")
         try:
             grant = await self._hub.blob_access.verify(token)
-            check_origin(request, await self.portal(grant))
-            await self._hub.access.check_grant(grant, await self._user(grant))
         except AccessRefused as error:
-            raise unauthorized("The blob token is not good, or no longer.", code=str(error.code)) from None
+            raise _no_longer(error) from None
+        check_origin(request, await self.portal(grant))
+        await self._check(grant, await self._user(grant))
         return grant
 
     @asynccontextmanager
     async def transfer(self, request: web.Request, grant: BlobGrant) -> AsyncIterator[None]:
-        """Have the request's connection cut if what the grant allows is taken back meanwhile."""
+        """Have the request's connection cut if what the grant allows is taken back meanwhile.
+
+        It is noted first and then checked once more: what was taken back since `grant` raises `Problem` or
+        `NotFound`.
+        """
 
         def cut() -> None:
             if request.transport is not None:
                 request.transport.abort()
 
-        with self._hub.access.transfer(grant, await self._user(grant), cut):
+        user = await self._user(grant)
+        with self._hub.access.transfer(grant, user, cut):
+            await self.portal(grant)
+            await self._check(grant, user)
             yield
 
     async def _user(self, grant: BlobGrant) -> UserId:
         binding = await self._hub.devices.binding(grant.device)
         if binding is None:
-            raise AccessRefused(ErrorCode.TOKEN_INVALID)
+            raise _no_longer(AccessRefused(ErrorCode.TOKEN_INVALID))
         return binding.user
+
+    async def _check(self, grant: BlobGrant, user: UserId) -> None:
+        try:
+            await self._hub.access.check_grant(grant, user)
+        except AccessRefused as error:
+            raise _no_longer(error) from None
 
     async def portal(self, grant: BlobGrant) -> PortalRecord:
         """Return the portal that a grant belongs to; raises `NotFound` if it was removed."""
@@ -80,6 +93,10 @@ class BlobRequests:
     async def finish(self, record: UploadRecord) -> None:
         """Note that all of it is durable; raises `NotFound` if it was erased meanwhile."""
         await self._hub.uploads.finish(record.engagement, record.blob)
+
+
+def _no_longer(error: AccessRefused) -> Problem:
+    return unauthorized("The blob token is not good, or no longer.", code=str(error.code))
 
 
 def blob_id(request: web.Request) -> BlobId:

@@ -26,6 +26,7 @@ from relay.http.problems import Problem
 
 PATH: Final = "/element"
 FRAME: Final = "frame.html"
+LICENSES: Final = "licenses.txt"
 NAMES: Final = MappingProxyType(
     {
         "coach-relay-loader.js": "text/javascript",
@@ -33,6 +34,7 @@ NAMES: Final = MappingProxyType(
         FRAME: "text/html",
         "frame.js": "text/javascript",
         "hashes.json": "application/json",
+        LICENSES: "text/plain",
     }
 )
 _PLACES: Final = ("browser_files", "browser/dist/release")  # of an installed wheel, of a source checkout
@@ -44,6 +46,7 @@ _EVERY_FILE: Final = MappingProxyType(
         "Vary": "Accept-Encoding",
     }
 )
+_REFUSED: Final = MappingProxyType({"Access-Control-Allow-Origin": "*"})
 _POWERS: Final = (
     "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), fullscreen=(self)"
 )
@@ -62,7 +65,7 @@ def element_folder() -> Path:
     spec = find_spec("client_sdk")  # found, not imported: the relay runs none of the SDK
     roots = spec.submodule_search_locations if spec else None
     for folder in (Path(root, place) for root in roots or () for place in _PLACES):
-        if all((folder / name).is_file() for name in NAMES):
+        if all((folder / name).is_file() for name in NAMES if name != LICENSES):  # the first builds had none
             return folder
     raise ConfigError(
         "serve_element = true, but the element's files are not in this installation; install the wheel, "
@@ -76,7 +79,8 @@ class ElementFiles:
     def __init__(self, folder: Path, cors: Cors, origins: tuple[str, ...]) -> None:
         self._cors = cors
         self._connect = " ".join((*origins, *(f"ws{origin.removeprefix('http')}" for origin in origins)))
-        self._files = {name: _read(folder / name, kind) for name, kind in NAMES.items()}
+        there = {name: folder / name for name in NAMES if (folder / name).is_file()}
+        self._files = {name: _read(path, NAMES[name]) for name, path in there.items()}
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(f"{PATH}/{{name}}", self._get)]
@@ -86,6 +90,7 @@ class ElementFiles:
         if file is None:
             raise web.HTTPNotFound
         headers = {**_EVERY_FILE, "ETag": file.etag}
+        request[HEADERS] = _REFUSED  # so that the loader can tell its page's developer
         if file is self._files[FRAME]:
             headers |= await self._frame_headers(request.query.get("parent", ""))
         request[HEADERS] = headers
@@ -111,7 +116,7 @@ class ElementFiles:
 def frame_policy(connect: str, ancestors: str) -> str:
     """The Content-Security-Policy of the frame's page (docs/EMBEDDING.md explains each part)."""
     return (
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:; "
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:; frame-src blob:; "
         f"connect-src 'self' {connect}; img-src blob:; media-src blob:; style-src 'self'; "
         f"frame-ancestors {ancestors}; base-uri 'none'; form-action 'none'; "
         "require-trusted-types-for 'script'; trusted-types default lit-html"

@@ -48,10 +48,6 @@ class Health:
         """From now on the relay is not ready: whoever spreads connections sends no more."""
         self._draining = True
 
-    @property
-    def draining(self) -> bool:
-        return self._draining
-
     async def livez(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 

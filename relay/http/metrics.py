@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, TypeVar
 
@@ -40,6 +40,8 @@ QUOTA_SECONDS: Final = 60.0
 """How often the portals' quotas are looked at: it reads a record of each."""
 
 _CONNECT: Final = "/v1/connect"
+_FILES: Final = "/v1/blobs"
+_NOT_STORED: Final = frozenset({"store_unavailable", "store_full", "store_corrupt"})
 
 
 class Metrics:
@@ -65,6 +67,11 @@ class Metrics:
         )
         self.quota_refusals = Counter(
             "coach_relay_quota_refusals", "HTTP requests refused by a quota.", registry=self.registry
+        )
+        self._files = Counter(
+            "coach_relay_file_storage_failures",
+            "Requests for files that their storage did not serve.",
+            registry=self.registry,
         )
         self._commits = Histogram(
             "coach_relay_store_commit_seconds",
@@ -99,6 +106,8 @@ class Metrics:
             self._seconds.labels(route).observe(seconds)
         if code == "quota_exceeded":
             self.quota_refusals.inc()
+        if code in _NOT_STORED and route.startswith(_FILES):
+            self._files.inc()
 
     def timed(self, streams: StreamStore) -> StreamStore:
         """The store, its commits counted and timed."""
@@ -238,6 +247,9 @@ class _TimedStreams:
     def __init__(self, streams: StreamStore, metrics: Metrics) -> None:
         self._streams = streams
         self._metrics = metrics
+
+    def lane(self, stream: EngagementId) -> Hashable:
+        return self._streams.lane(stream)
 
     def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[list[Outcome]]]:
         began, count = time.perf_counter(), len(operations)

@@ -20,8 +20,10 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import ConfigError, Settings
+from relay.errors import StoreUnavailable, StoreUnfit
 from relay.http.access import TokenAccess
 from relay.http.app import Relay, RelayApp, create_app
+from relay.http.blob_owner import begin_with
 from relay.http.blob_store import open_blob_store
 from relay.http.ice import ice_servers
 from relay.http.logs import log
@@ -36,6 +38,8 @@ HEADER_SECONDS: Final = 15  # for a request's head, and for the next request on 
 LINGER_SECONDS: Final = 5.0  # for the rest of a body that nobody wants
 CLOSE_SECONDS: Final = 2.0  # for what is still open when draining is over
 MOVE_SECONDS: Final = 5.0  # over which devices are told to move to other nodes: no crowd comes there at once
+BEGIN_SECONDS: Final = 45.0  # for stores that are not there yet: less than the minute that Kubernetes gives
+AGAIN_SECONDS: Final = 1.0  # between two tries of that
 END_SECONDS: Final = 10.0  # for closing everything after that; a disk that hangs must not hold the process
 COLLECT_AFTER: Final = (50_000, 20, 50)  # allocations, and collections of the generation below
 MAX_HEADER_BYTES: Final = 8190  # for one line of a request's head: an access token has 4096
@@ -54,7 +58,9 @@ class Serving:
 async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> int:
     """Run the relay until SIGTERM or SIGINT. `announce` gets the line that says where it listens."""
     stopping = _stop_on_signals()
-    async with serving(settings) as running:
+    async with _begun(settings, stopping) as running:
+        if running is None:
+            return 0
         _calm_collector()
         metrics = f", metrics on {running.metrics_url}" if running.metrics_url else ""
         announce(f"coach-relay: listening on {running.url}, {where(settings)}{metrics}")
@@ -65,6 +71,23 @@ async def run_relay(settings: Settings, *, announce: Callable[[str], None]) -> i
         await drain(running)
     log(logging.INFO, "stopped")
     return 0
+
+
+@asynccontextmanager
+async def _begun(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[Serving | None]:
+    """Serve as soon as Redis does: it may start, or fail over, just now. None: told to stop meanwhile."""
+    async with contextlib.AsyncExitStack() as stack:
+        deadline = time.monotonic() + (BEGIN_SECONDS if settings.redis else 0)
+        running = None
+        while running is None and not stopping.is_set():
+            try:
+                running = await stack.enter_async_context(serving(settings))
+            except StoreUnavailable as error:
+                if isinstance(error, StoreUnfit) or time.monotonic() > deadline:
+                    raise
+                log(logging.WARNING, f"trying again: {error}", code=error.code)
+                await asyncio.sleep(AGAIN_SECONDS)
+        yield running
 
 
 def _calm_collector() -> None:
@@ -88,6 +111,7 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
         stack.push_async_callback(stores.close)
         metrics = Metrics(installed_version()) if settings.metrics_listen else None
         relay = _join(settings, stores, port, metrics)
+        await begin_with(stores.directory, relay.blobs, settings)
         await relay.hub.start()
         stack.push_async_callback(relay.hub.close)
         app = create_app(relay)

@@ -61,7 +61,7 @@ async def open_stores(settings: Settings) -> Stores:
         raise ConfigError(MISSING) from None
     stores = await RedisStores.open(address, parse_redis_wait(settings.redis_wait))
     for remark in stores.remarks:
-        if remark.verdict is Verdict.WARNING:
+        if remark.verdict is not Verdict.GOOD:
             log(logging.WARNING, f"{remark.what}. {remark.do}")
     if not settings.s3_bucket:
         log(

@@ -18,7 +18,7 @@ from relay.core.quotas import Quotas
 from relay.core.revocations import NOTHING_REVOKED, Revocations
 from relay.errors import AccessRefused, NotFound, QuotaExceeded, RecordConflict, StoreUnavailable
 from relay.hub import notes, spaces
-from relay.hub.nodes import PORTAL, REVOKED, STOCK
+from relay.hub.nodes import PORTAL, REVOKED
 from relay.hub.session import Session
 from relay.store.interface import ABSENT
 from relay.wire.errors import ErrorCode
@@ -50,6 +50,8 @@ class Access:
         self._entries: dict[Session, _Entry] = {}
         self._transfers: dict[object, _Transfer] = {}
         self._polling = False
+        self._doubts = 0
+        self._settled = 0  # of the doubts
         self.connections: Counter[PortalId] = Counter()
         self.refused_connections = 0
         self.portal_changes = 0  # how often a portal's keys may have changed since we started
@@ -132,8 +134,6 @@ class Access:
             raise NotFound("no such device")
         await self._change(portal, user, lambda before, now: rules.revoke_device(before, device, now))
         if await hub.devices.release(portal, user, [device]):
-            hub.key_packages.forgotten(device)
-            hub.nodes.tell(STOCK, device)
             hub.spawn(hub.engagements_of_changed(portal, user))
 
     # For what other processes change
@@ -142,8 +142,18 @@ class Access:
         """Another node has taken something back from a user."""
         self._end_revoked(portal, user, await self._read(portal, user))
 
-    async def check_all(self) -> None:
-        """Look at everybody who is here: news of what was taken back may have been missed."""
+    def doubt(self) -> None:
+        """News of what was taken back may have been missed: look at everybody, until that could be done."""
+        self._doubts += 1
+        self._hub.spawn(self.poll())
+
+    async def _settle_doubts(self) -> None:
+        doubts = self._doubts
+        if doubts > self._settled:
+            await self._check_all()
+            self._settled = doubts
+
+    async def _check_all(self) -> None:
         users = {(token.portal, token.user) for token, _ in self._entries.values()}
         users |= {(transfer.grant.portal, transfer.user) for transfer in self._transfers.values()}
         for portal in {portal for portal, _ in users}:
@@ -155,11 +165,12 @@ class Access:
                 self._hub.end_device(device, ErrorCode.DEVICE_REVOKED)
 
     async def poll(self) -> None:
-        """Look at what the CLI has changed beside us; raises `StoreError`."""
+        """Look at what we may have missed, and at what the CLI has changed beside us; raises `StoreError`."""
         if self._polling:
             return
         self._polling = True
         try:
+            await self._settle_doubts()
             await notes.work_off(
                 self._hub.directory,
                 {notes.PORTAL: self._portal_noted, notes.ENGAGEMENT: self._engagement_noted},

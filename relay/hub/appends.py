@@ -50,7 +50,7 @@ class Appends:
 
     def _append_plain(self, session: Session, first: fr.Append, bodies: list[bytes], cost: int) -> None:
         hub = self._hub
-        now = hub.clock()
+        now = hub.steady()
         stream, counter, _, after_commit, _, _ = first
         allowed = bodies
         if session.limits is None:
@@ -61,7 +61,7 @@ class Appends:
         if allowed:
             hub.commits.append(
                 AppendEntries(
-                    stream, session.device, counter, _MESSAGE, after_commit, allowed, int(now * 1000)
+                    stream, session.device, counter, _MESSAGE, after_commit, allowed, int(hub.clock() * 1000)
                 ),
                 session,
             )
@@ -86,7 +86,7 @@ class Appends:
 
     def _may(self, session: Session, frame: fr.Append) -> bool:
         """A bundle takes from two buckets: what it does to a group every member has to work on."""
-        limits, now = session.limits, self._hub.clock()
+        limits, now = session.limits, self._hub.steady()
         if limits is None or not limits.appends.take(now, _cost(frame.body)):
             return False
         return frame.kind is _MESSAGE or limits.commits.take(now)

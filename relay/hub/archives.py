@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from relay.core.archives import ArchiveRecord, Series, add_part, without_series
-from relay.errors import InvalidRequest, NotFound, RecordConflict, StoreUnavailable
+from relay.core.engagements import EngagementRecord
+from relay.errors import Ended, InvalidRequest, NotFound, RecordConflict, StoreUnavailable
 from relay.hub import spaces
 from relay.hub.session import Session
 from relay.store.interface import ABSENT, Directory
@@ -28,14 +30,15 @@ class Archives:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._directory: Directory = hub.directory
-        self._changing = asyncio.Lock()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one a user's archive
 
     async def put(self, session: Session, frame: fr.PutArchive) -> None:
         """Store the next part of a series; the answer says how many there are, taken or not."""
         await self._check_member(session, frame.stream)
         series = Series(frame.series)
-        async with self._changing:
+        async with self._changing(frame.stream, session.user):
             parts = await self._put(session, frame, series)
+        await self._erase_if_ended(frame.stream)
         session.send(fr.ArchiveStored(frame.request, parts))
 
     async def _put(self, session: Session, frame: fr.PutArchive, series: Series) -> int:
@@ -86,7 +89,7 @@ class Archives:
         """Erase a series, or everything that the user keeps in an engagement."""
         await self._check_member(session, frame.stream)
         key = spaces.archive_key(frame.stream, session.user)
-        async with self._changing:
+        async with self._changing(frame.stream, session.user):
             for series in await self._erase(key, frame.series):
                 prefix = spaces.archive_part_key(frame.stream, session.user, series)
                 await self._take_all(spaces.ARCHIVE_PARTS, prefix)
@@ -107,6 +110,17 @@ class Archives:
                 continue  # another device writes at another node
             return gone
         raise StoreUnavailable("too many changes of one archive at once")
+
+    def _changing(self, engagement: EngagementId, user: UserId) -> asyncio.Lock:
+        """One change of an archive after the other; those of others go on meanwhile."""
+        return self._locks.setdefault(spaces.archive_key(engagement, user), asyncio.Lock())
+
+    async def _erase_if_ended(self, engagement: EngagementId) -> None:
+        """Raise `Ended` if that came meanwhile: the engagement may have been erased before the part came."""
+        stored = await self._directory.get(spaces.ENGAGEMENTS, engagement)
+        if stored is None or EngagementRecord.parse(stored.value).ended:
+            await self.erase_engagement(engagement)
+            raise Ended("the engagement has ended")
 
     async def erase_engagement(self, engagement: EngagementId) -> None:
         """The engagement has ended: nobody's archive of it stays."""

@@ -32,20 +32,21 @@ _log: Final = logging.getLogger("relay.hub")
 _BYTES_EACH: Final = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Who is told what became of appends, and, behind those of one transaction, that it was all of them."""
+
+    appended: Callable[[AppendEntries, list[Outcome], Session], None]
+    refused: Callable[[AppendEntries, RelayError, Session], None]
+    handed_out: Callable[[], None]
+
+
 class CommitQueue:
     """Feeds the store one batch at a time, and hands out what became of each operation."""
 
-    def __init__(
-        self,
-        store: StreamStore,
-        appended: Callable[[AppendEntries, list[Outcome], Session], None],
-        refused: Callable[[AppendEntries, RelayError, Session], None],
-        handed_out: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: StreamStore, answers: Answers) -> None:
         self._store = store
-        self._appended = appended
-        self._refused = refused
-        self._handed_out = handed_out
+        self._answers = answers
         self._appends: deque[tuple[AppendEntries, Session, int]] = deque()  # with their sizes
         self._entries = 0
         self._bytes = 0
@@ -212,10 +213,10 @@ class CommitQueue:
         except Exception:
             # A fault of ours in one answer must not end everybody's commits: who has none asks again.
             _log.exception("answers to a commit failed", extra={"operations": len(batch.operations)})
-        self._handed_out()
+        self._answers.handed_out()
 
     def _hand_out(self, batch: _Batch, outcomes: list[list[Outcome]]) -> None:
-        appended = self._appended
+        appended = self._answers.appended
         for append, outcome, session in zip(batch.operations, outcomes, batch.sessions, strict=False):
             appended(append, outcome, session)  # type: ignore[arg-type]  # appends are the first operations
         for future, outcome in zip(batch.futures, outcomes[len(batch.sessions) :], strict=False):
@@ -234,7 +235,7 @@ class CommitQueue:
             if not future.done():
                 future.set_exception(error)
         for append, session in zip(batch.operations, batch.sessions, strict=False):
-            self._refused(append, error, session)  # type: ignore[arg-type]  # as above
+            self._answers.refused(append, error, session)  # type: ignore[arg-type]  # as above
 
 
 @dataclass(frozen=True, slots=True)

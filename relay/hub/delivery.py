@@ -22,7 +22,7 @@ _FRAME_BYTES: Final = MIB  # a larger entry has a frame of its own
 
 
 class _Run(NamedTuple):
-    """Entries that are out since a time (Unix seconds) and not acknowledged; `size` is what they take
+    """Entries that are out since a time (by the steady clock) and not acknowledged; `size` is what they take
     together."""
 
     seq: int
@@ -94,7 +94,7 @@ class Subscription:
 
     @property
     def waits_since(self) -> float | None:
-        """The time (Unix seconds) at which the oldest of what is not acknowledged went out."""
+        """The time (by the steady clock) at which the oldest of what is not acknowledged went out."""
         return self._in_flight[0].since if self._in_flight else None
 
     @property
@@ -129,7 +129,7 @@ class Subscription:
         if self.sent != seq - 1 or session.congested or not self.takes(entries, size):
             return False
         self.sent = seq + entries - 1
-        self._in_flight.append(_Run(seq, entries, size, session.hub.clock()))
+        self._in_flight.append(_Run(seq, entries, size, session.hub.steady()))
         self._in_flight_entries += entries
         self._in_flight_bytes += size
         if not self._packed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from relay.core.devices import DeviceBinding, UserDevices, note_device
@@ -22,10 +22,11 @@ _Held = tuple[HeldManifest | None, int]
 
 
 class Devices:
-    """Admits devices and knows whose they are."""
+    """Admits devices and knows whose they are. `forgotten` is told whose key packages were deleted."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, forgotten: Callable[[DeviceId], None]) -> None:
         self._directory = directory
+        self._forgotten = forgotten
         self._bindings: Cache[DeviceId, DeviceBinding] = Cache(_CACHED)
         self._users: Cache[tuple[PortalId, UserId], UserDevices] = Cache(_CACHED)
         self._manifests: Cache[tuple[PortalId, UserId], _Held] = Cache(_CACHED)
@@ -181,3 +182,4 @@ class Devices:
         await self._directory.delete(spaces.LAST_RESORT, key)
         while await self._directory.take(spaces.KEY_PACKAGES, key + "/"):
             continue
+        self._forgotten(device)

@@ -17,8 +17,8 @@ from relay.errors import InvalidRequest, NotFound, RecordConflict, StoreUnavaila
 from relay.hub import engagement_lists as lists
 from relay.hub import spaces
 from relay.hub.cache import Cache
-from relay.hub.commits import CommitQueue
 from relay.hub.idempotency import Idempotency
+from relay.hub.lanes import CommitLanes
 from relay.hub.leases import Leases
 from relay.store.interface import ABSENT, Directory
 from relay.wire.frames import Participant
@@ -41,7 +41,7 @@ class Engagements:
     def __init__(
         self,
         directory: Directory,
-        commits: CommitQueue,
+        commits: CommitLanes,
         leases: Leases,
         *,
         clock: Callable[[], float],

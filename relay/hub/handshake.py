@@ -12,7 +12,7 @@ from relay.core.access import AccessToken
 from relay.errors import AccessRefused, QuotaExceeded, RelayError, StoreError
 from relay.hub.session import Limits, Session, protocol_code
 from relay.wire import frames as fr
-from relay.wire.errors import ErrorCode
+from relay.wire.errors import ErrorCode, WireError
 from relay.wire.ids import PortalId, device_id
 from relay.wire.limits import NONCE_BYTES, SUPPORTED_VERSIONS
 from relay.wire.proof import connect_proof_bytes
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from relay.hub.hub import Hub
 
 QUOTA_RETRY_MS: Final = 60_000  # others must leave first, or the operator act
-_NO_NONCES: Final = (b"", b"")
 
 
 class Handshake:
@@ -42,9 +41,15 @@ class Handshake:
         session.flush()
 
     async def authenticate(self, session: Session, frame: fr.Authenticate) -> None:
-        """Let the device in if token, proof, binding and number of devices allow it."""
+        """Let the device in if token, proof, binding and number of devices allow it.
+
+        Raises `WireError` for a second one: frames of one message are allowed by the state before them all.
+        """
+        nonces, session.nonces = session.nonces, None
+        if nonces is None:
+            raise WireError(ErrorCode.OUT_OF_ORDER, "a challenge is answered once")
         try:
-            await self._authenticate(session, frame)
+            await self._authenticate(session, frame, nonces)
         except AccessRefused as error:
             session.end(ErrorCode(error.code))
         except QuotaExceeded:
@@ -59,11 +64,13 @@ class Handshake:
             ErrorCode.QUOTA_EXCEEDED, detail, reconnect_after_ms=QUOTA_RETRY_MS + self._hub.jitter_ms()
         )
 
-    async def _authenticate(self, session: Session, frame: fr.Authenticate) -> None:
+    async def _authenticate(
+        self, session: Session, frame: fr.Authenticate, nonces: tuple[bytes, bytes]
+    ) -> None:
         hub = self._hub
         changes = hub.access.portal_changes
         token = await self._token(frame.token)
-        self._check_proof(token.portal, frame, session.nonces or _NO_NONCES)
+        self._check_proof(token.portal, frame, nonces)
         device = device_id(frame.device_key)
         await hub.access.enter(session, token, device, changes)
         is_new = await hub.devices.admit(token.portal, token.user, device, now=int(hub.clock()))
@@ -77,8 +84,7 @@ class Handshake:
         session.portal, session.user, session.device = token.portal, token.user, device
         session.token_expires = token.expires
         session.number = number
-        session.limits = Limits(hub, hub.clock())
-        session.nonces = None
+        session.limits = Limits(hub, hub.steady())
         settings = hub.settings
         session.send(
             fr.Ready(
@@ -104,6 +110,8 @@ class Handshake:
             if (token.portal, token.user) != (session.portal, session.user):
                 raise AccessRefused(ErrorCode.TOKEN_INVALID)
             await self._hub.access.enter(session, token, session.device, changes)
+            if await self._hub.devices.is_revoked(token.portal, token.user, session.device):
+                raise AccessRefused(ErrorCode.DEVICE_REVOKED)  # its connection should have ended then
         except AccessRefused as error:
             session.end(ErrorCode(error.code))
             return

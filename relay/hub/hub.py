@@ -16,12 +16,13 @@ from relay.hub.appends import Appends
 from relay.hub.archives import Archives
 from relay.hub.blob_access import BlobAccess
 from relay.hub.cache import Cache
-from relay.hub.commits import CommitQueue
+from relay.hub.commits import Answers
 from relay.hub.delivery import Subscription
 from relay.hub.devices import Devices
 from relay.hub.engagements import Engagements
 from relay.hub.handshake import Handshake
 from relay.hub.keypackages import KeyPackages
+from relay.hub.lanes import CommitLanes
 from relay.hub.leases import Leases
 from relay.hub.nodes import CHANGED, DEVICES, ENGAGEMENT, ENTERED, LOW, STOCK, STORED, Nodes
 from relay.hub.overview import Overview
@@ -77,6 +78,7 @@ class Hub:
         erase_blob: EraseBlob | None = None,
         bus: Bus | None = None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.streams = streams
@@ -84,17 +86,19 @@ class Hub:
         self.settings = settings
         self.verify_token = verify_token
         self.ice_servers = ice_servers
-        self.clock = clock
+        self.clock = clock  # dates: they are stored, and compared with those of others
+        self.steady = steady  # how long something takes, also while somebody sets the date
         self.rng = rng
         self.bus: Bus = bus or LocalBus()
         self.watch = Watch()
         self.nodes = Nodes(self)
-        self.leases = Leases(directory, self.bus.node, clock)
+        self.leases = Leases(directory, self.bus.node, clock, steady)
         self.appends = Appends(self)
         handshake = Handshake(self)
         self.rooms = Rooms(self)
-        self.commits = CommitQueue(streams, self.appends.committed, self.appends.failed, self.rooms.deliver)
-        self.devices = Devices(directory)
+        answers = Answers(self.appends.committed, self.appends.failed, self.rooms.deliver)
+        self.commits = CommitLanes(streams, answers)
+        self.devices = Devices(directory, self._device_forgotten)
         self.key_packages = KeyPackages(directory, rng, clock, self._key_packages_low, self._stock_changed)
         self.engagements = Engagements(
             directory,
@@ -126,6 +130,7 @@ class Hub:
         self._by_user: dict[tuple[PortalId, UserId], dict[Session, None]] = {}
         self._to_flush: list[Session] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: dict[EngagementId, object] = {}
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
         self._tick: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
@@ -142,7 +147,7 @@ class Hub:
 
     def attach(self, sink: Sink) -> Session:
         """A new connection. The transport calls its `receive` in turn, and `lost` at the end."""
-        session = Session(self, sink, self.clock() + HANDSHAKE_SECONDS)
+        session = Session(self, sink, self.steady() + HANDSHAKE_SECONDS)
         self._sessions[session] = None
         if self._draining:
             session.end(ErrorCode.DRAINING, reconnect_after_ms=self.jitter_ms())
@@ -315,15 +320,20 @@ class Hub:
 
     async def tell_changed(self, engagement: EngagementId) -> None:
         """`changed`, for those who are at this node."""
-        record = await self.engagements.load(engagement)
-        if record is None:
-            return
-        sessions = self._sessions_of(record)
-        if not sessions:
-            return
-        packed = encode_frame(fr.EngagementChanged(await self.overview.of(record)))
-        for session in sessions:
-            session.send_packed(packed)
+        # Who begins to look later sees more: what was seen before that must not be told behind it.
+        look = self._looks[engagement] = object()
+        try:
+            record = await self.engagements.load(engagement)
+            sessions = self._sessions_of(record) if record is not None else []
+            if record is None or not sessions:
+                return
+            packed = encode_frame(fr.EngagementChanged(await self.overview.of(record)))
+            if self._looks.get(engagement) is look:
+                for session in sessions:
+                    session.send_packed(packed)
+        finally:
+            if self._looks.get(engagement) is look:
+                del self._looks[engagement]
 
     def _sessions_of(self, record: EngagementRecord) -> list[Session]:
         return [session for user in record.users for session in self._by_user.get((record.portal, user), ())]
@@ -368,6 +378,10 @@ class Hub:
             session.send_packed(encode_frame(fr.KeyPackagesLow(left)))
         return session is not None
 
+    def _device_forgotten(self, device: DeviceId) -> None:
+        self.key_packages.forgotten(device)
+        self._stock_changed(device)
+
     def _stock_changed(self, device: DeviceId) -> None:
         self.nodes.tell(STOCK, device)
 
@@ -381,12 +395,12 @@ class Hub:
 
     def tick(self) -> None:
         """Do what time asks for."""
-        now = self.clock()
+        now, date = self.steady(), self.clock()
         for session in list(self._sessions):
             if not session.is_ready:
                 if session.handshake_ends <= now:
                     session.end(ErrorCode.HANDSHAKE_TIMEOUT)
-            elif session.token_expires <= now:
+            elif session.token_expires <= date:
                 session.end(ErrorCode.TOKEN_EXPIRED)
             elif session.congested:
                 session.pump()
@@ -395,7 +409,7 @@ class Hub:
         self.spawn(self.access.poll())
         if now >= self._next_sweep:
             self._next_sweep = now + self.settings.sweep_seconds
-            self.spawn(self._sweep(now))
+            self.spawn(self._sweep(date))
 
     async def _sweep(self, now: float) -> None:
         # Half as long again: the node that swept the last time goes on, another one if it does not.

@@ -74,8 +74,6 @@ class Manifests:
         hub = self._hub
         self._end_connections(held)
         if await hub.devices.release(portal, user, held.revoked):
-            for device in held.revoked:
-                hub.key_packages.forgotten(device)
             hub.spawn(hub.engagements_of_changed(portal, user))
 
     def _end_connections(self, held: HeldManifest) -> None:

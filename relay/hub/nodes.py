@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from relay.core.engagements import EngagementRecord
+from relay.errors import StoreCorrupt
 from relay.hub import spaces
 from relay.hub.settings import CACHE_SECONDS, MAX_NODES, PRESENT_SECONDS
+from relay.hub.told import read_wake
 from relay.store.bus import WAKE
 from relay.wire.errors import ErrorCode
 from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
@@ -38,6 +40,8 @@ PORTAL: Final = "portal"
 RENDEZVOUS: Final = "rendezvous"
 STORED: Final = "stored"
 HERE: Final = "here"
+_WAKE: Final = WAKE.encode("ascii")
+_EPHEMERAL: Final = EPHEMERAL.encode("ascii")
 
 
 class Nodes:
@@ -97,7 +101,7 @@ class Nodes:
         return node == self._bus.node or any(name == node for name, _ in self._present())
 
     def _present(self) -> list[tuple[bytes, Counter[PortalId]]]:
-        since = self._hub.clock() - PRESENT_SECONDS
+        since = self._hub.steady() - PRESENT_SECONDS
         return [(name, counts) for name, (at, counts) in self._others.items() if at >= since]
 
     def tick(self, now: float) -> None:
@@ -122,27 +126,28 @@ class Nodes:
         self._forget()
         self._hub.uploads.missed()
         self._hub.rooms.heal()
-        self._hub.spawn(self._hub.access.check_all())
+        self._hub.access.doubt()
 
     def _heard(self, topic: str, news: bytes) -> None:
         try:
-            kind, node, *what = _unpack(news)
-            if node == self._bus.node:
-                return
             if topic != EVENTS:
-                self._of_stream(EngagementId(topic), kind, what)
-            elif kind in self._work:  # what a later version tells says nothing to this one
+                self._of_stream(EngagementId(topic), *_unpack(news, raw=True))
+                return
+            kind, node, *what = _unpack(news)
+            if node != self._bus.node and kind in self._work:  # a later version may tell more
                 if kind == HERE:
                     what = [node, *what]
                 self._work[kind](*what)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, msgpack.UnpackException, StoreCorrupt):
             _log.warning("news of another node are not understood")
 
-    def _of_stream(self, stream: EngagementId, kind: str, what: list[Any]) -> None:
-        if kind == WAKE:
-            head, last_commit = what
-            self._hub.rooms.woken(stream, head, last_commit)
-        elif kind == EPHEMERAL:
+    def _of_stream(self, stream: EngagementId, kind: bytes, node: Any, *what: Any) -> None:
+        """News of a stream: `stream.lua` packs as Redis does, where texts and bytes are one."""
+        if node == self._bus.node or (type(node) is list and node[:1] == [self._bus.node]):
+            return
+        if kind == _WAKE:
+            self._hub.rooms.woken(stream, read_wake(node, *what))
+        elif kind == _EPHEMERAL:
             (packed,) = what
             room = self._hub.rooms.get(stream)
             for session in room.subscriptions if room else ():
@@ -204,14 +209,11 @@ class Nodes:
     def _here(self, node: bytes, connections: dict[str, int]) -> None:
         if node in self._others or len(self._others) < MAX_NODES:
             counts = Counter({PortalId(portal): count for portal, count in connections.items()})
-            self._others[node] = (self._hub.clock(), counts)
+            self._others[node] = (self._hub.steady(), counts)
 
 
-def _unpack(news: bytes) -> list[Any]:
-    """News as they were told: those of `stream.lua` have texts for bytes, and its kind is one."""
+def _unpack(news: bytes, *, raw: bool = False) -> list[Any]:
     if len(news) > MAX_NEWS_BYTES:
         raise ValueError("too long")
-    found: list[Any] = msgpack.unpackb(news, raw=False, unicode_errors="surrogateescape")
-    if isinstance(found[1], str):
-        found[1] = found[1].encode("utf-8", "surrogateescape")
+    found: list[Any] = msgpack.unpackb(news, raw=raw)
     return found

@@ -56,7 +56,10 @@ class Portals:
         try:
             await self._directory.put(spaces.PORTALS, record.id, record.serialize(), expect=ABSENT)
         except RecordConflict:
-            raise InvalidRequest("this portal exists") from None
+            raise InvalidRequest(
+                f"the portal {record.id} is registered already: `coach-relay portal rotate {record.id}` "
+                f"gives it new keys, `coach-relay portal set-origins {record.id} ORIGIN` other pages"
+            ) from None
         return NewKeys(record, api_key)
 
     async def read(self, portal: PortalId) -> PortalRecord:

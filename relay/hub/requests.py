@@ -62,7 +62,7 @@ class Requests:
             return
         device = session.device
         joined = room.joined.get(device, 0)
-        session.close_subscription(frame.stream)
+        session.close_subscription(frame.stream, begins_anew=True)
         subscription = Subscription(session, room, max(frame.after, joined - 1, 0))
         session.subscriptions[frame.stream] = subscription
         room.subscriptions[session] = subscription
@@ -101,7 +101,7 @@ class Requests:
     def ephemeral(self, session: Session, frame: fr.Ephemeral) -> Coroutine[Any, Any, None] | None:
         """Forward to the member devices that have the stream open."""
         limits = session.limits
-        if limits is None or not limits.ephemeral.take(self._hub.clock()):
+        if limits is None or not limits.ephemeral.take(self._hub.steady()):
             session.send_error(0, RateLimited())
             return None
         subscription = session.subscriptions.get(frame.stream)
@@ -146,7 +146,7 @@ class Requests:
         hub = self._hub
         room = await hub.rooms.enter(frame.stream, session.portal, session.user)
         limits = session.limits
-        if limits is None or not limits.claims.take(hub.clock(), len(frame.devices)):
+        if limits is None or not limits.claims.take(hub.steady(), len(frame.devices)):
             raise RateLimited("too many key packages")
         owners = []
         for device in frame.devices:
@@ -182,7 +182,7 @@ class Requests:
 
     def call_outcome(self, session: Session, frame: fr.CallOutcome) -> None:
         """Count how a call connected; nothing is answered, and nobody's name is kept."""
-        if session.limits is not None and session.limits.requests.take(self._hub.clock()):
+        if session.limits is not None and session.limits.requests.take(self._hub.steady()):
             self._hub.watch.call(frame.path)
         else:
             session.send_error(0, RateLimited())
@@ -194,7 +194,7 @@ class Requests:
     def _limited(self, work: Callable[[Session, Any], Coroutine[Any, Any, None]]) -> _Handler:
         async def handle(session: Session, frame: Any) -> None:
             limits = session.limits
-            if limits is None or not limits.requests.take(self._hub.clock()):
+            if limits is None or not limits.requests.take(self._hub.steady()):
                 session.send_error(frame.request, RateLimited())
                 return
             await session.answer(frame.request, work(session, frame))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from relay.core.engagements import EngagementRecord
 from relay.core.operations import AppendEntries, CreateStream, Outcome, StreamView
 from relay.errors import Ended, NotFound, StoreError
 from relay.hub.delivery import Subscription
 from relay.hub.settings import CACHED_ROOMS, HEAL_SECONDS, UNUSED_LOOKS
+from relay.hub.told import Fresh, Wake
 from relay.wire.codec import encode_own_run, encode_run, entries_prefix
 from relay.wire.errors import ErrorCode
 from relay.wire.frames import EntryKind
@@ -21,26 +22,6 @@ if TYPE_CHECKING:
     from relay.hub.session import Session
 
 _COMMIT: Final = EntryKind.COMMIT
-
-
-class Fresh(NamedTuple):
-    """Entries of one device that were just stored: `counter` and `seq` are the first one's."""
-
-    device: DeviceId
-    counter: int
-    kind: EntryKind
-    after_commit: int
-    seq: int
-    time_ms: int
-    bodies: Sequence[bytes]
-
-    @property
-    def entries(self) -> int:
-        return len(self.bodies)
-
-    @property
-    def last(self) -> int:
-        return self.seq + len(self.bodies) - 1
 
 
 class Room:
@@ -131,12 +112,16 @@ class Room:
         self._go_on(fresh.last)
         return True
 
-    def woken(self, head: int, last_commit: int) -> bool:
+    def woken(self, wake: Wake) -> bool:
         """Another node has appended; False if the stream has to be looked at to know who is a member."""
-        if last_commit <= self.last_commit:
-            self._go_on(head)
-            return True
-        return False
+        if wake.last_commit > self.last_commit:
+            return False
+        if wake.fresh and wake.before == self.head and wake.last_commit == self.last_commit:
+            self._fresh += wake.fresh
+            self.deliver()
+        else:
+            self._go_on(wake.head)
+        return True
 
     def take(self, view: StreamView) -> None:
         """Take over what the store says."""
@@ -262,13 +247,13 @@ class Rooms:
 
     # What others do to a stream, and what nobody knows
 
-    def woken(self, stream: EngagementId, head: int, last_commit: int) -> None:
+    def woken(self, stream: EngagementId, wake: Wake) -> None:
         """Another node has appended to a stream."""
         room = self._rooms.get(stream)
         if room is None:
             for load in self._loading.get(stream, ()):
                 load.is_late = True
-        elif not room.woken(head, last_commit):
+        elif not room.woken(wake):
             self.look(stream)
 
     def is_at(self, stream: EngagementId, last_commit: int) -> None:

@@ -19,6 +19,7 @@ from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
 from relay.wire.limits import MAX_FRAMES_PER_MESSAGE, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
+    from relay.hub.commits import CommitQueue
     from relay.hub.hub import Hub
 
 _log: Final = logging.getLogger("relay.hub")
@@ -49,6 +50,7 @@ class Session:
         "subscriptions",
         "token_expires",
         "user",
+        "waits_for",
     )
 
     def __init__(self, hub: Hub, sink: Sink, handshake_ends: float) -> None:
@@ -65,6 +67,7 @@ class Session:
         self.subscriptions: dict[EngagementId, Subscription] = {}
         self.closed = False
         self.congested = False
+        self.waits_for: CommitQueue | None = None  # full, since this connection's last append
         self.dirty = False
         self._sink = sink
         self._out: list[bytes] = []
@@ -99,8 +102,9 @@ class Session:
             _log.exception("a frame could not be worked on")
             self.end(ErrorCode.INTERNAL)
             return
-        if self.hub.commits.is_full:
-            await self.hub.commits.wait_room()
+        if self.waits_for is not None:
+            queue, self.waits_for = self.waits_for, None
+            await queue.wait_room()
 
     async def _work_on(self, handler: Handler, frames: Iterable[Any]) -> None:
         for frame in frames:
@@ -219,12 +223,14 @@ class Session:
             subscription.room.subscriptions.pop(self, None)
         self.subscriptions.clear()
 
-    def close_subscription(self, stream: EngagementId) -> None:
+    def close_subscription(self, stream: EngagementId, *, begins_anew: bool = False) -> None:
         """Stop the delivery of one stream."""
         subscription = self.subscriptions.pop(stream, None)
         if subscription is not None:
             subscription.closed = True
             subscription.room.subscriptions.pop(self, None)
+            if begins_anew:  # nothing of the delivery before may come behind the next `Opened`
+                self._ready_subscriptions.pop(subscription, None)
 
     async def answer(self, request: int, work: Coroutine[Any, Any, None]) -> None:
         """Do what a request asks; if it cannot be done, say so under its number."""

@@ -10,7 +10,7 @@ from relay.core.access import AccessToken
 from relay.core.limits import Rate, RateLimits
 from relay.wire.frames import IceServer
 from relay.wire.ids import BlobId
-from relay.wire.limits import KIB, MIB, WINDOW_BYTES, WINDOW_ENTRIES
+from relay.wire.limits import MIB, WINDOW_BYTES, WINDOW_ENTRIES
 
 # Operations that wait for the store. Beyond it, devices wait: their next message is not read.
 MAX_QUEUED_OPERATIONS: Final = 8_192
@@ -38,7 +38,6 @@ MOVE_TURN_SECONDS: Final = 0.05  # between the turns in which devices are told t
 MOVED_WITHIN_MS: Final = 300  # they are told in turns already; what is left is a spread within one
 UNUSED_LOOKS: Final = 3  # after which a stream that nobody has open is not followed any more
 CLAIM_RATE: Final = Rate(per_second=2, burst=128)  # key packages that one connection may claim
-MESSAGE_OVERHEAD_BYTES: Final = 4 * KIB
 
 
 class Sink(Protocol):

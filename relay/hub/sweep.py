@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -11,9 +12,10 @@ from relay.core.engagements import EngagementRecord
 from relay.core.operations import EndStream
 from relay.core.retention import expire
 from relay.core.uploads import is_due
+from relay.errors import RelayError
 from relay.hub.archives import Archives
-from relay.hub.commits import CommitQueue
 from relay.hub.engagements import Engagements
+from relay.hub.lanes import CommitLanes
 from relay.hub.settings import EraseBlob
 from relay.hub.uploads import Uploads
 from relay.store.interface import StreamStore
@@ -35,7 +37,7 @@ class Sweep:
     def __init__(
         self,
         streams: StreamStore,
-        commits: CommitQueue,
+        commits: CommitLanes,
         engagements: Engagements,
         uploads: Uploads,
         archives: Archives,
@@ -49,15 +51,28 @@ class Sweep:
         self._erase_blob = erase_blob
 
     async def run(self, now_ms: int) -> int:
-        """Sweep everything once; how many blobs went."""
+        """Sweep everything once; how many blobs went.
+
+        An engagement that cannot be swept keeps no other one waiting: the next time it is tried again.
+        """
         after = ""
         erased = engagements = 0
+        faults: Counter[str] = Counter()
         while page := await self._engagements.page(after):
-            erased += sum(await asyncio.gather(*[self.sweep(record, now_ms) for record in page]))
+            erased += sum(await asyncio.gather(*[self._try(record, now_ms, faults) for record in page]))
             engagements += len(page)
             after = page[-1].id
+        for code, count in faults.items():
+            _log.warning("sweep incomplete", extra={"code": code, "count": count})
         _log.info("sweep done", extra={"engagements": engagements, "blobs": erased})
         return erased
+
+    async def _try(self, record: EngagementRecord, now_ms: int, faults: Counter[str]) -> int:
+        try:
+            return await self.sweep(record, now_ms)
+        except RelayError as error:
+            faults[str(error.code)] += 1
+            return 0
 
     async def sweep(self, record: EngagementRecord, now_ms: int) -> int:
         """Sweep one engagement; how many of its blobs went."""

@@ -91,7 +91,7 @@ def states(hub: Hub) -> dict[State, int]:
 
 def behind(hub: Hub) -> Behind:
     """How far connected devices are behind."""
-    streams, now = 0, hub.clock()
+    streams, now = 0, hub.steady()
     oldest = now
     for session in hub.sessions():
         for subscription in session.subscriptions.values():

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 WAKE: Final = "w"
-"""The kind of the news that a stream goes on: (kind, node, head, last commit) in MessagePack."""
+"""The kind of the news that a stream goes on: (kind, node, head, last commit) in MessagePack.
+
+Where the node stands there may be [node, head before, [run, bodies, ...]] instead: what was appended, if it
+is small and no commit, each run as `stream.lua` stores it. A version that does not know this takes it for a
+node it has not heard of, and reads.
+"""
 
 Heard = Callable[[str, bytes], None]
 
@@ -26,7 +31,10 @@ class Bus(Protocol):
         ...
 
     async def start(self, heard: Heard, missed: Callable[[], None]) -> None:
-        """Begin to listen. `heard` gets topic and news, `missed` is told after news may have been missed."""
+        """Begin to listen. `heard` gets topic and news, `missed` is told after news may have been missed.
+
+        News that bring entries are heard when those are as durable as what is acknowledged.
+        """
         ...
 
     async def follow(self, topic: str) -> None:

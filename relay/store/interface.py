@@ -7,7 +7,7 @@ anything passing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from relay.core.operations import Operation, Outcome, StoredEntry, StreamView
@@ -17,6 +17,11 @@ from relay.wire.ids import EngagementId
 class StreamStore(Protocol):
     """Streams of entries under the rules of `relay.core.streams`. The state of one stream decides about
     it."""
+
+    def lane(self, stream: EngagementId) -> Hashable:
+        """What a stream shares with others whose operations may hold up its own, or fail with them. It may
+        become another one. A store all of whose streams do has one lane."""
+        ...
 
     def commit(self, operations: Sequence[Operation]) -> Awaitable[list[list[Outcome]]]:
         """Do the operations in order; what to await returns when they are durable, with the outcomes of each:

@@ -35,6 +35,10 @@ class MemoryStreamStore:
         self._history = b""
         self._open = True
 
+    def lane(self, stream: EngagementId) -> str:
+        del stream
+        return ""
+
     async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         await self.check()
         return [

@@ -169,6 +169,8 @@ _FROM_RELAY: Final[_Schema] = {fr.FRAME_TYPES[kind]: (kind, spec) for kind, spec
 _COUNT_ARRAYS_ABOVE_BYTES: Final = 64 * lim.KIB
 _MOST_ARRAYS: Final = 128 * lim.KIB
 
+# Nil, which is no frame: read behind the last one it is itself, while a frame that was cut off swallows it.
+_END: Final = b"\xc0"
 _APPENDED: Final = fr.FRAME_TYPES[fr.Appended]
 # For the two shortcuts below, where looking a name up in another module costs.
 _MESSAGE: Final = fr.EntryKind.MESSAGE
@@ -184,12 +186,6 @@ _new: Final = tuple.__new__  # a named tuple's own constructor takes three times
 def encode_frame(frame: fr.Frame) -> bytes:
     """One frame as bytes; frames are joined to a websocket message by concatenation."""
     packed: bytes = _packer.pack((fr.FRAME_TYPES[type(frame)], *frame))
-    return packed
-
-
-def encode_entry(entry: tuple[int, int, int, int, int, bytes | None]) -> bytes:
-    """One `Entry` as bytes: it is packed once, however many devices get it."""
-    packed: bytes = _packer.pack(entry)
     return packed
 
 
@@ -258,13 +254,15 @@ def _decode(message: bytes, schema: _Schema, reverse: _Schema) -> list[Any]:
             if len(frames) == lim.MAX_FRAMES_PER_MESSAGE:
                 raise WireError(ErrorCode.TOO_BIG, "too many frames in a message")
             frames.append(_read_frame(values, schema, reverse))
+        unpacker.feed(_END)
+        is_whole = next(unpacker, _END) is None
     except WireError:
         raise
     except msgpack.StackError as error:
         raise WireError(ErrorCode.TOO_DEEP, "nested too deeply") from error
     except (ValueError, msgpack.UnpackException) as error:
         raise WireError(ErrorCode.MALFORMED, "not MessagePack") from error
-    if not frames or unpacker.tell() != len(message):
+    if not frames or not is_whole:
         raise WireError(ErrorCode.MALFORMED, "not a whole number of frames")
     if len(message) > lim.MAX_FRAME_BYTES:
         _check_frame_sizes(message)
@@ -357,7 +355,7 @@ def _unpacker(message: bytes) -> Any:
     size = len(message)
     unpacker = msgpack.Unpacker(
         read_size=1,
-        max_buffer_size=lim.MAX_MESSAGE_BYTES,
+        max_buffer_size=lim.MAX_MESSAGE_BYTES + len(_END),
         max_str_len=lim.MAX_FRAME_BYTES,
         max_bin_len=lim.MAX_MESSAGE_BYTES,
         max_array_len=lim.MAX_FRAMES_PER_MESSAGE,

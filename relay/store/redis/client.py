@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from redis import exceptions
 
 from relay.errors import StoreUnavailable
 from relay.redis_address import RedisAddress, RedisWait
-from relay.store.redis.connection import UNKNOWN, Command, RedisServer, is_not_done, translate
+from relay.store.redis.connection import NOT_DONE, UNKNOWN, Command, RedisServer, is_not_done, translate
 from relay.store.redis.topology import Topology
 
 _log: Final = logging.getLogger("relay.store")
@@ -23,6 +23,7 @@ _log: Final = logging.getLogger("relay.store")
 RETRY_DELAYS: Final = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 HISTORY: Final = "coach:{history}:name"
 _MET: Final = "coach:{history}:met"
+_MARK: Final = "coach:{%d}:mark"
 HISTORY_BYTES: Final = 16
 MOVING: Final = "coach:{moving}:state"
 """There while `coach-relay migrate` fills this Redis, or was cut off."""
@@ -59,8 +60,19 @@ class RedisClient:
         self.history_changed: Callable[[], None] = lambda: None
         """Told when what had been acknowledged may be missing."""
         self.wait = wait
-        command = ("WAITAOF", 1, wait.replicas, WAIT_MS) if wait.aof else ("WAIT", wait.replicas, WAIT_MS)
-        self._barrier: tuple[Command, ...] = (command,) if wait else ()
+        self._mark = Script("mark.lua")
+        self._wait: Command = ("WAIT", wait.replicas, WAIT_MS)
+        if wait.aof:
+            self._wait = ("WAITAOF", 1, wait.replicas, WAIT_MS)
+
+    def lane(self, key: str) -> Hashable:
+        """What keys share that one server has: its address in a cluster, as far as is known."""
+        if not self.topology.is_cluster:
+            return ""
+        try:
+            return self.topology.server_of(key).name
+        except exceptions.ConnectionError:
+            return ""
 
     async def run(self, call: Call, *, again: bool, barrier: bool = True) -> Any:
         """What a call answers; as `run_all`."""
@@ -128,11 +140,11 @@ class RedisClient:
         keeper = self.topology.server_of(HISTORY)
         call = self._history_script.call((HISTORY, _MET), (os.urandom(HISTORY_BYTES), *met))
         command = ("EVAL", self._history_script.text, *call.command[2:])
-        history, *waited = await keeper.send([command, *self._barrier], meet=False)
+        barrier = self._barrier(self.topology.key_on(keeper, _MARK)) if self.wait else []
+        history, *waited = await keeper.send([command, *barrier], meet=False)
         if isinstance(history, Exception):
             raise history
-        if waited:
-            self._check_barrier(waited[0])
+        self._check_barrier(waited)
         self.saw_history(history)
 
     async def _pause(self, delay: float, failure: Exception) -> None:
@@ -174,18 +186,20 @@ class RedisClient:
         barrier: bool,
         at_once: bool,
     ) -> list[tuple[int, Exception]]:
-        waits = self._barrier if barrier else ()
         commands = [calls[number].command for number in numbers]
         # A transaction across slots is refused.
         wraps = at_once and len(commands) > 1 and not self.topology.is_cluster
         if wraps:
             commands = [("MULTI",), *commands, ("EXEC",)]
+        sent = len(commands)
         try:
-            found = await server.send([*commands, *waits])
+            if barrier and self.wait:
+                commands += self._barrier(self.topology.key_on(server, _MARK))
+            found = await server.send(commands)
+            self._check_barrier(found[sent:])
         except (*UNKNOWN, exceptions.ResponseError) as error:
             return [(number, error) for number in numbers]
-        if waits:
-            self._check_barrier(found.pop())
+        del found[sent:]
         if wraps:
             found = unwrap(found)
         failed: list[tuple[int, Exception]] = []
@@ -210,16 +224,33 @@ class RedisClient:
         command = call.command
         if call.script is not None:
             command = ("EVAL", call.script.text, *command[2:])
+        tag, closing, _ = call.key.partition("}")
+        # It is for one command that ASKING counts.
+        barrier = [("ASKING",), *self._barrier(f"{tag}{closing}:mark")] if self.wait else []
         try:
-            _, answer, *waited = await server.send([("ASKING",), command, *self._barrier])
+            _, answer, *waited = await server.send([("ASKING",), command, *barrier])
+            self._check_barrier(waited[1:])
         except UNKNOWN as error:
             return error
-        if waited:
-            self._check_barrier(waited[0])
         return answer
 
-    def _check_barrier(self, answer: Any) -> None:
-        """Raise `StoreUnavailable` if fewer servers have what was written than the operator wants."""
+    def _barrier(self, key: str) -> list[Command]:
+        """What goes behind commands so that all they wrote and have read is where `wait` wants it.
+
+        From Redis 7.2 on a wait is for what its own connection wrote last: so it writes, always.
+        """
+        return [("EVAL", self._mark.text, 1, key), self._wait]
+
+    def _check_barrier(self, answers: Sequence[Any]) -> None:
+        """Raise `StoreUnavailable` if fewer servers have what was written than the operator wants, and one of
+        `UNKNOWN` if they were not asked."""
+        if not answers:
+            return
+        mark, answer = answers
+        if isinstance(mark, NOT_DONE):
+            raise exceptions.ConnectionError("its keys are on their way to another server")
+        if isinstance(mark, Exception):
+            raise StoreUnavailable("Redis does not take the write that redis_wait needs") from mark
         if isinstance(answer, Exception):
             raise StoreUnavailable("Redis does not know what redis_wait asks of it") from answer
         if self.wait.aof:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 import time
@@ -29,7 +30,7 @@ _T = TypeVar("_T")
 
 Command = tuple[str | bytes | int, ...]
 # redis-py packs in Python what asyncio sends, argument by argument.
-_packed: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # stub: tuples of one
+pack_command: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # stub: tuples of one
 
 NOT_DONE: Final = (
     exceptions.MovedError,
@@ -48,6 +49,10 @@ _PASSING: Final = ("NOREPLICAS", "MISCONF", "UNBLOCKED", "CLUSTERDOWN", "MASTERD
 
 class NotConnected(exceptions.ConnectionError):
     """There was no connection: nothing was sent."""
+
+
+class NoPrimary(exceptions.ConnectionError):
+    """Nobody tells of a server that takes writes; the text is for the operator."""
 
 
 Meet = Callable[[str], Awaitable[None]]
@@ -79,8 +84,9 @@ class RedisServer:
         try:
             if meet and _identity(connection) != self._met:
                 raise NotConnected("the server is somebody else again")
-            await connection.send_packed_command([_packed(command) for command in commands])
-            answers = [await _answer(connection) for _ in commands]
+            async with asyncio.timeout(ANSWER_SECONDS):  # once for all: redis-py would for each answer
+                await connection.send_packed_command([pack_command(command) for command in commands])
+                answers = [await _answer(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)  # answers that nobody read must not meet other commands
             await self.pool.release(connection)
@@ -121,7 +127,8 @@ class RedisServer:
     async def _connection(self) -> Any:
         try:
             pool: Any = self.pool  # redis-py leaves this method untyped
-            return await pool.get_connection()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await pool.get_connection()
         except UNKNOWN as error:
             raise NotConnected(str(error)) from error
 
@@ -152,6 +159,14 @@ async def _answer(connection: Any) -> Any:
         return error
 
 
+def take_over(connection: Any, protocol: asyncio.BaseProtocol) -> tuple[asyncio.WriteTransport, Any]:
+    """Let a reserved connection's bytes come to `protocol` from now on: where to write, and what makes
+    replies of bytes. By way of redis-py each reply takes several times as long."""
+    transport: asyncio.WriteTransport = connection._writer.transport
+    transport.set_protocol(protocol)
+    return transport, hiredis.Reader(replyError=exceptions.ResponseError)
+
+
 def make_pool(
     address: RedisAddress, host: str, port: int, *, password: str | None = None, bare: bool = False
 ) -> BlockingConnectionPool:
@@ -162,7 +177,7 @@ def make_pool(
     """
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": ANSWER_SECONDS,
+        "socket_timeout": None,  # whoever asks says how long all answers together may take
         "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": None if bare else _introduce,
         "decode_responses": False,
@@ -199,8 +214,13 @@ def translate(error: Exception) -> StoreError:
         return StoreFull("Redis has reached its maxmemory")
     if isinstance(error, exceptions.ReadOnlyError):
         return StoreUnavailable("Redis is a replica, or became one")
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
+    why = error.__cause__ if isinstance(error, NotConnected) and error.__cause__ else error
+    if isinstance(why, exceptions.AuthenticationError | exceptions.NoPermissionError):
         return StoreUnavailable("Redis refuses this user or password")
+    if isinstance(why, NoPrimary):
+        return StoreUnavailable(str(why))
+    if isinstance(error, UNKNOWN):
+        return StoreUnavailable("Redis cannot be reached, or breaks off")
     return StoreUnavailable(f"Redis did not do it: {type(error).__name__}")
 
 

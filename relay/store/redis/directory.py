@@ -10,7 +10,7 @@ import msgpack
 from relay.errors import RecordConflict, StoreUnavailable
 from relay.store.interface import Record
 from relay.store.redis.client import Call, RedisClient, Script
-from relay.store.redis.together import Together
+from relay.store.redis.together import Apart
 
 _RECORDS: Final = "coach:{%s}:records"
 _INDEX: Final = "coach:{%s}:index"
@@ -25,7 +25,9 @@ class RedisDirectory:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self._script = Script("directory.lua")
-        self._gets: Together[tuple[str, str], Record | None] = Together(self._get_all)
+        self._gets: Apart[tuple[str, str], Record | None] = Apart(
+            self._get_all, lambda asked: client.lane(_RECORDS % asked[0])
+        )
         self._is_open = True
 
     async def get(self, space: str, key: str) -> Record | None:

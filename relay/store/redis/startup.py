@@ -21,7 +21,8 @@ VALKEY_FLOOR: Final = (8, 1, 4)
 WAITAOF_SINCE: Final = (7, 2)
 FULL: Final = 0.8  # of maxmemory: from there on it is time to do something
 _SECTIONS: Final = ("server", "memory", "replication", "persistence")
-_SETTINGS: Final = ("appendonly", "appendfsync", "maxmemory-policy", "min-replicas-to-write")
+_COVERAGE: Final = "cluster-require-full-coverage"
+_SETTINGS: Final = ("appendonly", "appendfsync", "maxmemory-policy", "min-replicas-to-write", _COVERAGE)
 
 
 class Verdict(Enum):
@@ -29,6 +30,8 @@ class Verdict(Enum):
 
     GOOD = "good"
     WARNING = "warning"
+    WAITING = "waiting"
+    """Nothing is stored until that changes, and then it is."""
     REFUSED = "refused"
 
 
@@ -74,7 +77,8 @@ async def look(client: RedisClient) -> list[Remark]:
         facts = await _facts(server)
         for remark in (*_durability(facts, client.wait), *_memory(facts), *_version(facts, client.wait)):
             remarks[remark] = None
-        for remark in _replicas(facts, client.wait, client.topology.address.kind):
+        kind = client.topology.address.kind
+        for remark in (*_replicas(facts, client.wait, kind), *_coverage(facts, kind)):
             remarks[remark] = None
     return list(remarks)
 
@@ -102,7 +106,13 @@ async def _facts(server: RedisServer) -> Facts:
 def _durability(facts: Facts, wait: RedisWait) -> Iterator[Remark]:
     """What of the acknowledged is lost with the process, or with the power."""
     fsync = facts.settings.get("appendfsync")
-    if facts.info.get("aof_enabled", "0") != "1":
+    if facts.info.get("aof_enabled", "0") != "1" and wait.aof:
+        yield Remark(
+            Verdict.REFUSED,
+            "Redis keeps no append-only file, and redis_wait waits for it: nothing would be acknowledged",
+            "Set appendonly yes and appendfsync always, at the replicas too.",
+        )
+    elif facts.info.get("aof_enabled", "0") != "1":
         what = "Redis keeps no append-only file: with its process everything is lost that it had acknowledged"
         do = "Set appendonly yes and appendfsync always."
         yield Remark(Verdict.WARNING if wait.replicas else Verdict.REFUSED, what, do)
@@ -115,14 +125,27 @@ def _durability(facts: Facts, wait: RedisWait) -> Iterator[Remark]:
     elif fsync == "always":
         yield Remark(Verdict.GOOD, "Redis makes each batch durable before it is acknowledged")
     elif wait.aof:
-        yield Remark(Verdict.GOOD, f"appendfsync is {fsync}; redis_wait waits until a batch is durable")
+        yield _waited_for(fsync, is_valkey=facts.is_valkey)
     else:
         window = "a second or two" if fsync == "everysec" else "half a minute"
         yield Remark(
             Verdict.WARNING,
             f"appendfsync is {fsync}: a loss of power takes {window} of acknowledged messages with it",
-            'Set appendfsync always, or redis_wait = "aof 0" from Redis 7.2 on.',
+            'Set appendfsync always. From Redis 7.2 on (not Valkey) redis_wait = "aof 0" waits for the disk.',
         )
+
+
+def _waited_for(fsync: str, *, is_valkey: bool) -> Remark:
+    """What WAITAOF is worth where not each batch is synced by itself."""
+    if fsync == "no":
+        what = "appendfsync is no, so that nothing is ever synced which redis_wait could wait for"
+        return Remark(Verdict.REFUSED, what, "Set appendfsync always.")
+    if is_valkey:  # seen in 8.0.1 and 8.1.1: WAITAOF answers after 0.1 s, the sync comes once a second
+        what = f"appendfsync is {fsync}, and Valkey's WAITAOF does not wait for that: "
+        what += "a loss of power takes a second or two of acknowledged messages with it"
+        return Remark(Verdict.WARNING, what, "Set appendfsync always.")
+    what = f"appendfsync is {fsync}; redis_wait waits until a batch is durable, which takes a second"
+    return Remark(Verdict.GOOD, what)
 
 
 def _memory(facts: Facts) -> Iterator[Remark]:
@@ -176,7 +199,7 @@ def _replicas(facts: Facts, wait: RedisWait, kind: RedisKind) -> Iterator[Remark
     there = facts.number("connected_slaves")
     if there < wait.replicas:
         yield Remark(
-            Verdict.WARNING,
+            Verdict.WAITING,
             f"a primary has {there} replicas and redis_wait wants {wait.replicas}: nothing is acknowledged",
             "Start the replicas that are missing.",
         )
@@ -193,4 +216,13 @@ def _replicas(facts: Facts, wait: RedisWait, kind: RedisKind) -> Iterator[Remark
             Verdict.WARNING,
             "min-replicas-to-write is 0: a primary that is cut off goes on taking what is lost afterwards",
             "Set min-replicas-to-write 1 and min-replicas-max-lag 10.",
+        )
+
+
+def _coverage(facts: Facts, kind: RedisKind) -> Iterator[Remark]:
+    if kind is RedisKind.CLUSTER and facts.settings.get(_COVERAGE) == "yes":
+        yield Remark(
+            Verdict.WARNING,
+            f"{_COVERAGE} is yes: while one primary is away all of them refuse, not its conversations alone",
+            f"Set {_COVERAGE} no at every server of the cluster.",
         )

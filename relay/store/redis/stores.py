@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.errors import StoreUnavailable
+from relay.errors import StoreUnfit
 from relay.redis_address import RedisAddress, RedisWait
 from relay.store.redis.bus import RedisBus
 from relay.store.redis.client import MOVING, Call, RedisClient
@@ -32,9 +32,9 @@ class RedisStores:
             remarks = await look(client)
             for remark in remarks:
                 if remark.verdict is Verdict.REFUSED:
-                    raise StoreUnavailable(f"{remark.what}. {remark.do}")
+                    raise StoreUnfit(f"{remark.what}. {remark.do}")
             if await client.run(Call(MOVING, ("EXISTS", MOVING)), again=True):
-                raise StoreUnavailable("a move into this Redis was cut off: run `coach-relay migrate` again")
+                raise StoreUnfit("a move into this Redis was cut off: run `coach-relay migrate` again")
         except BaseException:
             await client.close()
             raise

@@ -12,7 +12,7 @@
 local STATE, WINDOW, ENTRIES, COMMIT, NEWS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local operations, limits = cmsgpack.unpack(ARGV[1]), cmsgpack.unpack(ARGV[2])
 local SLOTS, WINDOW_MS, MOST_MEMBERS, MOST_HELD = limits[1], limits[2], limits[3], limits[4]
-local PUBLISH, NODE = limits[5], limits[6]
+local PUBLISH, NUMBER, NODE, MOST_TOLD = limits[5], limits[6], limits[7], limits[8]
 local FIRST_BODIES = 2
 local MESSAGE_KIND = 0
 local DIGEST_BYTES = 16
@@ -22,6 +22,7 @@ local HEAD, LAST_COMMIT = tonumber(held[1] or '0'), tonumber(held[2] or '0')
 local FLOOR, TIME = tonumber(held[3] or '0'), tonumber(held[4] or '0')
 local IS_THERE = held[5] and true or false
 local head_before, commit_before = HEAD, LAST_COMMIT
+local told, told_bytes = {}, 0
 
 -- Numbers as text would be rounded from 10^14 on; seqs, times and counters are whole and below 2^53.
 local function text(value)
@@ -167,6 +168,9 @@ local function store(append, first, count)
   HEAD = HEAD + count
   local run = cmsgpack.pack({ seq, append.kind, append.after, TIME, append.device, counter, count })
   redis.call('XADD', ENTRIES, text(HEAD) .. '-0', 'r', run, 'b', bodies)
+  table.insert(told, run)
+  table.insert(told, bodies)
+  told_bytes = told_bytes + #bodies
   remember(append, first, count, seq, TIME)
   redis.call('HSET', STATE, 'head', text(HEAD), 'time', text(TIME), 'c:' .. append.device, text(counter + count - 1))
   if append.kind ~= MESSAGE_KIND then
@@ -257,6 +261,7 @@ local function run(operation)
     redis.call('DEL', STATE, WINDOW, ENTRIES, COMMIT)
     HEAD, LAST_COMMIT, FLOOR, TIME, IS_THERE = 0, 0, 0, 0, false
     head_before, commit_before = 0, 0
+    told, told_bytes = {}, 0
     return { outcome(0, 0, 0, '', 1) }
   end
   if name == 'acknowledge' then
@@ -267,9 +272,21 @@ local function run(operation)
   return { outcome(FLOOR, 0, 0, '', 1) }
 end
 
+-- Whether somebody else than the node that asks this listens; if we may not ask, there may be.
+local function is_told_to_others()
+  local found = redis.pcall('PUBSUB', NUMBER, NEWS)
+  return not found[2] or found[2] > 1
+end
+
+-- Who has told: with it the entries, if they are few enough and no commit is among them, and the head before.
+local function teller()
+  if HEAD == head_before or LAST_COMMIT ~= commit_before or told_bytes > MOST_TOLD then return NODE end
+  return is_told_to_others() and { NODE, head_before, told } or NODE
+end
+
 local answers = {}
 for position, operation in ipairs(operations) do answers[position] = run(operation) end
 if PUBLISH ~= '' and (HEAD ~= head_before or LAST_COMMIT ~= commit_before) then
-  redis.call(PUBLISH, NEWS, cmsgpack.pack({ 'w', NODE, HEAD, LAST_COMMIT }))
+  redis.call(PUBLISH, NEWS, cmsgpack.pack({ 'w', teller(), HEAD, LAST_COMMIT }))
 end
 return cmsgpack.pack(answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import count, islice, repeat
 from typing import Any, Final
 
@@ -24,8 +24,8 @@ from relay.core.operations import (
 from relay.core.streams import MAX_HELD_ENTRIES, entry_digests, incarnation_in
 from relay.errors import StoreCorrupt, StoreError, StoreUnavailable
 from relay.store.redis.client import HISTORY, Call, RedisClient, Script
-from relay.store.redis.news import channel_of, pack_wake
-from relay.store.redis.together import Together
+from relay.store.redis.news import MAX_TOLD_BYTES, channel_of, pack_wake
+from relay.store.redis.together import Apart
 from relay.wire.errors import ErrorCode
 from relay.wire.frames import EntryKind
 from relay.wire.ids import DeviceId, EngagementId
@@ -52,16 +52,25 @@ class RedisStreamStore:
         self._client = client
         self._stream = Script("stream.lua")
         self._read = Script("read.lua")
-        self._commits: Together[Sequence[Operation], list[list[Outcome]]] = Together(self._commit_all)
-        self._reads: Together[_Question, list[StoredEntry]] = Together(self._read_all)
-        self._views: Together[EngagementId, StreamView | None] = Together(self._view_all)
+        lane = self.lane
+        self._commits: Apart[Sequence[Operation], list[list[Outcome]]] = Apart(
+            self._commit_all, lambda operations: lane(operations[0].stream) if operations else ""
+        )
+        self._reads: Apart[_Question, list[StoredEntry]] = Apart(self._read_all, lambda asked: lane(asked[0]))
+        self._views: Apart[EngagementId, StreamView | None] = Apart(self._view_all, lane)
         self._node = node
-        self._publish = "SPUBLISH" if client.topology.is_cluster else "PUBLISH"
+        is_cluster = client.topology.is_cluster
+        self._publish = "SPUBLISH" if is_cluster else "PUBLISH"
+        number = "SHARDNUMSUB" if is_cluster else "NUMSUB"
         # Others must not read of what is not yet where `wait` wants it: then they are told afterwards.
         in_script = self._publish if node and not client.wait else ""
-        self._limits = _pack((*_LIMITS, in_script, node))
+        self._limits = _pack((*_LIMITS, in_script, number, node, MAX_TOLD_BYTES))
         self._telling: set[asyncio.Task[None]] = set()
         self._is_open = True
+
+    def lane(self, stream: EngagementId) -> Hashable:
+        """The server that has the stream, as far as is known."""
+        return self._client.lane(STATE % stream)
 
     async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
         """As the interface says; if it raises, some streams' operations may have been done. To do them again

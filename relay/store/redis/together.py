@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from relay.errors import StoreError, StoreUnavailable
@@ -55,6 +55,29 @@ class Together(Generic[_Q, _A]):
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+
+class Apart(Generic[_Q, _A]):
+    """`Together` for each lane of questions: one whose server does not answer holds up no other."""
+
+    def __init__(
+        self, work: Callable[[list[_Q]], Awaitable[list[_A]]], lane_of: Callable[[_Q], Hashable]
+    ) -> None:
+        self._work = work
+        self._lane_of = lane_of
+        self._lanes: dict[Hashable, Together[_Q, _A]] = {}  # one for each server there has been: a few
+
+    async def ask(self, question: _Q) -> _A:
+        """As `Together.ask`."""
+        lane = self._lane_of(question)
+        together = self._lanes.get(lane)
+        if together is None:
+            together = self._lanes[lane] = Together(self._work)
+        return await together.ask(question)
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way."""
+        await asyncio.gather(*[together.settle() for together in self._lanes.values()])
 
 
 def _another(error: Exception) -> Exception:

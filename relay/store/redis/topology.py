@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from relay.redis_address import RedisAddress, RedisKind
-from relay.store.redis.connection import CONNECT_SECONDS, Meet, RedisServer, make_pool
+from relay.store.redis.connection import CONNECT_SECONDS, Meet, NoPrimary, RedisServer, make_pool
 
 SLOTS: Final = 16_384
 _Name = tuple[str, int]
@@ -26,6 +26,7 @@ class Topology:
         self._servers: dict[_Name, RedisServer] = {}
         self._slots: list[RedisServer | None] = [None]
         self._refreshing: asyncio.Task[None] | None = None
+        self._last_number = 0
         self.version = 0  # another whenever a key may have moved
 
     @property
@@ -34,14 +35,29 @@ class Topology:
 
     def server_of(self, key: str) -> RedisServer:
         """The server that has a key; raises `ConnectionError` (Redis's) if none is known."""
-        server = self._slots[key_slot(key.encode("ascii")) if len(self._slots) > 1 else 0]
+        server = self._slots[self._slot(key)]
         if server is None:
             raise exceptions.ConnectionError("no server is known for this key")
         return server
 
+    def _slot(self, key: str) -> int:
+        return key_slot(key.encode("ascii")) if len(self._slots) > 1 else 0
+
     def servers(self) -> list[RedisServer]:
         """All servers that take writes."""
         return list({id(server): server for server in self._slots if server is not None}.values())
+
+    def key_on(self, server: RedisServer, form: str) -> str:
+        """A key whose slot `server` has: `form` with a number. Each time another one, for slots move.
+
+        Raises `ConnectionError` (Redis's) if it has none.
+        """
+        for _ in range(SLOTS):
+            self._last_number += 1
+            key = form % self._last_number
+            if self._slots[self._slot(key)] is server:
+                return key
+        raise exceptions.ConnectionError("this server has no keys")
 
     def by_name(self, host: str, port: int) -> RedisServer:
         """The server at an address, known before or not."""
@@ -98,11 +114,11 @@ class Topology:
                 "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.address.service
             )
         if not found:
-            raise exceptions.ConnectionError("the Sentinel does not know this name")
+            raise NoPrimary("the Sentinels know no primary by the name in redis_url")
         name = found[0].decode(), int(found[1])
         (role,) = await self.by_name(*name).send([("ROLE",)], meet=False)
         if isinstance(role, Exception) or role[0] != b"master":
-            raise exceptions.ConnectionError("the server that the Sentinel names is no primary (yet)")
+            raise NoPrimary("the server that the Sentinels name is no primary yet")
         return name
 
     # Cluster

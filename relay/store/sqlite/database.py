@@ -132,7 +132,7 @@ def translate(error: apsw.Error, name: str) -> StoreError:
     """Our error for one of SQLite's. Its text names the file and SQLite's result, never a value."""
     result = type(error).__name__
     if isinstance(error, apsw.FullError | apsw.IOError):
-        return StoreFull(f"{name}: {result}")
+        return StoreFull(f"{name} has no room: {result}")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return StoreCorrupt(f"{name} is damaged or no database: {result}")
     return StoreUnavailable(f"{name}: {result}")

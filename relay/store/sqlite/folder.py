@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,13 @@ from typing import Final
 
 from relay.errors import StoreInUse, StoreUnavailable
 from relay.store.sqlite.directory import SqliteDirectory
+from relay.store.sqlite.exchange import LOCK_FILE, RESTORING, finish_exchange
 from relay.store.sqlite.streams import SqliteStreamStore
 
-LOCK_FILE: Final = "relay.lock"
+_log = logging.getLogger(__name__)
+
 MOVING: Final = ".moving"
 """The folder in it that is there while `coach-relay migrate` fills it."""
-RESTORING: Final = ".restoring"
-"""The folder in it that is there while `coach-relay restore` exchanges what it holds."""
 _FOLDER_MODE: Final = 0o700
 
 
@@ -35,8 +36,8 @@ class DataFolder:
     def open(cls, path: Path) -> DataFolder:
         """Open the folder, created if there is none, for the one relay that may have it.
 
-        Raises `StoreInUse`, `StoreCorrupt`, `StoreVersion` or `StoreUnavailable`, and then holds nothing
-        open.
+        A restore that was cut off once its copy was whole is finished first. Raises `StoreInUse`,
+        `StoreCorrupt`, `StoreVersion` or `StoreUnavailable`, and then holds nothing open.
         """
         prepare_folder(path)
         lock = _take_lock(path / LOCK_FILE)
@@ -44,7 +45,8 @@ class DataFolder:
             if (path / MOVING).exists():
                 raise StoreUnavailable("a move into this folder was cut off: run `coach-relay migrate` again")
             if (path / RESTORING).exists():
-                raise StoreUnavailable("a restore into this folder was cut off: run it again with --replace")
+                aside = finish_exchange(path)
+                _log.warning("what a restore left undone is done; what was there before: %s", aside)
             # The directory's connection must not outlive a failure to open the streams: open those first.
             streams = SqliteStreamStore.open(path)
             try:

@@ -72,6 +72,10 @@ class SqliteStreamStore:
             raise
         return cls(path, connection, reader, checkpoints)
 
+    def lane(self, stream: EngagementId) -> str:
+        del stream
+        return ""
+
     def commit(self, operations: Sequence[Operation]) -> asyncio.Future[list[list[Outcome]]]:
         return self._submit(operations, None)
 
