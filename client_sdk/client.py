@@ -46,14 +46,13 @@ from client_sdk.transport import (
     WebSocketDial,
     relay_address,
 )
-from client_sdk.vault import Key, KeyringCounter, KeyringKey, PassphraseKey, Vault
+from client_sdk.unlocking import Passphrase, open_counter, opened_vault, vault_key
+from client_sdk.vault import Key, Vault
 from relay.wire.ids import EngagementId, UserId, parse_engagement_id
 
 _KEY: Final = b"account"
 KIT_WORDS_ASKED: Final = 2
 """Words typed off the page show that it was printed, or at least written down."""
-
-Passphrase = str | Callable[[], str]
 
 
 class Client:
@@ -95,9 +94,9 @@ class Client:
         """
         address = relay_address(relay, allow_insecure=allow_insecure)
         env = environment or Environment()
-        unlock = _vault_key(vault, passphrase, keyring, key)
-        opened = await asyncio.to_thread(_open_vault, Path(vault), unlock)
-        freshness = Freshness(opened, _open_counter(vault, keyring, key))
+        unlock = vault_key(vault, passphrase, keyring, key)
+        opened = await opened_vault(Path(vault), unlock)
+        freshness = Freshness(opened, open_counter(vault, keyring, key))
         try:
             await asyncio.to_thread(freshness.opened)
             account = await _account(opened, token, name, env)
@@ -148,7 +147,7 @@ class Client:
         Raises `LinkFailed`, `LinkTampered` or what `open` raises.
         """
         env = environment or Environment()
-        unlocked = await asyncio.to_thread(_vault_key(vault, passphrase, keyring, key))
+        unlocked = await asyncio.to_thread(vault_key(vault, passphrase, keyring, key))
         await link_vault(
             Path(vault),
             unlocked,
@@ -200,7 +199,7 @@ class Client:
         """
         return await recover_vault(
             Path(vault),
-            await asyncio.to_thread(_vault_key(vault, passphrase, keyring, key)),
+            await asyncio.to_thread(vault_key(vault, passphrase, keyring, key)),
             words=words,
             name=name,
             address=relay_address(relay, allow_insecure=allow_insecure),
@@ -391,46 +390,6 @@ def _parse(engagement: str) -> EngagementId:
         return parse_engagement_id(engagement)
     except ValueError:
         raise UsageError("This is not the id of an engagement: it begins with eng_.") from None
-
-
-def _vault_key(
-    path: str | Path, passphrase: Passphrase | None, keyring: bool, key: Key | None
-) -> Callable[[], Key]:
-    if (passphrase is not None) + keyring + (key is not None) != 1:
-        raise UsageError("A vault opens with a passphrase, with keyring=True, or with a key: give one.")
-    if key is not None:
-        return lambda: key
-    if passphrase is None:
-        return lambda: KeyringKey(str(Path(path).absolute()))
-    if isinstance(passphrase, str):
-        return lambda: PassphraseKey(passphrase)
-    return lambda: PassphraseKey(passphrase())
-
-
-def _open_counter(path: str | Path, keyring: bool, key: Key | None) -> KeyringCounter | None:
-    """A keyring that this vault uses anyhow tells an old copy of it from the newest."""
-    if isinstance(key, KeyringKey):
-        return KeyringCounter(key.name, key.service)
-    return KeyringCounter(str(Path(path).absolute())) if keyring else None
-
-
-async def _opened(path: Path, unlock: Callable[[], Key]) -> Vault:
-    """The vault, opened in a thread; one that nobody waits for any more is closed again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_vault, path, unlock))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_unwanted)
-        raise
-
-
-def _close_unwanted(opening: asyncio.Future[Vault]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _open_vault(path: Path, key: Callable[[], Key]) -> Vault:
-    return Vault.open(path, key=key(), create=not path.exists())
 
 
 async def _account(vault: Vault, token: TokenSource, name: str | None, env: Environment) -> Account:

@@ -21,7 +21,8 @@ _SEPARATORS: Final = re.compile(r"[/\\]")
 _REPLACED: Final = re.compile(
     r'[<>:"|?*\u2044\u2215\u29f8\u29f9\ufe68\uff0f\uff3c\u115f\u1160\u2800\u3164\uffa0]'
 )
-_SPACES: Final = re.compile(r"\s+")
+# What every client takes for space, which is not what `\s` is everywhere.
+_SPACES: Final = re.compile(r"[^\S\x1c-\x1f\x85]+")
 _RESERVED: Final = re.compile(r"(?i)(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|$)")
 
 

@@ -22,8 +22,8 @@ from client_sdk.calls.messages import Accept, Answer, Decline, Hangup, Offer, Pr
 from client_sdk.calls.sdp import read_description
 from client_sdk.calls.states import (
     CONNECT_SECONDS,
-    PROBE_SECONDS,
     RING_PROBE_SECONDS,
+    RING_SECONDS,
     RING_SILENCE_SECONDS,
     Accepted,
     AnswerReady,
@@ -46,7 +46,7 @@ from client_sdk.identity.words import check_reveal
 
 
 def invited(state: Negotiation, event: Invited, now: float) -> Step:
-    """Ask the caller before anything rings."""
+    """Ask the caller before anything rings; for as long as it may ring: messages may get lost."""
     facts = state.facts
     state = replace(
         state,
@@ -54,7 +54,7 @@ def invited(state: Negotiation, event: Invited, now: float) -> Step:
         seq=event.seq,
         peer_device=facts.caller_device,
         peer_identity=facts.peer_identity,
-        deadline=now + PROBE_SECONDS,
+        deadline=now + RING_SECONDS,
     )
     return say(state, Probe(), now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,9 +35,12 @@ class Media:
 
     async def close(self) -> None:
         """Stop the tracks, if they are owned."""
-        if self.owned:
+        if not self.owned:
+            return
+        async with AsyncExitStack() as stops:  # the one that fails keeps the other one open no longer
             for track in self.tracks.values():
-                await asyncio.to_thread(track.stop)  # it joins the thread that reads the file or device
+                # It joins the thread that reads the file or device.
+                stops.push_async_callback(asyncio.to_thread, track.stop)
 
 
 async def media_from_file(path: str | Path, *, loop: bool = False) -> Media:

@@ -107,13 +107,15 @@ class Peer:
         """Close the connection and end every task of it; nothing is told any more."""
         parts = _parts(self._connection)
         self._connection.remove_all_listeners()
-        await self._connection.close()
-        for consumer in self._consumers:
-            consumer.cancel()
-        await asyncio.gather(*self._consumers, return_exceptions=True)
-        # Closed while connecting, aiortc leaves tasks behind, and aioice one that never ends.
-        while tasks := _tasks_of(parts):
-            await _end(tasks)
+        try:
+            await self._connection.close()
+        finally:
+            for consumer in self._consumers:
+                consumer.cancel()
+            await asyncio.gather(*self._consumers, return_exceptions=True)
+            # Closed while connecting, aiortc leaves tasks behind, and aioice one that never ends.
+            while tasks := _tasks_of(parts):
+                await _end(tasks)
 
     def _add(self, kind: str) -> None:
         if kind in self._sources:

@@ -72,14 +72,16 @@ class Recorder:
             self._thread.join()
 
     def _run(self) -> None:
+        is_over = False
         try:
             while (item := self._queue.get()) is not None:
                 self._film.add(*item)
+            is_over = True
             self._film.close()
         except Exception as error:
             self._failure = error
             self._film.abandon()
-            while self._queue.get() is not None:
+            while not is_over and self._queue.get() is not None:
                 self.left_out += 1
 
 

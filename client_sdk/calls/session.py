@@ -114,16 +114,29 @@ class Session:
         return replace(await self._peer.statistics(), attempt=self._attempt)
 
     async def close(self) -> None:
-        """Close the connection, finish the recording and give back the sources."""
+        """Close the connection, finish the recording and give back the sources.
+
+        All at once: one that hangs or fails keeps neither the camera on nor the recording open. Raises what
+        failed, TimeoutError for what hung.
+        """
+        steps = (self._drop_peer, self._media.close, self._finish_recording)
         async with asyncio.timeout(CLOSE_SECONDS):
-            await self._drop_peer()
-            await self._media.close()
-            recorder, self._incoming.recorder = self._incoming.recorder, None
-            if recorder is not None:
-                try:
-                    await recorder.close()
-                except RecordingFailed as error:
-                    self.recording_error = error
+            done = await asyncio.gather(*(step() for step in steps), return_exceptions=True)
+        for failure in done:
+            if failure is not None:
+                raise failure
+
+    async def _finish_recording(self) -> None:
+        recorder, self._incoming.recorder = self._incoming.recorder, None
+        if recorder is None:
+            return
+        self.recording_error = RecordingFailed("The recording was not finished in time.")
+        try:
+            await recorder.close()
+        except RecordingFailed as error:
+            self.recording_error = error
+        else:
+            self.recording_error = None
 
     async def _new_peer(self, attempt: int) -> Peer:
         await self._drop_peer()

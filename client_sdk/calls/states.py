@@ -10,9 +10,7 @@ from client_sdk.calls.errors import CallTampered
 from client_sdk.calls.messages import Answer, Candidate, Message, Offer
 
 RING_SECONDS: Final = 45.0
-"""So long the caller lets it ring; then the call is missed."""
-PROBE_SECONDS: Final = 10.0
-"""A caller who has not said within this time that it is still ringing is not ringing any more."""
+"""So long the caller lets it ring; then the call is missed. A callee asks for so long whether it does."""
 RING_SILENCE_SECONDS: Final = 15.0
 """A ringing device that has not heard from the caller for so long stops: the caller is gone."""
 RING_PROBE_SECONDS: Final = 4.0

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from client_sdk import Engagement, Person
+from client_sdk.cli.asking import ask
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import opened
 from client_sdk.cli.options import add_command, add_vault_options
@@ -72,4 +73,4 @@ def _asked(name: str) -> bool:
     if not sys.stdin.isatty():
         print(f"If you want {name} in the conversation: coach admit --yes")
         return False
-    return input(f"Let {name} in? [y/N] ").strip().lower() in ("y", "yes")
+    return ask(f"Let {name} in? [y/N] ").strip().lower() in ("y", "yes")

@@ -34,7 +34,8 @@ async def run(args: argparse.Namespace) -> Exit:
         if args.what == "on":
             await me.keep_archive()
             await here.within(here.room.wait_caught_up())
-            await here.within(me.wait_archived())
+            print("Leaving what was said at the relay, sealed ...", flush=True)
+            await me.wait_archived()  # as long as it takes: a relay that answers no more ends it
             print("What was said is at the relay now, sealed; what comes is added. Only your recovery words")
             print("open it, so print them if you have not yet: coach kit. It is erased with the engagement.")
         elif args.what == "off":

@@ -20,7 +20,7 @@ from client_sdk.calls import (
     media_from_devices,
     media_from_file,
 )
-from client_sdk.calls.states import PROBE_SECONDS
+from client_sdk.calls.states import RING_SILENCE_SECONDS
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import Opened, opened
 from client_sdk.cli.options import add_command, add_vault_options, seconds
@@ -118,7 +118,7 @@ async def ring(args: argparse.Namespace) -> Exit:
 async def _take_theirs(here: Opened, args: argparse.Namespace, media: Media | None) -> Exit:
     """They called at the same moment and were a little earlier: both want this call, so it is taken."""
     print("They are calling you at this moment. Taking their call …", flush=True)
-    found = await _next_ring(here, PROBE_SECONDS)
+    found = await _next_ring(here, RING_SILENCE_SECONDS)
     return await _stay(await found.accept(media=media, record=args.record), here, args)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from client_sdk import CheckIn, Engagement, Question
+from client_sdk.cli.asking import ask as ask_person
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import opened
 from client_sdk.cli.options import add_command, add_vault_options
@@ -119,7 +120,7 @@ def _ask_person(item: CheckInItem) -> list[str]:
             exit_code=Exit.USAGE,
         )
     print(f"{one_line(item.sender.name)} asks: {one_line(item.prompt)}   (Enter leaves a question out)")
-    return [input(f"{question_line(item, index)} ") or LEFT_OUT for index in range(len(item.questions))]
+    return [ask_person(f"{question_line(item, index)} ") or LEFT_OUT for index in range(len(item.questions))]
 
 
 def _answers(item: CheckInItem, given: Sequence[str]) -> dict[str, int | str]:

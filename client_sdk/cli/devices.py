@@ -12,6 +12,7 @@ import segno
 
 from client_sdk import Client, Engagement, SecurityAlarm
 from client_sdk.attachments import Phase, Progress
+from client_sdk.cli.asking import ask
 from client_sdk.cli.errors import AlarmShown, CliError, Exit, complain
 from client_sdk.cli.opened import given_settings, opened_vault, within
 from client_sdk.cli.options import add_command, add_vault_options
@@ -235,7 +236,7 @@ def _asked(question: str) -> str:
             do="Give the words, and the new device's name with --confirm NAME.",
             exit_code=Exit.USAGE,
         )
-    return input(question)
+    return ask(question)
 
 
 async def rename(args: argparse.Namespace) -> Exit:

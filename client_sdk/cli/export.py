@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from client_sdk.attachments import AttachmentError
+from rich.console import Console
+from rich.progress import TextColumn
+
+from client_sdk.attachments import AttachmentError, Phase, Progress
+from client_sdk.cli.asking import ask
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.exporting import FILES, PAGE, Exported, existing, write
 from client_sdk.cli.opened import Opened, opened
 from client_sdk.cli.options import add_command, add_vault_options
+from client_sdk.cli.progress import Move, Moving, live_bar, plain_bar
 from client_sdk.cli.reading import whole_history
 from client_sdk.cli.showing import short_id
 from client_sdk.engine import AnyItem, FileItem
-from client_sdk.errors import RelayError
+from client_sdk.errors import RelayError, RelayUnreachable
 
 EXAMPLES = """\
   coach export --vault anna.vault ben-2026          a page, plain text and JSON, with the files
@@ -69,14 +76,13 @@ def _may_write(args: argparse.Namespace) -> bool:
         raise CliError(
             f"There is {names} in {args.folder} already.", do="Replace it: --overwrite", exit_code=Exit.USAGE
         )
-    return _typed(f"There is {names} in {args.folder} already. Replace it? [y/N] ").strip().lower() in (
+    return ask(f"There is {names} in {args.folder} already. Replace it? [y/N] ").strip().lower() in (
         "y",
         "yes",
     )
 
 
-def _typed(question: str) -> str:
-    return input(question)
+_MISSING: Final = "This file could not be fetched: "
 
 
 async def _save_files(
@@ -85,16 +91,68 @@ async def _save_files(
     """Where each file was saved, and why some were not; each has a folder of its own: names may repeat."""
     saved: dict[bytes, str] = {}
     missing: dict[bytes, str] = {}
-    for item in items:
-        if isinstance(item, FileItem):
+    files = [item for item in items if isinstance(item, FileItem)]
+    if not files:
+        return saved, missing
+    is_away = False
+    with _bar_of(files) as begin:
+        for item in files:
+            if is_away and not here.me.online:  # one wait is enough for all of them
+                missing[item.id] = f"{_MISSING}There is no connection to the relay."
+                continue
             folder = args.folder / FILES / short_id(item)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                path = await here.within(item.save(folder, overwrite=True))
+                path = await _fetch(here, item, folder, begin(item))
                 saved[item.id] = path.relative_to(args.folder).as_posix()
             except (AttachmentError, RelayError) as error:
-                missing[item.id] = f"This file could not be fetched: {error}"
+                missing[item.id] = f"{_MISSING}{error}"
+                is_away = isinstance(error, RelayUnreachable)
     return saved, missing
+
+
+async def _fetch(here: Opened, item: FileItem, folder: Path, tell: Callable[[Progress], None]) -> Path:
+    """Save a file, however long it takes, as long as something of it moves."""
+    moving = Moving(here.patience)
+
+    def progress(progress: Progress) -> None:
+        moving(progress)
+        tell(progress)
+
+    try:
+        return await moving.wait(item.save(folder, overwrite=True, progress=progress))
+    except TimeoutError:
+        raise RelayUnreachable(f"Nothing of it came for {here.patience:.0f} s.") from None
+
+
+@contextmanager
+def _bar_of(files: Sequence[FileItem]) -> Iterator[Callable[[FileItem], Callable[[Progress], None]]]:
+    """Show how much of all the files is here; the block gets what makes a file's progress move that."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        with live_bar(console, TextColumn(""), "fetching files") as move:
+            yield _Sum(files, move)
+    else:
+        yield _Sum(files, plain_bar(lambda line: print(line, flush=True), "fetching files"))
+
+
+class _Sum:
+    """One bar for several files, fetched one after the other."""
+
+    def __init__(self, files: Sequence[FileItem], move: Move) -> None:
+        self._total = sum(item.sealed_size for item in files)
+        self._before = 0
+        self._move = move
+
+    def __call__(self, item: FileItem) -> Callable[[Progress], None]:
+        """What takes the progress of the next file."""
+        before, self._before = self._before, self._before + item.sealed_size
+
+        def tell(progress: Progress) -> None:
+            if progress.phase is Phase.DOWNLOAD:
+                self._move(before + progress.done, self._total)
+
+        return tell
 
 
 def _exported(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import Opened, opened
 from client_sdk.cli.options import add_command, add_vault_options
 from client_sdk.cli.printable import one_line
-from client_sdk.cli.progress import Move, live_bar, megabytes, plain_bar
+from client_sdk.cli.progress import Move, Moving, live_bar, megabytes, plain_bar
 from client_sdk.cli.reading import find_item, newest
 from client_sdk.cli.sending import report_sent
 from client_sdk.engine import FileItem
@@ -65,9 +64,16 @@ async def send(args: argparse.Namespace) -> Exit:
     if not args.path.is_file():
         raise CliError(f"There is no file {args.path}.", exit_code=Exit.USAGE)
     async with opened(args) as here:
+        moving = Moving(here.patience)
         with _transfer() as transfer:
-            await here.room.send_file(args.path, progress=transfer)
-            await _uploaded(here, transfer)
+
+            def tell(progress: Progress) -> None:
+                moving(progress)
+                transfer(progress)
+
+            await here.room.send_file(args.path, progress=tell)
+            with suppress(TimeoutError):  # what stalls is for `report_sent` to tell
+                await moving.wait(here.room.wait_sent())
         return await report_sent(here, f"The file {args.path.name}")
 
 
@@ -90,18 +96,16 @@ async def _wanted(here: Opened, prefix: str) -> FileItem:
 
 
 class _Transfer:
-    """Shows each phase of a transfer by a bar of its own, and knows when something last moved."""
+    """Shows each phase of a transfer by a bar of its own."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._console = Console(highlight=False)
         self._phase: Phase | None = None
         self._move: Move | None = None
-        self.moved = asyncio.Event()
 
     def __call__(self, progress: Progress) -> None:
         """Take what the SDK tells."""
-        self.moved.set()
         if progress.phase is not self._phase or self._move is None:
             self._phase = progress.phase
             self._move = self._bar(_DOING[progress.phase])
@@ -118,22 +122,3 @@ class _Transfer:
 def _transfer() -> Iterator[_Transfer]:
     with ExitStack() as stack:
         yield _Transfer(stack)
-
-
-async def _uploaded(here: Opened, transfer: _Transfer) -> None:
-    """Wait until all is sent, for as long as something moves; what stalls is for `report_sent` to tell."""
-    sent = asyncio.create_task(here.room.wait_sent())
-    try:
-        while not sent.done():
-            transfer.moved.clear()
-            moved = asyncio.create_task(transfer.moved.wait())
-            done, _rest = await asyncio.wait(
-                {sent, moved}, timeout=here.patience, return_when=asyncio.FIRST_COMPLETED
-            )
-            moved.cancel()
-            if not done:
-                return
-        sent.result()
-    finally:
-        sent.cancel()
-        await asyncio.gather(sent, return_exceptions=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client_sdk import Client
+from client_sdk.cli.asking import ask
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import opened_vault
 from client_sdk.cli.options import add_command, add_vault_options
@@ -93,7 +94,7 @@ async def _confirmed(me: Client) -> bool:
     print("When it is on paper, type two of its words, so that none is lost by a slip.")
     for _ in range(TRIES):
         numbers = sorted(secrets.SystemRandom().sample(range(1, 13), KIT_WORDS_ASKED))
-        typed = {number: _typed(f"Word {number}: ") for number in numbers}
+        typed = {number: ask(f"Word {number}: ") for number in numbers}
         try:
             await me.recovery_kit_made(typed)
         except RecoveryWordsInvalid as error:
@@ -101,7 +102,3 @@ async def _confirmed(me: Client) -> bool:
         else:
             return True
     return False
-
-
-def _typed(question: str) -> str:
-    return input(question)

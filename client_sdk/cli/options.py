@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from client_sdk.cli.errors import Exit
 
@@ -15,6 +16,15 @@ VAULT_VARIABLE: Final = "COACH_VAULT"
 # argparse has no public name for what add_subparsers returns.
 Commands = argparse._SubParsersAction
 Run = Callable[[argparse.Namespace], Awaitable[Exit]]
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose refusals say where the help of that very command is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and end."""
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\nWhat it takes, with examples: {self.prog} --help\n")
 
 
 def add_command(
@@ -29,6 +39,7 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.set_defaults(command=parser)
     if run is not None:
         parser.set_defaults(run=run)
     return parser
@@ -65,7 +76,10 @@ def add_vault_options(parser: argparse.ArgumentParser) -> None:
 
 def seconds(text: str) -> float:
     """Read a number of seconds from the command line."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError("a number of seconds between 0 and 3600")
+        raise argparse.ArgumentTypeError(f"a number of seconds up to 3600, not {text}")
     return value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from pathlib import Path
 from typing import Final
 
+from client_sdk.cli.asking import ask_hidden
 from client_sdk.cli.errors import CliError, Exit
 
 VARIABLE: Final = "COACH_PASSPHRASE"
@@ -44,4 +44,4 @@ def _asked(question: str) -> str:
             do=f"Put it into {VARIABLE}, or make the vault with --keyring.",
             exit_code=Exit.VAULT,
         )
-    return getpass.getpass(question)
+    return ask_hidden(question)

@@ -1,16 +1,22 @@
-"""Showing how far a transfer is: a moving bar in a terminal, a few plain lines elsewhere."""
+"""Showing how far a transfer is: a moving bar in a terminal, a few plain lines elsewhere; giving it up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from client_sdk.attachments import Phase, Progress
 
 PLAIN_STEPS: Final = 4
 """Lines that a bar becomes where there is no terminal: one at each quarter."""
+
+_T = TypeVar("_T")
 
 
 class Move(Protocol):
@@ -45,7 +51,7 @@ def live_bar(
         TaskProgressColumn(),
         TextColumn("{task.fields[amount]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with Bars(*columns, console=console) as progress:
         task = progress.add_task(what, total=None, amount="")
 
         def move(done: int, total: int, /) -> None:
@@ -67,3 +73,42 @@ def plain_bar(say: Callable[[str], None], what: str, *, unit: Callable[[int], st
             say(f"{what}: {unit(done)} of {unit(total)}")
 
     return move
+
+
+class Moving:
+    """How long to wait for a transfer: as long as something of it moves, however long it takes."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._moved = asyncio.Event()
+        self._is_here = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Take what the SDK tells."""
+        # What was fetched is up to this machine's disk, which may take its time and tells nothing.
+        is_fetched = progress.phase is Phase.DOWNLOAD and progress.done == progress.total
+        self._is_here = is_fetched or progress.phase is Phase.OPEN
+        self._moved.set()
+
+    async def wait(self, work: Awaitable[_T]) -> _T:
+        """What `work` gives; raises TimeoutError once nothing has moved for as long as the patience."""
+        working = asyncio.ensure_future(work)
+        try:
+            while not working.done():
+                self._moved.clear()
+                await self._wait_for_a_move(working)
+            return working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _wait_for_a_move(self, working: asyncio.Future[Any]) -> None:
+        moved = asyncio.create_task(self._moved.wait())
+        either: set[asyncio.Future[Any]] = {working, moved}
+        try:
+            patience = None if self._is_here else self._patience
+            done, _rest = await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            moved.cancel()
+        if not done:
+            raise TimeoutError

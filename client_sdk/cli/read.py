@@ -60,7 +60,11 @@ async def run(args: argparse.Namespace) -> Exit:
     async with opened(args) as here:
         await here.catch_up()
         shown = Shown(ids=args.ids)
-        for item in reversed(await here.room.history(limit=args.limit, search=args.search)):
+        found = await here.room.history(limit=args.limit, search=args.search)
+        if not found:  # beside the output, which is the history alone
+            said = f"Nothing here contains “{args.search}”." if args.search else "Nothing has been said yet."
+            print(said, file=sys.stderr)
+        for item in reversed(found):
             print(shown.text_of(item, await _answered(here.room, item)))
         if not (args.search or args.unseen):
             await _mark_read(here.room)
@@ -91,7 +95,10 @@ async def _follow(here: Opened, shown: Shown, *, unseen: bool) -> None:
     if sys.stdin.isatty():
         tasks.append(asyncio.create_task(_send_typed(here.room)))
     try:
-        await asyncio.gather(*tasks)
+        ended, _others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()  # nothing more is typed (Ctrl-D), or what came is an alarm
+        print()
     except asyncio.CancelledError:  # Ctrl-C is how this ends: nothing is wrong
         print()
     finally:
@@ -147,7 +154,7 @@ async def _typed_lines() -> AsyncIterator[str]:
 
 
 def _limit(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if not 1 <= value <= MOST:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {MOST}")
+        raise argparse.ArgumentTypeError(f"a number from 1 to {MOST}, not {text}")
     return value

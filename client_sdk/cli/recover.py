@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client_sdk import Client, Engagement
+from client_sdk.cli.asking import ask
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import choose_engagement, connected, given_settings, name_device, within
 from client_sdk.cli.options import add_command, add_vault_options
@@ -64,17 +65,22 @@ async def run(args: argparse.Namespace) -> Exit:
     passphrase = None
     if not settings.keyring:
         passphrase = known_passphrase(args.vault) if args.vault.exists() else new_passphrase(args.vault)
-    recovered = await Client.recover(
-        args.vault,
-        words=words,
-        relay=settings.relay,
-        token=token_source(settings),
-        passphrase=passphrase,
-        keyring=passphrase is None,
-        name=args.name,
-        unchecked=args.anyway,
-        on_restored=_progress,
-    )
+    shown = _Restored()
+    print("Looking for you at the relay ...", flush=True)
+    try:
+        recovered = await Client.recover(
+            args.vault,
+            words=words,
+            relay=settings.relay,
+            token=token_source(settings),
+            passphrase=passphrase,
+            keyring=passphrase is None,
+            name=args.name,
+            unchecked=args.anyway,
+            on_restored=shown.tell,
+        )
+    finally:
+        shown.end()
     print(f"Welcome back. {args.vault} is your vault now; your page stays valid.")
     _tell(recovered)
     async with connected(args.vault, settings, passphrase) as me:
@@ -88,9 +94,22 @@ async def run(args: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-def _progress(items: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{items} items restored", end="", file=sys.stderr, flush=True)
+class _Restored:
+    """How much of the archive is back, in a line that changes, where a person reads it."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+
+    def tell(self, items: int) -> None:
+        """So many items are back."""
+        if sys.stderr.isatty():
+            self._is_open = True
+            print(f"\r{items} items restored", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """What is said next begins in a line of its own."""
+        if self._is_open:
+            print(file=sys.stderr)
 
 
 def _tell(recovered: Recovered) -> None:
@@ -110,6 +129,7 @@ def _tell(recovered: Recovered) -> None:
 
 
 async def _wait(args: argparse.Namespace, room: Engagement) -> None:
+    print("Waiting for somebody whose device lets you in ...", flush=True)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             await room.wait_joined()
@@ -146,7 +166,7 @@ def _asked() -> list[str]:
     """Twelve words of the list, each asked for until it is one."""
     words: list[str] = []
     while len(words) < WORDS:
-        for typed in split_words(_typed(f"{len(words) + 1}. ")):
+        for typed in split_words(ask(f"{len(words) + 1}. ")):
             try:
                 words.append(recovery_word(len(words) + 1, typed))
             except RecoveryWordsInvalid as error:
@@ -158,10 +178,6 @@ def _asked() -> list[str]:
 def _meant(typed: str) -> str:
     like = words_like(typed)
     return f" Is it {' or '.join(like)}?" if like else ""
-
-
-def _typed(question: str) -> str:
-    return input(question)
 
 
 def _read(path: Path) -> str:

@@ -43,9 +43,11 @@ def load_settings(vault: Path) -> Settings:
     path = settings_path(vault)
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Settings()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise _unreadable(path, error.strerror or type(error).__name__) from error
+    except ValueError as error:
         raise _unreadable(path, str(error)) from error
     kinds = {field.name: type(getattr(Settings(), field.name)) for field in fields(Settings)}
     if not isinstance(known, dict) or any(

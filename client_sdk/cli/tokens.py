@@ -22,6 +22,9 @@ PATIENCE: Final = 20.0
 LONGEST: Final = 4096
 """Bytes of a token: the protocol's own bound (docs/PROTOCOL.md section 2.2)."""
 
+MOST_READ: Final = 2 * LONGEST
+"""Bytes of a portal's answer: a token, and what JSON has around it."""
+
 TokenSource = Callable[[], Awaitable[str]]
 
 
@@ -50,10 +53,27 @@ async def _from_url(url: str) -> str:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as answer:
             if answer.status != 200:
                 raise _refused(f"The portal refused a token: {url} answered {answer.status}.")
-            text = (await answer.content.read(2 * LONGEST)).decode("utf-8", "replace")
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise _refused(f"The portal cannot be reached at {url}: {error or 'no answer in time'}.") from error
+            text = await _whole(answer.content, url)
+    except TimeoutError as error:
+        raise _refused(f"The portal at {url} did not answer within {PATIENCE:.0f} s.") from error
+    except ValueError as error:  # aiohttp's word for it
+        raise _refused(f"There can be no portal at {url}: that is no web address.") from error
+    except aiohttp.ClientError as error:
+        why = str(error) or type(error).__name__
+        raise _refused(f"The portal cannot be reached at {url}: {why}.") from error
+    if text.lstrip().startswith("<"):
+        raise _refused(f"The portal at {url} answered with a web page instead of an access token.")
     return _checked(_inside_json(text), f"the portal's answer from {url}")
+
+
+async def _whole(content: aiohttp.StreamReader, url: str) -> str:
+    """The whole answer, in however many pieces it comes."""
+    found = bytearray()
+    async for piece in content.iter_any():
+        found += piece
+        if len(found) > MOST_READ:
+            raise _refused(f"The answer of the portal at {url} is too long for an access token.")
+    return found.decode("utf-8", "replace")
 
 
 async def _from_command(command: str) -> str:
@@ -66,9 +86,9 @@ async def _from_command(command: str) -> str:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise _refused(f"The token command took longer than {PATIENCE:.0f} s: {command}") from None
+        raise _refused(f"The token command “{command}” took longer than {PATIENCE:.0f} s.") from None
     if process.returncode != 0:
-        raise _refused(f"The token command ended with exit code {process.returncode}: {command}")
+        raise _refused(f"The token command “{command}” ended with exit code {process.returncode}.")
     return _checked(_inside_json(output.decode("utf-8", "replace")), f"the output of: {command}")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import segno
 
 from client_sdk import Engagement, Person, SecurityAlarm
+from client_sdk.cli.asking import ask
 from client_sdk.cli.errors import CliError, Exit
 from client_sdk.cli.opened import opened
 from client_sdk.cli.options import add_command, add_vault_options
@@ -153,5 +154,5 @@ def _asked(person: Person) -> bool:
     if not sys.stdin.isatty():
         print("When you have compared them: coach verify --yes")
         return False
-    answer = input(f"Did you compare them with {one_line(person.name)}, and are they the same? [y/N] ")
+    answer = ask(f"Did you compare them with {one_line(person.name)}, and are they the same? [y/N] ")
     return answer.strip().lower() in ("y", "yes")

@@ -67,7 +67,7 @@ def amended(acts: Iterable[Act], *, author: str, kind: str) -> Amended:
     """What these amendments make of a message of this kind by this author."""
     counting = sorted(
         (act for act in that_count(acts) if may_amend(act, author=author, kind=kind)),
-        key=lambda act: act.place,
+        key=lambda act: (act.place, act.user),
     )
     if any(isinstance(act.what, Retract) for act in counting):
         return Amended(retracted=True)

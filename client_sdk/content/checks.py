@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from ..errors import ContentInvalid
-from .packing import MAX_INT, PackingError, Value, pack
+from .packing import MAX_COUNT, PackingError, Value, pack
 
 NAME_BYTES = 255
 """A person's name, a file's name, one choice of a question: what a file system and a screen can show."""
@@ -45,7 +45,7 @@ def check_bytes(field: str, value: object, length: int) -> None:
         raise ContentInvalid(f"{field} is not {length} bytes. It is made by the SDK: do not alter it.")
 
 
-def check_int(field: str, value: object, low: int = 0, high: int = MAX_INT) -> None:
+def check_int(field: str, value: object, low: int = 0, high: int = MAX_COUNT) -> None:
     """Whether ``value`` is an integer (no bool) from ``low`` to ``high``; raises ContentInvalid."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ContentInvalid(f"{field} is not a whole number from {low} to {high}.")

@@ -11,7 +11,7 @@ from ..errors import ContentInvalid, ContentMalformed, ContentTooBig, Fault
 from .amendments import Edit, Reaction, Retract
 from .checkin import CheckIn, CheckInAnswer
 from .messages import ID_BYTES, CallEnded, CallInvite, File, Profile, Receipt, Text, Unknown
-from .packing import MAX_INT, PackingError, pack, unpack, unpacker
+from .packing import MAX_COUNT, PackingError, pack, unpack, unpacker
 
 VERSION = 1
 KIND_VERSION = 1
@@ -200,8 +200,8 @@ def _attest(value: object) -> Attest:
 
 
 def _check_uint(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_INT:
-        raise ContentMalformed("A number of a message is not a whole number from 0 to 2^63 - 1.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        raise ContentMalformed("A number of a message is not a whole number from 0 to 2^53 - 1.")
 
 
 def _check_str(value: object, most: int, *, empty: bool = False) -> None:

@@ -12,8 +12,8 @@ Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Val
 MAX_DEPTH = 8
 """Nesting of arrays and maps: our deepest body has four levels, the rest is room for later kinds."""
 
-MAX_INT = 2**63 - 1
-"""Integers of the protocol are unsigned and below 2^63 (docs/PROTOCOL.md section 1)."""
+MAX_COUNT = 2**53 - 1
+"""Numbers inside messages stay below it: what every client holds, also one whose numbers are doubles."""
 
 
 class PackingError(ValueError):

@@ -39,10 +39,6 @@ class MessageCounters:
         others = [(d, c) for d, c in self.last.items() if d != device][1 - MOST_DEVICES :]
         return type(self)(MappingProxyType(dict([*others, (device, counter)])))
 
-    def after_gap(self) -> Self:
-        """After this device missed entries that are erased by now: every device may begin anywhere."""
-        return type(self)()
-
     def serialize(self) -> bytes:
         """Encode for the vault."""
         return pack([_FORMAT, [[device, counter] for device, counter in self.last.items()]])

@@ -14,6 +14,8 @@ class Resume(Enum):
 
     READ = auto()
     """Entries follow from the next position on."""
+    ANEW = auto()
+    """The relay has this device's place further on: there the first entry has to let it in anew."""
     WAIT = auto()
     """This device is not a member: some member's device has to add it (or has removed it)."""
     REJOIN = auto()
@@ -34,7 +36,8 @@ def check_opened(opened: Opened, *, seq: int, last_commit: int) -> Resume:
     It is of the incarnation that is known: of another one ``repair`` says how far it is the same. A device
     that was just added has nothing stored: it reads on behind ``opened.cursor``. Raises StreamRolledBack
     when the stream ends before our position or newest commit; ClonedDevice when this device had
-    acknowledged more than it has: then its vault is an old copy.
+    acknowledged more than it has: then its vault is an old copy. A device that was removed and added again
+    meanwhile has its place before the bundle that added it, and gets nothing from before that one.
     """
     if opened.head < seq or opened.last_commit < last_commit:
         raise StreamRolledBack(
@@ -43,10 +46,16 @@ def check_opened(opened: Opened, *, seq: int, last_commit: int) -> Resume:
     if not opened.member:
         return Resume.WAIT
     if seq and opened.cursor > seq:
-        raise ClonedDevice(seq=seq, cursor=opened.cursor)
+        if not _is_there(opened, opened.cursor + 1):
+            raise ClonedDevice(seq=seq, cursor=opened.cursor)
+        return Resume.ANEW
     if seq and opened.first > seq + 1:
         return Resume.REJOIN
     return Resume.READ
+
+
+def _is_there(opened: Opened, seq: int) -> bool:
+    return opened.first <= seq <= opened.head or seq == opened.last_commit
 
 
 def place(entry_seq: int, *, seq: int) -> Place:

@@ -340,14 +340,20 @@ class Outbox:
         Done is what the relay has stored, up to ``last_counter``; the rest is queued again, a commit dropped.
         """
         self.check_opened(last_counter)
+        settled, done = self.passed_over(last_counter)
+        kept = (item for item in settled.items if item.kind is EntryKind.MESSAGE)
+        return replace(settled, items=tuple(_queued(item) for item in kept)), done
+
+    def passed_over(self, last_counter: int) -> tuple[Self, tuple[OutboxItem, ...]]:
+        """What the relay has stored, up to ``last_counter``, will not be read: the outbox without it."""
         done = tuple(item for item in self.in_flight if item.counter <= last_counter)
         settled = replace(
             self,
+            items=tuple(item for item in self.items if item not in done),
             last_counter=max(self.last_counter, last_counter),
             last_message_counter=max([self.last_message_counter, *(i.message_counter for i in done)]),
         )
-        kept = (item for item in settled.items if item not in done and item.kind is EntryKind.MESSAGE)
-        return replace(settled, items=tuple(_queued(item) for item in kept)), done
+        return settled, done
 
     # Repair
 
@@ -371,7 +377,14 @@ class Outbox:
             else item
             for item in self.items
         )
-        return replace(self, items=tuple(again), last_counter=min(self.last_counter, last_counter))
+        # Encrypted afresh, should it be refused, it has the number again that it has inside now.
+        lost = (i.message_counter for i in self.in_flight if i.counter > last_counter and i.message_counter)
+        return replace(
+            self,
+            items=tuple(again),
+            last_counter=min(self.last_counter, last_counter),
+            last_message_counter=min([self.last_message_counter, *(number - 1 for number in lost)]),
+        )
 
     def repairing(self, lost: Sequence[bytes], last_counter: int, last_message_counter: int) -> Self:
         """The relay lost entries: our messages among them, in their order, are to be sent once more.

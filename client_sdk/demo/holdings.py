@@ -123,7 +123,7 @@ def _records(database: sqlite3.Connection) -> Iterator[Holding]:
 
 
 def _files(data: Path) -> Holding:
-    sizes = [file.stat().st_size for file in (data / "blobs").rglob("*") if file.is_file()]
+    sizes = [file.stat().st_size for file in (data / "blobs").glob("[!.]*/*") if file.is_file()]
     return Holding(_BLOBS, len(sizes), sum(sizes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ async def hand_over(stage: Stage) -> None:
         settings = Settings(relay=stage.relay.url, token_url=actor.token_url, engagement=stage.engagement)
         save_settings(actor.vault, settings)
     await stage.line.close()
+    await asyncio.gather(stage.relay.let_go(), stage.portal.let_go())
     screen = stage.screen
     screen.plain()
     screen.plain(

@@ -41,12 +41,13 @@ class Child:
         """Start `command` with `environment` added to ours, in a session of its own.
 
         A session of its own keeps Ctrl-C in the terminal from reaching it: the demo ends it in order.
-        `background` sends its output to the log too, so that it can outlive the demo.
+        `background` sends its output to the log too, so that it can outlive the demo. Its input is a pipe:
+        when that ends, because the demo was killed, it ends too (`on_a_leash`).
         """
         with log.open("ab") as sink:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL if background else asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=sink if background else asyncio.subprocess.PIPE,
                 stderr=sink,
                 env={**clean_environment(), **environment},
@@ -89,6 +90,10 @@ class Child:
             self._process.stdin.close()
         await self._ended()
 
+    async def let_go(self) -> None:
+        """Have it go on without the demo."""
+        await self.write_line(b"")
+
     async def end(self) -> None:
         """Ask it to end, and kill it when it does not within `ENDING` seconds."""
         self._signal(signal.SIGTERM)
@@ -114,6 +119,11 @@ def clean_environment() -> dict[str, str]:
     """Return our environment without the settings that people have for their own relay, portal or vault."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("COACH_", "PORTAL_"))}
     return {**ours, "PYTHONUNBUFFERED": "1"}
+
+
+def on_a_leash(module: str, *arguments: str) -> list[str]:
+    """Return the command line of a module that ends with its standard input, unless it was let go before."""
+    return python(str(Path(__file__).with_name("leash.py")), module, *arguments)
 
 
 def python(*arguments: str) -> list[str]:

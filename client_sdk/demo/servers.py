@@ -13,10 +13,12 @@ import aiohttp
 
 from client_sdk.demo.errors import DemoError
 from client_sdk.demo.line import HOST
-from client_sdk.demo.processes import Child, clean_environment, python
+from client_sdk.demo.processes import Child, clean_environment, on_a_leash, python
 
 START_PATIENCE: Final = 20.0
 """Seconds for a server to say where it listens; it usually takes one."""
+
+RELAY: Final = "relay.cli.main"
 
 _ADDRESS: Final = re.compile(rb"http://127\.0\.0\.1:(\d+)")
 
@@ -47,6 +49,10 @@ class Server:
     def pid(self) -> int:
         """The id of its process."""
         return self._running().pid
+
+    async def let_go(self) -> None:
+        """Have it outlive the demo."""
+        await self._running().let_go()
 
     async def kill(self) -> None:
         """End it at once with SIGKILL."""
@@ -95,7 +101,7 @@ class RelayServer(Server):
 
     async def start(self) -> None:
         """Start it, the first time or again, at the same address."""
-        command = coach_relay("serve", "--port", str(self.port), "--data-dir", str(self.data))
+        command = on_a_leash(RELAY, "serve", "--port", str(self.port), "--data-dir", str(self.data))
         for origin in self.origins:
             command += ["--public-origin", origin]
         if self._serve_element:
@@ -119,7 +125,7 @@ class RelayServer(Server):
 
     def blob_bytes(self) -> int:
         """Return how many bytes of files it keeps."""
-        return sum(file.stat().st_size for file in (self.data / "blobs").rglob("*") if file.is_file())
+        return sum(file.stat().st_size for file in (self.data / "blobs").glob("[!.]*/*") if file.is_file())
 
 
 class PortalServer(Server):
@@ -130,7 +136,7 @@ class PortalServer(Server):
     async def start(self, *, relay: str, keys: Mapping[str, str]) -> None:
         """Start it with the keys that the relay gave it."""
         environment = {**keys, "RELAY_URL": relay, "PORTAL_PORT": "0"}
-        await self._launch(python("-m", "client_sdk.demo.portal"), environment)
+        await self._launch(on_a_leash("client_sdk.demo.portal"), environment)
 
     async def open_engagement(self) -> dict[str, Any]:
         """Have it open the engagement of its coach and its client, and return the relay's answer."""
@@ -162,9 +168,9 @@ class PagesServer(Server):
     async def start(self, *, relay: str, keys: Mapping[str, str]) -> None:
         """Start it with the keys that the relay gave it."""
         environment = {**keys, "RELAY_URL": relay, "PORTAL_PORT": str(self.port)}
-        await self._launch(python("-m", "client_sdk.demo.pages"), environment)
+        await self._launch(on_a_leash("client_sdk.demo.pages"), environment)
 
 
 def coach_relay(*arguments: str) -> list[str]:
     """Return the command line of `coach-relay` run by this very Python."""
-    return python("-m", "relay.cli.main", *arguments)
+    return python("-m", RELAY, *arguments)

@@ -35,6 +35,7 @@ from relay.wire.ids import DeviceId, UserId, device_id
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5.0
+_LEFT: Final = "it was just removed"
 
 
 class Admissions:
@@ -46,6 +47,7 @@ class Admissions:
         self._conversation = conversation
         self._env = environment
         self._due = asyncio.Event()
+        self._present: frozenset[DeviceId] = frozenset()
         self._claims = Claims(
             conversation, requests=requests, vault=vault, environment=environment, wake=self.wake
         )
@@ -100,6 +102,11 @@ class Admissions:
         standing, engagement = self._conversation.standing, self._conversation.engagement
         if standing.view is None or standing.group is None or engagement is None:
             return None
+        for device in self._present - standing.view.devices:
+            self._claims.refuse(
+                device, _LEFT
+            )  # who removed it may know why, and must get to speak without it
+        self._present = standing.view.devices
         plan = plan_commit(
             standing.view,
             standing.group.own_leaf_index,
@@ -113,6 +120,9 @@ class Admissions:
             own = standing.group.own_leaf_index
             plan = plan or Plan((), (), False, standing.view.places_before(own))
             return replace(plan, removes=tuple(sorted({*plan.removes, *outdated} - {own})))
+        if self._conversation.must_rise:
+            plan = plan or Plan((), (), False, standing.view.places_before(standing.group.own_leaf_index))
+            return replace(plan, refresh=True)
         plan = plan or plan_renewal(standing.group, standing.view, engagement, self._claims.refused)
         moves = plan is not None and plan.renews is not None
         # The others may have moved already, by an entry that did not open here: a second move would part us.

@@ -104,6 +104,12 @@ def arrived(work: Work, message_id: bytes) -> None:
         settle(work, target)
 
 
+def may_be_taken_back(target: HistoryItem) -> bool:
+    """Whether its author may take it back, or has."""
+    act = Act((0, 0), target.sender_user, Retract(target.id))
+    return may_amend(act, author=target.sender_user, kind=target.kind)
+
+
 def settle_held(work: Work) -> None:
     """A history has come: amendments that came before it count now."""
     for item_id in _held(work):
@@ -124,7 +130,7 @@ def settle(work: Work, target: HistoryItem) -> None:
     became = amended(counting, author=author, kind=kind)
     if became.retracted or target.kind == RETRACTED:
         counting = {act for act in counting if isinstance(act.what, Retract)}
-        _erase(work, target)
+        erase(work, target)
     elif became.text is not None:
         _reword(work, target, became.text)
     for act in acts.keys() - counting:
@@ -137,8 +143,9 @@ def take_back(work: Work, message_id: bytes) -> bool:
     row = _find(work.tx, work.engagement, message_id)
     if item is None or row is None or item.in_flight or work.waiting(message_id).body:
         return False
-    if row.sent_ms <= work.record.rejoined_at * 1000:
-        return False  # it is said again after a rejoin: some may have it
+    rejoined_by_ms = (work.record.rejoined_at + 1) * 1000  # it is kept in whole seconds: that second counts
+    if row.sent_ms < rejoined_by_ms or message_id in work.record.reoffers:
+        return False  # it is said again after a rejoin or a loss: some may have it
     gone = {message_id, *(about.id for about in work.tx.amendments(work.engagement, [message_id]))}
     work.box = replace(work.box, items=tuple(item for item in work.box.items if item.id not in gone))
     for item_id in gone:
@@ -172,7 +179,8 @@ def _reword(work: Work, target: HistoryItem, text: str) -> None:
         work.tx.update_item(replace(target, text=text, payload=Said(envelope).serialize()))
 
 
-def _erase(work: Work, target: HistoryItem) -> None:
+def erase(work: Work, target: HistoryItem) -> None:
+    """A message was taken back: nothing of what it said stays here."""
     if target.kind == RETRACTED:
         return
     content = Said.parse(target.payload).content()

@@ -16,7 +16,10 @@ from relay.wire.errors import ErrorCode
 FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 30.0
 _MOST_DOUBLINGS: Final = 5
-NEVER_SENT: Final = "A message of yours could not be sent and never will be ({}). Say it again."
+NEVER_SENT: Final = (
+    "A message of yours was refused by the relay: nobody else has it, and it will not be sent. "
+    "Say it again if you can."
+)
 
 
 @dataclass(slots=True)
@@ -76,9 +79,7 @@ def withdraw(work: Work, box: Outbox, code: str, context: Context) -> None:
     for item_id in gone:
         work.drop_waiting(item_id)
         amending.withdraw(work, item_id)
-        journal.keep_notice(
-            work, journal.GAP, NEVER_SENT.format(code), work.record.cursor, context.new_id(), code=code
-        )
+        journal.keep_notice(work, journal.GAP, NEVER_SENT, work.record.cursor, context.new_id(), code=code)
 
 
 def _is_in_flight(box: Outbox, item_id: bytes) -> bool:

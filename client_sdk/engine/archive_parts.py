@@ -15,10 +15,11 @@ from typing import Any, Final, Self
 import nacl.exceptions
 import nacl.signing
 
-from client_sdk.content.packing import PackingError, pack, unpack
+from client_sdk.content.packing import MAX_COUNT, PackingError, pack, unpack
 from client_sdk.content.padding import padded_length
+from client_sdk.engine.handed import handed_item
 from client_sdk.engine.records import Record
-from client_sdk.errors import ArchiveDamaged, UsageError
+from client_sdk.errors import ArchiveDamaged
 from client_sdk.identity import KeyPair, RecoverySeed, SignatureInvalid, verify_signature
 from client_sdk.mls import SUITE_3, MLSError
 from client_sdk.vault import HistoryItem
@@ -30,6 +31,11 @@ NO_HEAD: Final = bytes(HEAD_BYTES)
 _LENGTH_BYTES: Final = 4
 _GONE_FIELDS: Final = 1
 _WRITER: Final = "archive writer"
+_COLUMNS: Final = (
+    *("id", "seq", "sent_ms", "sender_user", "sender_device"),
+    *("kind", "text", "payload", "mine", "about"),
+)
+"""Of an item's row, without the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +114,16 @@ class Writer:
     def verify(cls, data: bytes, portal: PortalId, user: UserId, recovery_key: bytes) -> Self:
         """The writer in these bytes; raises `ArchiveDamaged` if the recovery key did not sign it."""
         try:
-            envelope: Any = unpack(data)
-            body, signature = envelope
+            body, signature = _fields(unpack(data), bytes, bytes)
             verify_signature(recovery_key, _WRITER, body, signature)
-            values: Any = unpack(body)
-            version, its_portal, its_user, device_key, rank, before = values
-            if (version, its_portal, its_user) != (FORMAT, portal, user):
+            form, its_portal, its_user, device_key, rank, before = _fields(
+                unpack(body), int, str, str, bytes, int, list
+            )
+            if (form, its_portal, its_user) != (FORMAT, portal, user):
                 raise ValueError("of another user")
-            return cls(bytes(device_key), int(rank), [Restored(*known) for known in before])
-        except (PackingError, ValueError, TypeError, SignatureInvalid) as error:
+            known = [Restored(*_fields(one, str, bytes, int, bytes)) for one in before]
+            return cls(device_key, rank, known)
+        except (PackingError, ValueError, SignatureInvalid) as error:
             raise ArchiveDamaged("A series of the archive was not begun by a device of its owner.") from error
 
 
@@ -149,28 +156,32 @@ class Content:
     def parse(cls, data: bytes, engagement: EngagementId) -> Self:
         """The content in these bytes; raises `ArchiveDamaged`."""
         try:
-            values: Any = unpack(data)
-            version, at_ms, rows, people, writer = values
-            if version != FORMAT:
+            form, at_ms, rows, people, writer = _fields(unpack(data), int, int, list, list, bytes)
+            if form != FORMAT:
                 raise ArchiveDamaged("A part of the archive was written by a newer version of the app.")
             changed = [_changed(engagement, row) for row in rows]
-            return cls(
-                int(at_ms),
-                changed,
-                [(str(user), bytes(trust), str(name)) for user, trust, name in people],
-                bytes(writer),
-            )
-        except (PackingError, ValueError, TypeError, UsageError) as error:
+            return cls(at_ms, changed, [_fields(one, str, bytes, str) for one in people], writer)
+        except (PackingError, ValueError) as error:
             raise ArchiveDamaged("A part of the archive is not one that a device wrote.") from error
 
 
-def _changed(engagement: EngagementId, row: list[Any]) -> Changed:
-    item_id = row[0]
-    if not isinstance(item_id, bytes):
-        raise ValueError("an id of another form")
+def _changed(engagement: EngagementId, row: object) -> Changed:
+    if not isinstance(row, list):
+        raise ValueError("an item of another form")
     if len(row) == _GONE_FIELDS:
-        return Changed(item_id, None)
-    return Changed(item_id, HistoryItem.from_row((engagement, item_id, *row[1:])))
+        (gone,) = _fields(row, bytes)
+        return Changed(gone, None)
+    item = handed_item(engagement, dict(zip(_COLUMNS, row, strict=False)))
+    return Changed(item.id, item)
+
+
+def _fields(value: object, *kinds: type) -> Any:
+    """The elements of a list of exactly these kinds, numbers not below 0; raises `ValueError`."""
+    if not isinstance(value, list) or tuple(map(type, value)) != kinds:
+        raise ValueError("a value of another form")
+    if any(type(element) is int and not 0 <= element <= MAX_COUNT for element in value):
+        raise ValueError("a number out of range")
+    return tuple(value)
 
 
 def head_of(part: bytes) -> bytes:
@@ -212,12 +223,11 @@ def open_part(place: Place, part: bytes, seed: RecoverySeed) -> Opened:
     """Open a part that stands at this place, with the recovery words; raises `ArchiveDamaged`."""
     private = bytes(nacl.signing.SigningKey(seed.key.private).to_curve25519_private_key())
     try:
-        values: Any = unpack(part)
-        version, output, sealed, signature = values
-        if version != FORMAT or not all(isinstance(value, bytes) for value in (output, sealed, signature)):
+        form, output, sealed, signature = _fields(unpack(part), int, bytes, bytes, bytes)
+        if form != FORMAT:
             raise ArchiveDamaged("A part of the archive was written by a newer version of the app.")
         padded = SUITE_3.hpke.open(private, output, label("archive") + place.context, sealed)
-    except (PackingError, ValueError, TypeError, MLSError) as error:
+    except (PackingError, ValueError, MLSError) as error:
         raise ArchiveDamaged(
             "A part of the archive was altered, or stands in another one's place."
         ) from error

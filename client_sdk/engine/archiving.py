@@ -21,9 +21,10 @@ from client_sdk.engine.archive_parts import (
 )
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.witnessing import saying
-from client_sdk.errors import RelayError, UsageError, VaultError
+from client_sdk.errors import RelayError, RelayRefused, UsageError, VaultError
 from client_sdk.vault import Transaction
 from relay.wire import frames as fr
+from relay.wire.errors import ErrorCode
 from relay.wire.ids import EngagementId
 from relay.wire.limits import ARCHIVE_SERIES_BYTES
 
@@ -38,6 +39,8 @@ SOON: Final = 32  # changes after which it does not wait for the minute to be ov
 PART_BYTES: Final = 96 * 1024  # of items, before one more that may be as long as a message can be
 PAGE: Final = 200
 MOST_RECORDS: Final = 1000
+_OVER: Final = frozenset((ErrorCode.NOT_FOUND, ErrorCode.ENDED))
+"""How the relay refuses where a conversation is over: it erases the archive with the engagement."""
 _WANTED: Final = b""
 _WRITER: Final = b"archive-writer"
 
@@ -110,7 +113,8 @@ class Archives:
         await self._engine.wait_until(self._engine.listed.is_set)
         while True:
             try:
-                await self.catch_up()
+                if self._engine.link.online:
+                    await self.catch_up()
             except (RelayError, VaultError) as error:
                 _log.info("the archive waits: %s", error.code)
             self._due.clear()
@@ -127,16 +131,28 @@ class Archives:
             await asyncio.gather(timer, due, return_exceptions=True)
 
     async def catch_up(self) -> None:
-        """Bring everything that is new into the archives. Raises `RelayError` or `VaultError`."""
+        """Bring everything that is new into the archives. Raises `RelayError` or `VaultError`.
+
+        What the relay refuses for one conversation keeps back no other one.
+        """
         async with self._working:
             self._fresh = 0
             if not self.wanted:
                 return
+            refused: list[RelayRefused] = []
             for conversation in list(self._engine.conversations.values()):
-                while conversation.is_member and not conversation.is_ended and self._engine.link.online:
-                    if not await self._one_part(conversation):
-                        break
-                self._tell(conversation)
+                try:
+                    await self._bring(conversation)
+                except RelayRefused as error:
+                    refused.append(error)
+            if refused:
+                raise refused[0]
+
+    async def _bring(self, conversation: Conversation) -> None:
+        while conversation.is_member and not conversation.is_ended:
+            if not await self._one_part(conversation):
+                break
+        self._tell(conversation)
 
     def _tell(self, conversation: Conversation) -> None:
         """Tell the others how far the archive is, so that they know it on the day on which it is needed."""
@@ -163,12 +179,16 @@ class Archives:
                 want(tx, self._engine.account, wanted=False)
 
     async def _erase(self, engagement: EngagementId) -> None:
-        await self._engine.requests.ask(
-            lambda request: fr.EraseArchive(request, engagement, None), fr.ArchiveStored
-        )
+        try:
+            await self._engine.requests.ask(
+                lambda request: fr.EraseArchive(request, engagement, None), fr.ArchiveStored
+            )
+        except RelayRefused as error:
+            if error.code not in _OVER:
+                raise
 
     async def _one_part(self, conversation: Conversation) -> bool:
-        """Archive one part's worth; False if there was nothing new."""
+        """Archive one part's worth; False if there was nothing new, or the relay did not keep it."""
         record = self._prepared(conversation)
         if record is None:
             return False
@@ -179,9 +199,11 @@ class Archives:
         )
         with self._engine.vault.transaction() as tx:
             put_record(tx, conversation.id, self._after(record, taken=answer.parts == number))
-        if answer.parts != number:
-            conversation.raise_alarm(ArchiveRolledBack(parts=record.parts, held=answer.parts))
-        return True
+        if answer.parts == number:
+            return True
+        # Not once more at once: a relay that lies would keep this device busy for ever.
+        conversation.raise_alarm(ArchiveRolledBack(parts=record.parts, held=answer.parts))
+        return False
 
     def _after(self, record: ArchiveRecord, *, taken: bool) -> ArchiveRecord:
         if not taken:  # everything once more, under another name

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from client_sdk.content.packing import Value
-from client_sdk.engine.linkline import HERE, TOO_MANY, Line
+from client_sdk.engine.linkline import HERE, MET_WITHOUT_US, TOO_MANY, Line
 from client_sdk.engine.requests import Requests
-from client_sdk.engine.told import ArrivalRecord, Told, read_grant, read_more, strange
+from client_sdk.engine.told import ArrivalRecord, Told, check_whole, read_grant, read_more, strange
 from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayError
 from client_sdk.identity import KeyPair
 from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession, Side, is_hello
@@ -141,6 +141,8 @@ class FirstContact:
                 _log.info("linking is interrupted: %s", error.code)
                 if error.code == ErrorCode.RATE_LIMITED:
                     raise LinkFailed(TOO_MANY) from error
+                if error.code == ErrorCode.TOO_MANY_DEVICES:
+                    raise LinkFailed(MET_WITHOUT_US) from error
                 await self._env.sleep(LOOK_SECONDS)
 
     async def _until_online(self) -> None:
@@ -164,8 +166,7 @@ class FirstContact:
             elif told is None:
                 raise strange()
             elif kind == "floors":
-                if values != [len(told.people), len(told.floors)]:
-                    raise strange()
+                check_whole(told, values)
                 return told
             else:
                 read_more(told, str(kind), values)

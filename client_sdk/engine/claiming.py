@@ -14,9 +14,15 @@ from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.key_packages import parse_claimed
 from client_sdk.engine.membership import Candidate, roles_of
 from client_sdk.engine.requests import Requests
-from client_sdk.errors import ApprovalRequired, CoachRelayError, CredentialRefused
-from client_sdk.identity import CredentialPolicy, VerifiedManifest, check_admission, manifest_of
+from client_sdk.errors import ApprovalRequired, CoachRelayError, CredentialRefused, ManifestInvalid
+from client_sdk.identity import (
+    CredentialPolicy,
+    VerifiedManifest,
+    check_admission,
+    manifest_of,
+)
 from client_sdk.identity.alarms import ManifestRolledBack
+from client_sdk.identity.manifest import era_at, era_counts
 from client_sdk.mls import CipherSuite, KeyPackage, MLSError, verify_key_package
 from client_sdk.transport import Environment
 from client_sdk.vault import Vault
@@ -176,6 +182,8 @@ class Claims:
         engagement = self._conversation.engagement
         roles = roles_of(engagement) if engagement is not None else {}
         device_key = next(iter(packages.values())).leaf_node.signature_key
+        if not era_counts(manifest, era_at(self._env.now())):
+            raise ManifestInvalid("A device list is of an era that is to come: no recovery could surpass it.")
         self._check_admission(manifest, device_key, set(roles))
         if manifest.user not in roles:
             raise ApprovalRequired("This person is not on the engagement's roster.")

@@ -209,6 +209,10 @@ class Conversation(Situation):
             work.box.check_opened(opened.last_counter)
         if opened.incarnation != record.incarnation:
             work.change(incarnation=opened.incarnation)
+        if record.starts_over:
+            # Nobody has attested in this stream what it does not have.
+            peers = tuple((device, user, min(seq, opened.head)) for device, user, seq in record.peers)
+            work.change(peers=peers)
         if resume is Resume.WAIT and member:
             self.stopped = ErrorCode.NOT_MEMBER
         elif resume is Resume.REJOIN:
@@ -228,14 +232,15 @@ class Conversation(Situation):
             return
         if self._opened is None:
             return
-        if not self._opened.member and self.standing.record.phase is Phase.REPAIRING:
-            # Another device has brought back the commit by which this one is a member.
+        if not self._opened.member and self.standing.record.phase in IN_THE_GROUP:
+            # Another device has let this one in again, or brought back the commit by which it is a member.
             self._opened = self._opened._replace(member=True, head=max(self._opened.head, entries[-1].seq))
+            self.stopped = "" if self.stopped == ErrorCode.NOT_MEMBER else self.stopped
         self._heard_at = self._env.monotonic()
         was = self.standing.record.phase
         with self.work("receive") as work:
             for entry in entries:
-                take(work, self.context, entry, self._newest)
+                take(work, self.context, entry, self._newest, self._opened)
             if not work.halted and work.record.cursor >= self._opened.head:
                 work.change(current_at=int(work.now))
         self._link.send(fr.Ack(self.id, self.standing.record.cursor))
@@ -392,6 +397,7 @@ class Conversation(Situation):
             and not standing.view.leaves_to_remove
             and self.list_is_known
             and not self.outdated_leaves
+            and not self.below_floor
             and self.somebody_listens
             and self.is_supported
         )

@@ -102,6 +102,9 @@ def _settle(work: Work, alarm: SecurityAlarm) -> None:
         work.change(incarnation=b"", cursor=0, last_commit=0, starts_over=True)
         _rejoin(work, alarm)
     elif isinstance(alarm, BROKEN_STREAM):
+        if isinstance(alarm, EpochRolledBack):
+            # The person takes the group as it is; who was seen to leave has to leave it all the same.
+            work.change(overtaken=True, branch=-1, floor=-1)
         _rejoin(work, alarm)
 
 

@@ -66,6 +66,7 @@ class Engine:
         self.calls: dict[EngagementId, Calls] = {}
         self._call_settings = call_settings
         self.listed = asyncio.Event()
+        self._changed_meanwhile: set[EngagementId] = set()
         """Set once the relay has told, on the present connection, which engagements there are."""
         self.failure: BaseException | None = None
         self._told_again = False
@@ -273,6 +274,7 @@ class Engine:
             case fr.EphemeralFrom():
                 self._of(frame.stream, lambda c: c.on_ephemeral(frame.body))
             case fr.EngagementChanged():
+                self._changed_meanwhile.add(frame.engagement.id)
                 self._on_engagement(frame.engagement)
             case fr.RendezvousFrom():
                 if frame.channel in self._lines:
@@ -296,9 +298,11 @@ class Engine:
 
     async def _begin(self, key_packages_left: int) -> None:
         try:
+            self._changed_meanwhile.clear()
             answer = await self.requests.ask(fr.ListEngagements, fr.Engagements)
             for engagement in answer.engagements:
-                self._on_engagement(engagement)
+                if engagement.id not in self._changed_meanwhile:  # else that is the newer word
+                    self._on_engagement(engagement)
             self.listed.set()
             self.notify()
             await self._publish(key_packages_left)

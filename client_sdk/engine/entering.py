@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
-from client_sdk.delivery import AttestLog, EpochRolledBack, MessageCounters, SecurityAlarm
+from client_sdk.delivery import AttestLog, EpochRolledBack, MessageCounters, OutboxItem, SecurityAlarm
 from client_sdk.engine import (
+    amending,
     journal,
     keeping,
     key_packages,
     resending,
     sending,
     spaces,
+    suites,
     trusting,
     witnessing,
 )
 from client_sdk.engine.answers import without
 from client_sdk.engine.context import Context
+from client_sdk.engine.offers import lets_in_anew
 from client_sdk.engine.outofstep import begin_rejoin, settled
 from client_sdk.engine.records import CommitReason, PendingCommit, Phase
 from client_sdk.engine.standing import Work
 from client_sdk.errors import IdentityError, OutboxFull
 from client_sdk.identity import ConversationView, check_joined, conversation_epoch, view_of
 from client_sdk.mls import GroupState, KeyPackageBundle, MLSError, UnknownKeyPackage, join_from_welcome
-from relay.wire import Bundle, WireError
+from relay.wire import Bundle, EntryKind, WireError
 from relay.wire import frames as fr
+from relay.wire.ids import DeviceId
 
 MOST_REMOVED: Final = 64  # devices that left: as many as two full conversations
 UNKNOWN_WELCOME: Final = "This device was added by keys that it does not have any more."
+LET_IN_AGAIN: Final = (
+    "This device was removed from the conversation, and let in again later. What was said meanwhile, and "
+    "perhaps just before, is missing here."
+)
 
 
 def enter(
@@ -40,10 +49,12 @@ def enter(
     earlier = work.view
     work.group, work.view, work.log = group, view, log
     users = {leaf.user for leaf in view.leaves} - {context.account.user}
-    gone = (*work.record.removed, *sorted(map(bytes, before - view.devices)))
+    overtaken = work.record.overtaken
     work.change(
         phase=Phase.MEMBER,
-        removed=tuple(device for device in gone if device not in view.devices)[-MOST_REMOVED:],
+        removed=_stay_out(work, context, view, before)[-MOST_REMOVED:],
+        overtaken=False,
+        floor=work.record.floor if log.epoch < work.record.floor else -1,
         cursor=seq,
         last_commit=seq,
         suite=group.suite.id,
@@ -59,7 +70,35 @@ def enter(
     epoch_key = spaces.numbered_key(work.engagement, log.epoch)
     work.tx.put(spaces.CONTEXT, epoch_key, group.group_context.encoded)
     settled(work)
-    trusting.observe_people(work, context, view, earlier)
+    keeping.forget_own_commits(work)
+    trusting.observe_people(work, context, view, earlier, may_be_older=overtaken)
+
+
+def _stay_out(
+    work: Work, context: Context, view: ConversationView, before: frozenset[DeviceId]
+) -> tuple[bytes, ...]:
+    """The devices that this one saw leave and nobody has let in again.
+
+    Where the relay lost that they left they may be back without it: they leave again before anything is said,
+    and with them those that a newer list does not name. Of our own devices our own list decides.
+    """
+    gone = [*work.record.removed, *sorted(map(bytes, before - view.devices))]
+    overtaken = work.record.overtaken
+    came = view.devices - before
+    for leaf in view.leaves:
+        device = bytes(leaf.device)
+        left = device in gone
+        if not (overtaken or (left and leaf.device in came)):
+            continue
+        if left:
+            gone.remove(device)
+        governing, known = view.governing(leaf.user), trusting.trust_of(work.tx, leaf.user)
+        if leaf.user == context.account.user or governing is None or known is None:
+            continue
+        unlisted = trusting.is_earlier(known, governing) and not known.newest.lists(leaf.device_key)
+        if unlisted or (left and overtaken and governing.version <= known.newest.version):
+            gone.append(device)
+    return tuple(gone)
 
 
 def _introduce(work: Work, context: Context, view: ConversationView) -> None:
@@ -92,16 +131,16 @@ def _begin(seq: int, after_commit: int, body: bytes, group: GroupState, epoch: i
 # Added by another device
 
 
-def join(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
-    """Enter the group by the Welcome of this bundle, if it is for this device."""
-    try:
-        bundle = Bundle.parse(body)
-    except WireError:
+def join(work: Work, context: Context, entry: fr.Entry, body: bytes, last_counter: int) -> None:
+    """Enter the group by the Welcome of this bundle, if it is for this device.
+
+    `last_counter` is the last counter of this device that the relay had stored when it opened the stream.
+    """
+    bundle = _letting_in(context, body)
+    if bundle is None:
         return
-    if context.account.device not in bundle.adds or bundle.welcome is None:
-        return
     try:
-        _join(work, context, entry, body, bundle.welcome)
+        _join(work, context, entry, body, bundle.welcome or b"", last_counter)
     except UnknownKeyPackage:
         begin_rejoin(work, UNKNOWN_WELCOME)
     except SecurityAlarm as alarm:
@@ -110,7 +149,44 @@ def join(work: Work, context: Context, entry: fr.Entry, body: bytes) -> None:
         return  # an invitation into something that is not this conversation
 
 
-def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: bytes) -> None:
+def let_in_again(work: Work, context: Context, entry: fr.Entry, last_counter: int) -> bool:
+    """Enter by this entry, although a part of the stream before it never came; whether that was possible.
+
+    So it is for a device that was removed before it saw that, and added again: the relay hands it nothing in
+    between. Only a member's word explains such a gap, never the relay's: a Welcome into a later epoch than
+    any that was seen here, or where that does not open, the description of such an epoch. The gap is shown.
+    """
+    if entry.kind is not EntryKind.COMMIT or entry.body is None:
+        return False
+    bundle = _letting_in(context, entry.body)
+    if bundle is None:
+        return False
+    try:
+        _join(work, context, entry, entry.body, bundle.welcome or b"", last_counter)
+    except UnknownKeyPackage:
+        if not lets_in_anew(work, context, bundle.group_info):
+            return False
+        begin_rejoin(work, UNKNOWN_WELCOME)
+        # What this device says next follows this commit, also where more came behind it at once.
+        work.change(cursor=entry.seq, last_commit=entry.seq)
+        return True
+    except (SecurityAlarm, MLSError, IdentityError):
+        return False
+    journal.keep_notice(work, journal.GAP, LET_IN_AGAIN, entry.seq, context.new_id())
+    return True
+
+
+def _letting_in(context: Context, body: bytes) -> Bundle | None:
+    try:
+        bundle = Bundle.parse(body)
+    except WireError:
+        return None
+    return bundle if bundle.welcome is not None and context.account.device in bundle.adds else None
+
+
+def _join(
+    work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: bytes, last_counter: int
+) -> None:
     used: list[KeyPackageBundle] = []
 
     def find(ref: bytes) -> KeyPackageBundle | None:
@@ -122,12 +198,14 @@ def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: b
     view = view_of(group)
     check_joined(view, portal=context.account.portal, engagement=work.engagement)
     epoch = conversation_epoch(view.info.generation, group.epoch)
-    if epoch <= work.record.highest_epoch:
+    record = work.record
+    weaker = not record.overtaken and suites.is_stronger(record.suite, group.suite.id)
+    if weaker or epoch <= (record.branch if record.overtaken else record.highest_epoch):
         raise EpochRolledBack(own=work.record.highest_epoch, offered=epoch)
     for bundle in used:
         key_packages.spend(work.tx, bundle, int(work.now))
     work.key_packages_spent = True
-    _drop_creation(work)
+    _settle_outbox(work, last_counter)
     log = _begin(entry.seq, entry.after_commit, body, group, epoch)
     work.change(spoken_epoch=epoch)
     work.counters = MessageCounters()
@@ -136,11 +214,25 @@ def _join(work: Work, context: Context, entry: fr.Entry, body: bytes, welcome: b
     keeping.note_commit(work, entry, body, epoch=epoch)
 
 
-def _drop_creation(work: Work) -> None:
-    """Another device made the group first: ours is dropped (the relay refuses its bundle)."""
+def _settle_outbox(work: Work, last_counter: int) -> None:
+    """What the relay has stored of ours is done, although it never came back here.
+
+    A commit of ours is dropped: the group has another one in its place, or is one that others made first.
+    """
+    work.box, done = work.box.passed_over(max(last_counter, work.box.last_counter))
+    pending = None if work.pending is None else work.pending.id
+    stored_unseen(work, [item for item in done if item.id != pending])
     if work.pending is not None:
         work.box = without(work.box, work.pending.id)
         work.set_pending(None)
+
+
+def stored_unseen(work: Work, done: Sequence[OutboxItem]) -> None:
+    """Messages of ours that the relay has, and that this device will not see come back."""
+    for item in done:
+        amending.place_own(work, item.id, max(1, work.record.cursor))
+        work.drop_waiting(item.id)
+        work.placed.append(item.id)
 
 
 # By our own commit
@@ -176,6 +268,6 @@ def own_commit(work: Work, context: Context, entry: fr.Entry, pending: PendingCo
     keeping.note_commit(work, entry, pending.body, epoch=epoch, creates=creates)
     if rejoined:
         reason = work.record.rejoin_reason
-        work.change(rejoin_reason="", rejoined_at=int(work.now), starts_over=False, overtaken=False)
+        work.change(rejoin_reason="", rejoined_at=int(work.now), starts_over=False)
         journal.keep_notice(work, journal.GAP, reason, entry.seq, context.new_id())
         resending.resend_unattested(work, context)

@@ -14,7 +14,7 @@ from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
 
-from client_sdk.content.packing import MAX_INT, PackingError, Value, pack, unpack
+from client_sdk.content.packing import MAX_COUNT, PackingError, Value, pack, unpack
 from client_sdk.content.padding import padded_length
 from client_sdk.errors import CoachRelayError, Fault
 from client_sdk.mls import GroupState
@@ -225,7 +225,7 @@ def _parse(body: bytes) -> _Sealed:
         raise EphemeralRefused("The message is malformed.")
     epoch, leaf, counter, nonce, ciphertext, signature = values
     for number in (epoch, leaf, counter):
-        if type(number) is not int or not 0 <= number <= MAX_INT:
+        if type(number) is not int or not 0 <= number <= MAX_COUNT:
             raise EphemeralRefused("The message is malformed.")
     for blob, length in ((nonce, NONCE_BYTES), (signature, SIGNATURE_BYTES), (ciphertext, None)):
         if not isinstance(blob, bytes) or length not in (None, len(blob)):

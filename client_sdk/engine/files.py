@@ -19,6 +19,7 @@ from client_sdk.attachments import (
     OnProgress,
     Progress,
     SealedFile,
+    SealedFileAltered,
     TransferInterrupted,
     Upload,
     UploadState,
@@ -202,11 +203,9 @@ class Files:
         progress: OnProgress | None,
     ) -> Path:
         """Fetch, check and open a file into a folder; raises `AttachmentError` or `RelayError`."""
+        sealed = sealed_of(file)
         with storage_errors("The folder cannot be made"):
             folder.mkdir(parents=True, exist_ok=True)
-        sealed = SealedFile(
-            key=file.key, size=file.size, sealed_size=file.sealed_size, sealed_hash=file.sealed_hash
-        )
         self._spool.mkdir(mode=0o700, exist_ok=True)
         spool = self._spool / f"in-{file.blob}"
         async with self._slots:
@@ -279,6 +278,16 @@ class Files:
 
 def _key(conversation: Conversation, message_id: bytes) -> bytes:
     return spaces.conversation_key(conversation.id) + message_id
+
+
+def sealed_of(file: File) -> SealedFile:
+    """What a message says of its file; raises `SealedFileAltered` before anything of it is fetched."""
+    try:
+        return SealedFile(
+            key=file.key, size=file.size, sealed_size=file.sealed_size, sealed_hash=file.sealed_hash
+        )
+    except ValueError as error:
+        raise SealedFileAltered("What was said of this file cannot be: no file has these sizes.") from error
 
 
 def _message(record: UploadRecord, blob: BlobId) -> File:

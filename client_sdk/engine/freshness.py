@@ -9,11 +9,11 @@ from typing import Final
 from client_sdk.engine import spaces
 from client_sdk.engine.records import ConversationRecord, Phase
 from client_sdk.vault import KeyringCounter, Transaction, Vault
-from relay.wire.limits import MAX_ENGAGEMENTS_PER_USER
 
 _log = logging.getLogger(__name__)
 
 _KEY: Final = b"count"
+_PAGE: Final = 256  # conversations looked at together
 RESTORED: Final = "This device's data was restored from an older copy."
 
 
@@ -65,7 +65,14 @@ def _count(tx: Transaction) -> int:
 
 
 def _rejoin_all(tx: Transaction) -> None:
-    for key, value in tx.scan(spaces.CONVERSATION, limit=MAX_ENGAGEMENTS_PER_USER):
+    after: bytes | None = None
+    while rows := tx.scan(spaces.CONVERSATION, limit=_PAGE, after=after):
+        _rejoin(tx, rows)
+        after = rows[-1][0]
+
+
+def _rejoin(tx: Transaction, rows: list[tuple[bytes, bytes]]) -> None:
+    for key, value in rows:
         record = ConversationRecord.parse(value)
         if record.phase is Phase.MEMBER:
             # starts_over: the relay's counters are ahead of this copy's, and that is why.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -32,7 +32,8 @@ from nacl.bindings import (
 from client_sdk.content import padded_length
 from client_sdk.content.packing import PackingError, pack, unpack
 from client_sdk.engine import spaces
-from client_sdk.errors import LinkTampered, UsageError
+from client_sdk.engine.handed import NotAnItem, handed_item
+from client_sdk.errors import LinkTampered
 from client_sdk.vault import HistoryItem, Transaction, Vault
 from relay.wire.ids import EngagementId
 
@@ -50,7 +51,6 @@ _MOST_PADDING: Final = 1024 * 1024
 _CONTEXT: Final = "context"
 _ITEM: Final = "item"
 _END: Final = "end"
-_FIELDS: Final = frozenset(f.name for f in fields(HistoryItem))
 
 
 def export_history(vault: Vault, engagement: EngagementId, path: Path, key: bytes) -> int:
@@ -166,21 +166,18 @@ class Import:
                     tx.put(spaces.CONTEXT, key, context)
             case ["item", dict(values)]:
                 self._count += 1
-                item = _item(self._engagement, values)
+                item = self._item(values)
                 # What is behind where this device stands comes, or came, to it by the conversation itself.
-                if self._up_to is None or item.seq is None or item.seq <= self._up_to:
+                if self._up_to is None or (item.seq or 0) <= self._up_to:
                     tx.add_item(item)
             case _:
                 raise _broken()
 
-
-def _item(engagement: EngagementId, values: dict[str, Any]) -> HistoryItem:
-    known = {name: value for name, value in values.items() if name in _FIELDS}
-    try:
-        # Not this device's own: what another device said is that one's to send again.
-        return replace(HistoryItem(**known), conversation=engagement, mine=False)
-    except (TypeError, UsageError) as error:
-        raise _broken() from error
+    def _item(self, values: dict[str, Any]) -> HistoryItem:
+        try:
+            return handed_item(self._engagement, values)
+        except NotAnItem as error:
+            raise _broken() from error
 
 
 def _open(path: Path, key: bytes) -> Iterator[list[Any]]:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 2.0
-NOT_BROUGHT: Final = "What was said before this device was linked could not be brought over ({})."
+NOT_BROUGHT: Final = (
+    "What was said before this device was linked could not be brought over. "
+    "It is still on the device that let it in."
+)
 
 
 class Arriving:
@@ -135,6 +138,6 @@ class Arriving:
             amending.settle_held(work)
             if code:
                 seq, notice = work.record.cursor, conversation.context.new_id()
-                journal.keep_notice(work, journal.GAP, NOT_BROUGHT.format(code), seq, notice, code=code)
+                journal.keep_notice(work, journal.GAP, NOT_BROUGHT, seq, notice, code=code)
         self._fetching.discard(conversation.id)
         self._engine.changed(conversation)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from client_sdk.content import (
+    Attest,
     BodyInvalid,
     CallEnded,
     CallInvite,
@@ -83,6 +84,16 @@ def searchable(content: Content) -> str:
 def about(content: Content) -> bytes | None:
     """The id of the message that an amendment is about; None for what is said by itself."""
     return content.message if isinstance(content, Edit | Retract | Reaction) else None
+
+
+def is_taken_back(envelope: Envelope) -> bool:
+    """Whether this stands for a message of the same id that its sender has taken back since."""
+    return isinstance(envelope.content, Retract) and envelope.content.message == envelope.id
+
+
+def taken_back(message_id: bytes, sent_ms: int) -> Envelope:
+    """What is said again in place of a message that was taken back: that there was one."""
+    return Envelope(message_id, 1, Attest(0, 0, bytes(32)), (), sent_ms, Retract(message_id))
 
 
 def keep_own(work: Work, user: str, device: bytes, envelope: bytes, said: Envelope) -> None:

@@ -37,7 +37,7 @@ def note(work: Work, entry: fr.Entry, body_hash: bytes) -> None:
         after_commit=entry.after_commit,
         body_hash=body_hash,
         stream_hash=UNKNOWN if log is None else log.recent[-1],
-        epoch=-1 if log is None else log.epoch,
+        epoch=work.record.branch if log is None else log.epoch,
         counter=entry.counter if entry.body is None else 0,
         at=int(work.now),
     )
@@ -132,6 +132,42 @@ def passed_after(work: Work, seq: int) -> list[Passed]:
     return found
 
 
+def is_recent_loss(work: Work) -> bool:
+    """Whether the relay was set back so lately that somebody may not have come since then."""
+    histories = work.record.histories
+    return bool(histories) and work.now - histories[-1][1] <= retention_seconds(work)
+
+
+def came_in_lately(work: Work) -> bool:
+    """Whether the relay may have lost something, before this device came in, that somebody has still."""
+    entered = newest_upto(work, work.record.entered)
+    return entered is not None and work.now - entered.at <= retention_seconds(work)
+
+
+def lost_from(work: Work, agreed: int) -> int:
+    """From where on others may lack something, of all that the relay has lost of late."""
+    return min(work.record.lost_from, agreed) if is_recent_loss(work) else agreed
+
+
+def oldest(work: Work) -> Passed | None:
+    """The oldest remembered entry."""
+    rows = work.tx.scan(spaces.PASSED, work.key, limit=1)
+    return Passed.parse(rows[0][1]) if rows else None
+
+
+def newest_upto(work: Work, seq: int) -> Passed | None:
+    """The newest remembered entry up to a position, with or without a gap behind it."""
+    after = spaces.numbered_key(work.engagement, seq + 1)
+    rows = work.tx.scan(spaces.PASSED, work.key, limit=1, reverse=True, after=after)
+    return Passed.parse(rows[0][1]) if rows else None
+
+
+def epoch_upto(work: Work, seq: int) -> int:
+    """The epoch at the newest remembered position up to this one; -1 if none is remembered."""
+    newest = newest_upto(work, seq)
+    return -1 if newest is None else newest.epoch
+
+
 def forget_passed(work: Work, gone: Sequence[Passed]) -> None:
     """These entries are not in the stream any more."""
     for passed in gone:
@@ -140,12 +176,20 @@ def forget_passed(work: Work, gone: Sequence[Passed]) -> None:
 
 def forget_stream(work: Work) -> None:
     """A person goes on with whatever stream there is: nothing of this one is offered again."""
+    _remember_own_commit(work)
     forget_passed(work, passed_after(work, 0))
     for space in (spaces.COMMIT, spaces.LOST, spaces.LOST_COMMIT):
         while rows := work.tx.scan(space, work.key, limit=_PAGE):
             for key, _ in rows:
                 work.tx.delete(space, key)
     work.change(has_lost=False, reoffers=(), unheard=False)
+
+
+def forget_own_commits(work: Work) -> None:
+    """This device is in: it does not need them any more to come in by."""
+    while rows := work.tx.scan(spaces.OWN_COMMIT, work.key, limit=_PAGE):
+        for key, _ in rows:
+            work.tx.delete(spaces.OWN_COMMIT, key)
 
 
 def commits_after(work: Work, seq: int) -> dict[int, CommitRecord]:
@@ -160,8 +204,17 @@ def own_commit_at(work: Work, entry: fr.Entry) -> bytes | None:
     key = spaces.numbered_key(work.engagement, entry.seq)
     passed, commit = work.tx.get(spaces.PASSED, key), work.tx.get(spaces.COMMIT, key)
     if passed is None or commit is None or Passed.parse(passed).counter != entry.counter:
-        return None
+        return work.tx.get(spaces.OWN_COMMIT, spaces.numbered_key(work.engagement, entry.counter))
     return CommitRecord.parse(commit).body
+
+
+def _remember_own_commit(work: Work) -> None:
+    """The bodies of our commits, by counter: if one is the newest of the stream, it is what we come in by."""
+    for seq, commit in commits_after(work, 0).items():
+        data = work.tx.get(spaces.PASSED, spaces.numbered_key(work.engagement, seq))
+        if data is not None and Passed.parse(data).own:
+            key = spaces.numbered_key(work.engagement, Passed.parse(data).counter)
+            work.tx.put(spaces.OWN_COMMIT, key, commit.body)
 
 
 def number_of(key: bytes) -> int:

@@ -16,7 +16,7 @@ from client_sdk.engine import reading, spaces
 from client_sdk.engine.conversation import Conversation
 from client_sdk.engine.exports import Export, Exports
 from client_sdk.engine.linkline import HERE, TOO_MANY, Line
-from client_sdk.engine.records import Record
+from client_sdk.engine.records import ConversationRecord, Phase, Record
 from client_sdk.engine.situation import Situation
 from client_sdk.errors import AccessRefused, LinkFailed, LinkTampered, RelayError, RelayRefused
 from client_sdk.identity.linking import Greeting, Hello, LinkSecret, LinkSession, Side, is_hello
@@ -281,7 +281,9 @@ class Linking:
             await line.say(session.seal("people", people[start : start + _PEOPLE_PER_MESSAGE]))
         for conversation in self._engine.conversations.values():
             await line.say(session.seal("floor", conversation.id, *_floor(conversation, shares)))
-        await line.say(session.seal("floors", len(people), len(self._engine.conversations)))
+        floors = len(self._engine.conversations)
+        unsaid = () if shares or floors else (shares,)  # no floor has said it
+        await line.say(session.seal("floors", len(people), floors, *unsaid))
         await _hear(line, session, "stored")
         told = replace(job, told=True)
         self._keep(told)
@@ -359,7 +361,7 @@ def _floor(conversation: Situation, shares: bool) -> list[object]:
         shown,
         shares,
         record.incarnation,
-        record.highest_epoch + 1,
+        _epochs(record),
         record.transcript,
         record.suite,
         record.last_commit,
@@ -369,6 +371,12 @@ def _floor(conversation: Situation, shares: bool) -> list[object]:
         record.read,
         [list(read) for read in record.reads],
     ]
+
+
+def _epochs(record: ConversationRecord) -> int:
+    """How many epochs it is not to go below; what the relay lost may take another course."""
+    unsettled = record.overtaken or record.phase is Phase.REPAIRING
+    return (record.branch if unsettled else record.highest_epoch) + 1
 
 
 def _is_settled(conversation: Conversation, device: DeviceId) -> bool:

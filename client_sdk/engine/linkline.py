@@ -15,6 +15,10 @@ TOO_MANY: Final = (
     "Too many devices were to be linked to your account within a quarter of an hour, or you tried too often. "
     "Wait that long, then begin again."
 )
+MET_WITHOUT_US: Final = (
+    "Two other devices have met by the words that this one shows. If you did not type them anywhere else, "
+    "somebody saw them. Begin again: new words are shown, to nobody but you."
+)
 MOST_WAITING: Final = 64
 """Bodies that nobody has taken yet; the two devices answer each other, so there are never more than a few."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from client_sdk.delivery import EpochRolledBack, StreamForked
+from client_sdk.delivery import EpochRolledBack, SecurityAlarm, StreamForked
 from client_sdk.engine import suites, trusting
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
@@ -27,6 +27,7 @@ from client_sdk.mls import (
     Extension,
     GroupInfo,
     Member,
+    MLSError,
     MLSMessage,
     cipher_suite,
     find_extension,
@@ -73,6 +74,30 @@ def read_offer(work: Work, context: Context, group_info: bytes) -> Offer:
     return Offer(info, view, epoch)
 
 
+def lets_in_anew(work: Work, context: Context, group_info: bytes) -> bool:
+    """Whether a member describes a later epoch, in which another key package stands for this device.
+
+    Then this device was removed and added again, whatever the relay has told it.
+    """
+    own = None if work.group is None else work.group.own_leaf
+    try:
+        offer = read_offer(work, context, group_info)
+        check_signed(context, offer)
+        check_offer(work, context, offer)
+    except (SecurityAlarm, MLSError, IdentityError):
+        return False
+    tree = find_extension(offer.info.extensions, RATCHET_TREE) or b""
+    suite = cipher_suite(offer.info.group_context.cipher_suite)
+    leaves = [leaf for _, leaf in RatchetTree.parse(suite, tree).leaves()]
+    return offer.epoch > work.record.highest_epoch and any(
+        leaf.signature_key == own.signature_key
+        and leaf.lifetime is not None  # it is that of a key package
+        and leaf.encryption_key != own.encryption_key
+        for leaf in leaves
+        if own is not None
+    )
+
+
 def check_signed(context: Context, offer: Offer) -> None:
     """Whether one of the members that it names has signed it, and its tree is whole; raises `MLSError`."""
     verify_group_info(
@@ -87,12 +112,13 @@ def check_signed(context: Context, offer: Offer) -> None:
 def check_offer(work: Work, context: Context, offer: Offer) -> None:
     """Whether it is of the present, and of the people that this device knows; raises `SecurityAlarm`."""
     _check_newer(work, offer)
-    _check_removed(work, context, offer)
     for participant in offer.view.info.participants:
         known = trusting.trust_of(work.tx, participant.user)
         if known is None or participant.user == context.account.user:
             continue
         governing = offer.view.governing(participant.user)
+        if work.record.overtaken and trusting.is_earlier(known, governing):
+            continue  # its devices that are not on the newer list leave before anything is said
         if governing is not None:
             check_not_older(known, governing)
         _check_identity(participant, known, governing)
@@ -112,24 +138,15 @@ def _check_identity(participant: Participant, known: TrustRecord, governing: Ver
         raise changed from None
 
 
-def _check_removed(work: Work, context: Context, offer: Offer) -> None:
-    """After the relay lost commits nobody is back whom this device saw leave, but by a newer list."""
-    if not work.record.overtaken:
-        return
-    for leaf in offer.view.leaves:
-        if bytes(leaf.device) not in work.record.removed or leaf.user == context.account.user:
-            continue  # of our own devices our own list decides, before anything is said
-        governing, known = offer.view.governing(leaf.user), trusting.trust_of(work.tx, leaf.user)
-        if governing is None or known is None or governing.version <= known.newest.version:
-            raise EpochRolledBack(own=work.record.highest_epoch, offered=offer.epoch)
-
-
 def _check_newer(work: Work, offer: Offer) -> None:
     own, transcript = work.record.highest_epoch, offer.transcript
+    if work.record.overtaken:
+        # The relay lost the epoch that we were in. Others went on from an earlier one that we know too.
+        if offer.epoch < work.record.branch:
+            raise EpochRolledBack(own=work.record.branch, offered=offer.epoch)
+        return
     weaker = suites.is_stronger(work.record.suite, offer.info.group_context.cipher_suite)
     if offer.epoch < own or weaker:
         raise EpochRolledBack(own=own, offered=offer.epoch)
-    if work.record.overtaken:
-        return  # the relay lost the epoch that we were in, and others have begun another one instead
     if offer.epoch == own and not hmac.compare_digest(transcript, work.record.transcript):
         raise StreamForked(own_epoch=own, own_transcript=work.record.transcript)

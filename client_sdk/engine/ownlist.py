@@ -285,8 +285,11 @@ class OwnList:
         if not _succeeds(self._engine.account.manifest, intended):
             self._drop_intended()
             return
+        account = self._engine.account
+        removes = all(account.manifest.lists(device.device_key) for device in intended.devices)
         try:
-            await self._put(intended, although_refused=False)
+            # Who is removed is out of the conversations, whatever the relay says to it.
+            await self._put(intended, although_refused=removes)
         except (DevicesChanged, OtherListHeld, RelayRefused) as error:
             _log.info("an interrupted change of the devices is given up: %s", error.code)
 

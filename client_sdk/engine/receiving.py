@@ -9,7 +9,14 @@ from functools import partial
 from typing import Final
 
 from client_sdk.content import CallInvite, Envelope, Profile, Receipt
-from client_sdk.delivery import AttestLog, OutboxItem, RelayContradiction, SecurityAlarm, StreamForked
+from client_sdk.delivery import (
+    AttestLog,
+    ClonedDevice,
+    OutboxItem,
+    RelayContradiction,
+    SecurityAlarm,
+    StreamForked,
+)
 from client_sdk.engine import (
     amending,
     journal,
@@ -22,11 +29,11 @@ from client_sdk.engine import (
 from client_sdk.engine.answers import without
 from client_sdk.engine.commits import extend, foreign_commit
 from client_sdk.engine.context import Context
-from client_sdk.engine.entering import join, own_commit
+from client_sdk.engine.entering import join, let_in_again, own_commit
 from client_sdk.engine.outofstep import lost_step, missed
 from client_sdk.engine.records import CommitReason, PendingCommit, Phase
 from client_sdk.engine.renewing import is_of_next_group
-from client_sdk.engine.standing import Work
+from client_sdk.engine.standing import IN_THE_GROUP, Work
 from client_sdk.errors import ContentError, VaultCorrupt
 from client_sdk.identity import Leaf
 from client_sdk.mls import ApplicationReceived, MLSError, WrongEpoch, WrongGroup, process_message
@@ -61,26 +68,41 @@ class NewestBundles:
             return  # void for everybody, and no help to us
 
 
-def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -> None:
+def take(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles, opened: fr.Opened) -> None:
     """Process one entry; what lies behind our position already changes nothing."""
     if work.halted:
         return
-    if work.record.phase is Phase.REPAIRING:
+    if work.record.phase in IN_THE_GROUP and 0 < work.record.cursor < entry.seq <= opened.cursor:
+        work.halt(ClonedDevice(seq=work.record.cursor, cursor=opened.cursor))
+    elif work.record.phase is Phase.REPAIRING:
         repairing.follow(work, context, entry)
     elif work.record.phase is not Phase.MEMBER:
-        _as_outsider(work, context, entry, newest)
+        _as_outsider(work, context, entry, newest, opened)
     elif entry.seq > work.record.cursor + 1:
-        missed(work, entry.seq)
-        if not work.halted:
-            _as_outsider(work, context, entry, newest)
+        _behind_a_gap(work, context, entry, newest, opened)
     elif entry.seq > work.record.cursor:
         _as_member(work, context, entry)
+
+
+def _behind_a_gap(
+    work: Work, context: Context, entry: fr.Entry, newest: NewestBundles, opened: fr.Opened
+) -> None:
+    if let_in_again(work, context, entry, opened.last_counter):
+        return
+    if opened.cursor > work.record.cursor:
+        work.halt(ClonedDevice(seq=work.record.cursor, cursor=opened.cursor))
+        return
+    missed(work, entry.seq)
+    if not work.halted:
+        _as_outsider(work, context, entry, newest, opened)
 
 
 # Without a group state: a commit may bring us in, all else is not for us
 
 
-def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBundles) -> None:
+def _as_outsider(
+    work: Work, context: Context, entry: fr.Entry, newest: NewestBundles, opened: fr.Opened
+) -> None:
     if entry.kind is EntryKind.COMMIT:
         body = keeping.own_commit_at(work, entry) if entry.body is None else entry.body
         if body is not None:
@@ -93,7 +115,7 @@ def _as_outsider(work: Work, context: Context, entry: fr.Entry, newest: NewestBu
     if entry.body is None:
         _own_as_outsider(work, context, entry)
     elif entry.kind is EntryKind.COMMIT:
-        join(work, context, entry, entry.body)
+        join(work, context, entry, entry.body, opened.last_counter)
 
 
 def _own_as_outsider(work: Work, context: Context, entry: fr.Entry) -> None:
@@ -257,6 +279,9 @@ def _check(work: Work, seq: int, leaf: Leaf, envelope: Envelope, before: AttestL
 def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: ApplicationReceived) -> None:
     epoch = work.record.highest_epoch  # the one that it came in, counted through the generations
     said = journal.Said(received.plaintext, epoch, received.sender, received.signed, received.signature)
+    if journal.is_taken_back(envelope):
+        repairing.stands_taken_back(work, _taken_back(work, seq, leaf, envelope))
+        return
     item = HistoryItem(
         conversation=work.engagement,
         id=envelope.id,
@@ -282,3 +307,18 @@ def _keep(work: Work, seq: int, leaf: Leaf, envelope: Envelope, received: Applic
         work.said.append(envelope.id)
     else:
         repairing.said_again(work, item)
+
+
+def _taken_back(work: Work, seq: int, leaf: Leaf, envelope: Envelope) -> HistoryItem:
+    return HistoryItem(
+        conversation=work.engagement,
+        id=envelope.id,
+        seq=seq,
+        sent_ms=envelope.sent_ms,
+        sender_user=leaf.user,
+        sender_device=leaf.device,
+        kind=journal.RETRACTED,
+        text="",
+        payload=b"",
+        mine=False,
+    )

@@ -101,7 +101,7 @@ class ConversationRecord(Record):
     histories: tuple[tuple[bytes, int, bool], ...] = ()
     """Earlier incarnations of the stream, when each was over, and whether entries were missing then."""
     lost_from: int = 0
-    """Where the relay was, as far as is known here, when its incarnation changed the last time."""
+    """Where the relay was, as far as is known here, when its incarnation changed: the lowest of late."""
     has_lost: bool = False
     """Whether messages are known that the relay lost and that have not come again."""
     unheard: bool = False
@@ -111,7 +111,11 @@ class ConversationRecord(Record):
     reoffers: tuple[bytes, ...] = ()
     """What of ours the relay lost, and has not got back yet."""
     removed: tuple[bytes, ...] = ()
-    """Devices that this one saw leave, the newest last."""
+    """Devices that this one saw leave, the newest last. One that is in the group has to leave again."""
+    branch: int = -1
+    """In repair: the epoch of the stream as far as it was read. No other history begins before it."""
+    floor: int = -1
+    """An epoch that the relay lost: nothing is said before the group is as far again."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", Phase(self.phase))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -27,16 +28,17 @@ from client_sdk.identity import (
     recovered_manifest,
     verify_manifest,
 )
+from client_sdk.identity.manifest import era_at, era_counts
 from client_sdk.mls import MLSError
 from client_sdk.transport import DeviceProof, Dial, Incoming, Session, open_session
 from client_sdk.transport.session import GoodbyeReceived
 from relay.wire import encode
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, EngagementId, PortalId, UserId
-from relay.wire.limits import MAX_CLAIMED_DEVICES
+from relay.wire.limits import HANDSHAKE_SECONDS, MAX_CLAIMED_DEVICES
 
-SECONDS_AN_ERA: Final = 60
-"""A later recovery outranks an earlier one by the clock alone: who has only the words knows nothing else."""
+ANSWER_SECONDS: Final = 120.0
+"""For one answer: the largest, 2 MiB of an archive, takes 64 s over a line of 256 kbit/s."""
 
 _A = TypeVar("_A", bound=Incoming)
 
@@ -58,7 +60,7 @@ def recovered_account(
     manifest = recovered_manifest(
         portal=portal,
         user=user,
-        era=max(1, int(now) // SECONDS_AN_ERA),
+        era=max(1, era_at(now)),
         recovery=seed.key,
         identity_key=identity.public,
         devices=[ManifestDevice(device.public, DeviceFlags.MAY_LINK)],
@@ -107,7 +109,14 @@ class Asking:
     async def ask(self, frame: Callable[[int], fr.DeviceFrame], answer: type[_A]) -> _A:
         """The answer to a request; raises `RelayRefused` or `RelayUnreachable`."""
         self._number += 1
-        await self.session.send_message(encode([frame(self._number)]))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.session.send_message(encode([frame(self._number)]))
+                return await self._answer(answer)
+        except TimeoutError:
+            raise RelayUnreachable("The relay does not answer any more. Begin again: it goes on.") from None
+
+    async def _answer(self, answer: type[_A]) -> _A:
         while True:
             for found in await self.session.receive():
                 if getattr(found, "request", 0) != self._number:
@@ -124,7 +133,11 @@ async def asking(
     dial: Dial, proof: DeviceProof, token: str, rng: Callable[[int], bytes]
 ) -> AsyncIterator[Asking]:
     """A connection for requests alone, until the block ends; raises `RelayError`."""
-    socket = await dial()
+    try:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            socket = await dial()
+    except TimeoutError:
+        raise RelayUnreachable("The relay does not answer.") from None
     try:
         yield Asking(await open_session(socket, proof, token, rng))
     except GoodbyeReceived as goodbye:
@@ -146,14 +159,16 @@ async def newest_known(
 
     The relay holds it, and the earlier devices' key packages carry it. Raises `RecoveryRefused` if there is
     none: the words, or the portal's account, are others than those on the page. `unchecked` goes on all the
-    same, for whoever is sure of both and suspects that somebody hides it.
+    same, for whoever is sure of both and suspects that somebody hides it. A list of an era too far ahead,
+    which only an identity key signed, shows that the words fit and outranks nothing.
     """
     held = await _held(asking)
     lists = [*held, *await _lists(asking, account, engagements)]
     fitting = [found for found in lists if found.recovery_key == account.manifest.recovery_key]
     if not fitting and not unchecked:
         raise RecoveryRefused(_OTHER if lists else _UNKNOWN)
-    return max(fitting, key=lambda found: found.version, default=None)
+    counting = [found for found in fitting if era_counts(found, account.manifest.era)]
+    return max(counting, key=lambda found: found.version, default=None)
 
 
 _OTHER: Final = (

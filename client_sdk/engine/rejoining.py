@@ -6,9 +6,10 @@ import logging
 from dataclasses import replace
 
 from client_sdk.delivery import SecurityAlarm
-from client_sdk.engine import amending, journal
+from client_sdk.engine import journal
 from client_sdk.engine.commits import REMOVED
 from client_sdk.engine.context import Context
+from client_sdk.engine.entering import stored_unseen
 from client_sdk.engine.key_packages import capabilities
 from client_sdk.engine.membership import Made
 from client_sdk.engine.offers import check_offer, read_offer
@@ -78,9 +79,5 @@ def _settle_outbox(work: Work, last_counter: int) -> None:
         work.box = replace(work.box, last_counter=last_counter, highest_counter=highest)
     work.box, done = work.box.rejoining(max(last_counter, work.box.last_counter))
     pending = work.pending.id if work.pending is not None else None
-    for item in done:
-        if item.id != pending:
-            amending.place_own(work, item.id, max(1, work.record.cursor))
-            work.drop_waiting(item.id)
-            work.placed.append(item.id)
+    stored_unseen(work, [item for item in done if item.id != pending])
     work.set_pending(None)

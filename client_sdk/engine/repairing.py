@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
-from client_sdk.content import Attest, Envelope, File, Receipt
+from client_sdk.content import Attest, Envelope, Receipt
 from client_sdk.delivery import (
     MOST_PASSED,
     AttestLog,
@@ -24,7 +24,7 @@ from client_sdk.delivery import (
     log_at,
 )
 from client_sdk.delivery.attest import RECENT
-from client_sdk.engine import amending, journal, keeping, spaces
+from client_sdk.engine import amending, journal, keeping, resending, spaces
 from client_sdk.engine.commits import extend, forget_lost
 from client_sdk.engine.context import Context
 from client_sdk.engine.offers import Offer, check_signed, read_offer
@@ -58,17 +58,33 @@ def begin(work: Work, opened: fr.Opened, agreed: int) -> None:
     _check_remembered(work, agreed, lost)
     own = [passed for passed in lost if passed.own]
     expected = work.box.last_seen_counter - len(own)
-    _check_counters(work, expected, opened.last_counter)
+    _check_counters(work, expected, opened.last_counter, is_exact=work.record.entered <= agreed)
     _check_commits(work, agreed, lost)
+    lose(work, agreed, opened.last_counter)
+    _go_back(work, agreed)
+    foreign = opened.last_counter > expected or opened.cursor > agreed
+    came_in_anew = not keeping.passed_upto(work, agreed, 1) and keeping.newest_upto(work, agreed) is not None
+    if foreign or came_in_anew:
+        # A copy of another time: it has entries of ours of which it is not known any more what they said.
+        # Or it ends where this device was out of step, and nobody knows here how far the stream is there.
+        begin_rejoin_after(work)
+
+
+def lose(work: Work, agreed: int, last_counter: int) -> None:
+    """Nothing behind `agreed` stands where it stood: what we said there is to be sent once more."""
+    lost = keeping.passed_after(work, agreed)
     keeping.forget_passed(work, lost)
     _lose_commits(work, agreed)
-    _lose_messages(work, [passed for passed in lost if not passed.own])
-    before = [passed for passed in own if passed.kind == EntryKind.MESSAGE and passed.id]
-    _queue_again(work, before, opened.last_counter)
-    _go_back(work, agreed)
-    if opened.last_counter > expected or opened.cursor > agreed:
-        # A copy of another time: it has entries of ours of which it is not known any more what they said.
-        begin_rejoin_after(work)
+    _lose_messages(work, [passed for passed in lost if not passed.own], agreed)
+    own = [passed for passed in lost if passed.own and passed.kind == EntryKind.MESSAGE and passed.id]
+    _queue_again(work, own, last_counter)
+    work.change(
+        lost_from=keeping.lost_from(work, agreed),
+        peers=tuple((device, user, min(seq, agreed)) for device, user, seq in work.record.peers),
+        reads=tuple((user, min(seq, agreed)) for user, seq in work.record.reads),
+        read=min(work.record.read, agreed),
+        read_told=min(work.record.read_told, agreed),
+    )
 
 
 def _check_remembered(work: Work, agreed: int, lost: list[Passed]) -> None:
@@ -79,12 +95,15 @@ def _check_remembered(work: Work, agreed: int, lost: list[Passed]) -> None:
         raise StreamRolledBack(seq=record.cursor, head=agreed)
 
 
-def _check_counters(work: Work, expected: int, last_counter: int) -> None:
-    """Whether the relay has those entries of ours that stand before the loss; raises `SecurityAlarm`."""
+def _check_counters(work: Work, expected: int, last_counter: int, *, is_exact: bool) -> None:
+    """Whether the relay has those entries of ours that stand before the loss; raises `SecurityAlarm`.
+
+    Who came in anew behind it has not seen all of its own entries come back, and so cannot count them.
+    """
     highest = work.box.highest_counter
     if last_counter > highest:
         raise ClonedDevice(relay_counter=last_counter, own_counter=highest)
-    if last_counter < expected:
+    if is_exact and last_counter < expected:
         raise StreamRolledBack(relay_counter=last_counter, own_counter=expected)
 
 
@@ -110,18 +129,28 @@ def _lose_commits(work: Work, agreed: int) -> None:
         work.tx.put(spaces.LOST_COMMIT, key, commit.serialize())
 
 
-def _lose_messages(work: Work, lost: list[Passed]) -> None:
+def _lose_messages(work: Work, lost: list[Passed], agreed: int) -> None:
     for passed in lost[-MOST_PASSED:]:
         if passed.kind == EntryKind.MESSAGE:
             work.tx.put(spaces.LOST, work.key + passed.body_hash, passed.serialize())
             work.change(has_lost=True)
+            _lose_amendment(work, passed.id, agreed)
+
+
+def _lose_amendment(work: Work, message_id: bytes, agreed: int) -> None:
+    """What an amendment did stays done; but whatever the stream has from here on counts for more."""
+    row = _known(work, message_id)
+    if row is not None and row.about is not None and row.seq is not None:
+        work.tx.update_item(replace(row, seq=max(1, min(row.seq, agreed))))
 
 
 def _queue_again(work: Work, own: list[Passed], last_counter: int) -> None:
     """What we said behind the loss is to be sent once more, first, and under the numbers that it had."""
     ids = list(dict.fromkeys([passed.id for passed in own]))
     again = [item.id for item in work.box.items if item.id in work.record.reoffers and item.id not in ids]
-    first = min((passed.message_counter for passed in own), default=0)
+    # What the relay had acknowledged, and never brought back, keeps its number too.
+    flying = [item.message_counter for item in work.box.in_flight if item.kind is EntryKind.MESSAGE]
+    first = min([*flying, *(passed.message_counter for passed in own)], default=0)
     last_message = first - 1 if first else work.box.last_message_counter
     work.box = work.box.repairing([*ids, *again], last_counter, last_message)
     for message_id in ids:
@@ -133,32 +162,42 @@ def _keep_waiting(work: Work, message_id: bytes) -> None:
     """What belongs to a message in the outbox, from what is left of it."""
     data = work.tx.get(spaces.OUTBOX, work.key + message_id)
     kept = None if data is None else OutboxRecord.parse(data)
-    row = next(iter(work.tx.history(work.engagement, only=message_id, limit=1)), None)
+    row = _known(work, message_id)
     if kept is not None:
         work.change(kept_bytes=max(0, work.record.kept_bytes - len(kept.body)))
-    blobs: tuple[str, ...] = ()
-    if row is not None and row.payload:
-        said = journal.Said.parse(row.payload)
+    if row is not None and (row.payload or row.kind == journal.RETRACTED):
+        fresh = resending.again(row)
         work.tx.update_item(replace(row, seq=None))
-        sealed = said.content()
-        blobs = (sealed.blob,) if isinstance(sealed, File) else ()
-        content, in_history = said.envelope, True
     elif kept is not None and kept.content:
-        content, blobs, in_history = kept.content, kept.blobs, kept.in_history
+        fresh = OutboxRecord(message_id, kept.content, kept.blobs, kept.in_history)
     else:
-        # It was taken back, or everybody has it: only its number is needed.
+        # An amendment that counts no more, or something that everybody has: only its number is needed.
         silence = Envelope(message_id, 1, Attest(0, 0, bytes(32)), (), work.now_ms, Receipt())
-        content, in_history = silence.serialize(), False
-    fresh = OutboxRecord(message_id, content, blobs, in_history)
-    if kept is not None and kept.body:
+        work.put_waiting(OutboxRecord(message_id, silence.serialize(), in_history=False))
+        return
+    if kept is not None and kept.body and _goes_as_it_was(work, row):
         fresh = replace(fresh, body=kept.body, message_counter=kept.message_counter, attests=kept.attests)
     work.put_waiting(fresh)
 
 
+def _goes_as_it_was(work: Work, row: HistoryItem | None) -> bool:
+    """Whether the ciphertext may go again: not if it has words that were taken back.
+
+    Nor if it is an amendment and another device of ours may have amended the same: who had both has only the
+    newer one now, and could make nothing of the older one's bytes if it comes to stand behind it.
+    """
+    if row is None:
+        return True
+    if row.about is None:
+        return row.kind != journal.RETRACTED
+    ours = [] if work.view is None else [leaf for leaf in work.view.leaves if leaf.user == row.sender_user]
+    return len(ours) < 2
+
+
 def _go_back(work: Work, agreed: int) -> None:
-    record = work.record
     closings = work.log.closings if work.log is not None else ()
     before = keeping.passed_upto(work, agreed, RECENT)
+    work.change(branch=_branch(work, agreed))
     work.log = log_at(before, closings)
     has_commits = bool(work.tx.scan(spaces.LOST_COMMIT, work.key, limit=1))
     work.counters = MessageCounters()
@@ -167,24 +206,33 @@ def _go_back(work: Work, agreed: int) -> None:
         # Who came in behind the loss knows nothing of what is before: it begins where it is let in again.
         cursor=agreed if before else 0,
         last_commit=before[-1].last_commit if before else 0,
-        lost_from=agreed,
         unheard=False,
-        peers=tuple((device, user, min(seq, agreed)) for device, user, seq in record.peers),
-        reads=tuple((user, min(seq, agreed)) for user, seq in record.reads),
-        read=min(record.read, agreed),
-        read_told=min(record.read_told, agreed),
         unread=0,
     )
     _settle_pending(work)
 
 
+def _branch(work: Work, agreed: int) -> int:
+    """The epoch of the last position that both agree on; -1 if this device came in behind it."""
+    epoch = keeping.epoch_upto(work, agreed)
+    if epoch >= 0 or keeping.newest_upto(work, agreed) is None:
+        return epoch
+    lost = work.tx.scan(spaces.LOST_COMMIT, work.key, limit=1)
+    return CommitRecord.parse(lost[0][1]).epoch - 1 if lost else work.record.highest_epoch
+
+
 def _settle_pending(work: Work) -> None:
-    """A commit of ours that was on its way goes again, if it still fits; else it did not happen."""
+    """A commit of ours that was on its way goes again, if it still fits; else it did not happen.
+
+    While the commits before it are not back, it waits: others may have seen it, and offer it again.
+    """
     pending = work.pending
     if pending is None:
         return
-    if work.record.phase is not Phase.MEMBER or pending.reason is not CommitReason.MEMBERSHIP:
+    if pending.reason is not CommitReason.MEMBERSHIP:
         work.set_pending(None)
+        return
+    if work.record.phase is Phase.REPAIRING:
         return
     body_hash = hashlib.sha256(pending.body).digest()
     work.box = work.box.offer_commit(pending.id, after_commit=work.record.last_commit, body_hash=body_hash)
@@ -222,9 +270,11 @@ def _commit(work: Work, context: Context, entry: fr.Entry) -> None:
         return
     if _is_same_change(entry.body, lost):
         _came_back(work, entry, replace(lost, body=entry.body))
-    elif _leads_elsewhere(work, context, entry.body, lost.epoch):
+    elif _leads_elsewhere(work, context, entry.body):
         # Another commit took its place: our epoch is not in the stream any more.
-        begin_rejoin_after(work)
+        if _continues(work, entry):
+            work.change(cursor=entry.seq, last_commit=entry.seq)
+            begin_rejoin_after(work)
     else:
         _pass(work, entry, hashlib.sha256(entry.body).digest())
 
@@ -247,14 +297,20 @@ def _is_same_change(body: bytes, lost: CommitRecord) -> bool:
     return (set(theirs.adds), set(theirs.removes)) == (set(ours.adds), set(ours.removes))
 
 
-def _leads_elsewhere(work: Work, context: Context, body: bytes, epoch: int) -> bool:
-    """Whether a commit entry describes another epoch in the place of this one, or of a later one.
+def _leads_elsewhere(work: Work, context: Context, body: bytes) -> bool:
+    """Whether a commit entry describes another epoch after the one in which the stream is.
 
     One that describes an earlier epoch, one of ours, or nothing that a member has signed, is void for all:
     anybody whom the relay takes for a member may put it there.
     """
     offer = _described(work, context, body)
-    if offer is None or offer.epoch < epoch or offer.transcript == work.record.transcript:
+    if offer is None or offer.transcript == work.record.transcript:
+        return False
+    if work.record.branch < 0:
+        # It came in behind the loss: what stood there is not known here, unless it lets this device in anew.
+        if offer.epoch < work.lost_commit().epoch and context.account.device not in Bundle.parse(body).adds:
+            return False
+    elif offer.epoch <= work.record.branch:
         return False
     try:
         check_signed(context, offer)
@@ -301,7 +357,7 @@ def _came_back(work: Work, entry: fr.Entry, lost: CommitRecord) -> None:
         return
     if work.record.cursor == 0:
         work.change(entered=entry.seq)
-    work.change(cursor=entry.seq, last_commit=entry.seq)
+    work.change(cursor=entry.seq, last_commit=entry.seq, branch=lost.epoch)
     work.tx.delete(spaces.LOST_COMMIT, spaces.numbered_key(work.engagement, lost.epoch))
     work.box = replace(work.box, items=tuple(i for i in work.box.items if i.kind is EntryKind.MESSAGE))
     is_last = not work.tx.scan(spaces.LOST_COMMIT, work.key, limit=1)
@@ -328,18 +384,28 @@ def _done(work: Work) -> None:
     work.change(phase=Phase.MEMBER)
     if work.record.unheard:
         begin_rejoin_after(work)
+    else:
+        _settle_pending(work)
 
 
 def begin_rejoin_after(work: Work) -> None:
     """This device cannot go on from its own epoch: it comes in anew, never below what it has seen."""
-    _forget_lost_commits(work)
-    forget_lost(work)
-    work.change(starts_over=True, overtaken=True, unheard=False)
+    give_up_lost(work)
+    overtaken(work, work.record.branch)
+    work.change(starts_over=True, unheard=False)
     work.set_pending(None)
     begin_rejoin(work, OVERTAKEN)
 
 
-def _forget_lost_commits(work: Work) -> None:
+def overtaken(work: Work, branch: int) -> None:
+    """Others may go on from `branch`, or have: what they begin may have a lower number than our epoch has."""
+    floor = max(work.record.floor, work.record.highest_epoch)
+    work.change(overtaken=True, branch=branch, floor=floor)
+
+
+def give_up_lost(work: Work) -> None:
+    """This device is in none of these epochs any more: nothing of them is of use to it."""
+    forget_lost(work)
     while rows := work.tx.scan(spaces.LOST_COMMIT, work.key, limit=keeping.MOST_COMMITS):
         for key, _ in rows:
             work.tx.delete(spaces.LOST_COMMIT, key)
@@ -404,8 +470,33 @@ def _check(work: Work, seq: int, passed: Passed, before: AttestLog) -> None:
 
 def said_again(work: Work, item: HistoryItem) -> None:
     """A message that comes once more, encrypted afresh, counts where it stands now."""
-    known = next(iter(work.tx.history(work.engagement, only=item.id, limit=1)), None)
-    if known is None:
-        return
-    if (known.sender_user, known.sender_device) == (item.sender_user, item.sender_device):
+    known = _known(work, item.id)
+    if known is not None and _is_of_same(known, item):
         work.tx.update_item(replace(known, seq=item.seq))
+
+
+def stands_taken_back(work: Work, item: HistoryItem) -> None:
+    """A message that was taken back before it came again has its place, and a placeholder there.
+
+    Whoever had it has its place anew; whoever did not learns that there was one, as everybody shows it.
+    """
+    known = _known(work, item.id)
+    if known is None:
+        work.tx.add_item(item)
+        amending.arrived(work, item.id)
+        work.said.append(item.id)
+    elif _is_of_same(known, item):
+        if amending.may_be_taken_back(known):
+            amending.erase(work, known)
+            known = replace(known, kind=journal.RETRACTED, text="", payload=b"")
+            amending.settle(work, known)
+        work.tx.update_item(replace(known, seq=item.seq))
+
+
+def _known(work: Work, item_id: bytes) -> HistoryItem | None:
+    return next(iter(work.tx.history(work.engagement, only=item_id, limit=1)), None)
+
+
+def _is_of_same(known: HistoryItem, item: HistoryItem) -> bool:
+    same = (known.sender_user, known.sender_device) == (item.sender_user, item.sender_device)
+    return same and known.about is None

@@ -9,7 +9,7 @@ from typing import Final
 
 from client_sdk.content import Attest, Content, Envelope, padded_length
 from client_sdk.content.envelope import MOST_CLOSINGS
-from client_sdk.content.packing import MAX_INT
+from client_sdk.content.packing import MAX_COUNT
 from client_sdk.delivery import OutboxItem
 from client_sdk.engine import journal
 from client_sdk.engine.account import Account
@@ -24,7 +24,7 @@ from relay.wire import frames as fr
 from relay.wire.ids import BlobId
 
 _UNSAID: Final = Attest(0, 0, bytes(32))
-_LARGEST: Final = Attest(MAX_INT, MAX_INT, bytes(32))
+_LARGEST: Final = Attest(MAX_COUNT, MAX_COUNT, bytes(32))
 
 Rng = Callable[[int], bytes]
 
@@ -42,7 +42,7 @@ def queue(
     """Put something into the outbox and the history; raises `ContentError` or `OutboxFull`, doing neither."""
     at = work.now_ms if sent_ms is None else sent_ms
     # What does not fit with all that is added when it is encrypted would wait for ever.
-    Envelope(message_id, MAX_INT, _LARGEST, (_LARGEST,) * MOST_CLOSINGS, at, content).serialize()
+    Envelope(message_id, MAX_COUNT, _LARGEST, (_LARGEST,) * MOST_CLOSINGS, at, content).serialize()
     envelope = Envelope(message_id, 1, _UNSAID, (), at, content)
     data = envelope.serialize()
     work.box = work.box.enqueue(message_id)

@@ -58,9 +58,11 @@ class Situation:
     @property
     def repairing(self) -> bool:
         """Whether the relay lost something that this device is bringing back."""
-        record = self.standing.record
+        record, view = self.standing.record, self.standing.view
         lost = record.reoffers
-        return record.phase is Phase.REPAIRING or any(item.id in lost for item in self.standing.box.items)
+        back = () if view is None else view.devices.intersection(record.removed)
+        behind = record.phase is Phase.REPAIRING or self.below_floor or bool(back)
+        return behind or any(item.id in lost for item in self.standing.box.items)
 
     @property
     def is_ended(self) -> bool:
@@ -115,7 +117,10 @@ class Situation:
 
     @property
     def outdated_leaves(self) -> tuple[int, ...]:
-        """Leaves of people of whom this device knows another identity by now, from another conversation."""
+        """Leaves of people of whom this device knows another identity by now, from another conversation.
+
+        And those of devices that had left before the relay lost that they did.
+        """
         view, known = self.standing.view, self.identities
         if view is None:
             return ()
@@ -123,7 +128,21 @@ class Situation:
             leaf.index
             for leaf in view.leaves
             if known.get(leaf.user, leaf.manifest.identity_key) != leaf.manifest.identity_key
+            or leaf.device in self.standing.record.removed
         )
+
+    @property
+    def below_floor(self) -> bool:
+        """Whether the group is not yet as far again as it was before the relay lost that."""
+        record = self.standing.record
+        return record.phase is Phase.MEMBER and record.highest_epoch < record.floor
+
+    @property
+    def must_rise(self) -> bool:
+        """Whether more epochs of this group bring it there: to a group that takes over it moves by itself."""
+        record = self.standing.record
+        same = record.floor // GENERATION_EPOCHS == record.highest_epoch // GENERATION_EPOCHS
+        return self.below_floor and same
 
     @property
     def is_supported(self) -> bool:

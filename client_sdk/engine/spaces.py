@@ -23,6 +23,7 @@ ATTEST: Final = "attest"  # engagement -> the stream hashes of late
 DOUBT: Final = "doubt"  # engagement -> GroupInfo of a commit that did not open on this device
 PASSED: Final = "passed"  # engagement, position -> delivery.Passed: an entry that was processed
 COMMIT: Final = "commit"  # engagement, position -> CommitRecord
+OWN_COMMIT: Final = "own-commit"  # engagement, counter -> body of a commit of ours in a stream given up
 LOST: Final = "lost"  # engagement, hash of a body -> delivery.Passed: a message that the relay lost
 LOST_COMMIT: Final = "lost-commit"  # engagement, epoch -> CommitRecord: a commit that the relay lost
 FOREIGN: Final = "foreign"  # user, hash of a device list -> that list, which was refused with an alarm once

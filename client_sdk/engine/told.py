@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from client_sdk.content.packing import Value
+from client_sdk.content.packing import MAX_COUNT, Value
 from client_sdk.engine import reading, spaces
 from client_sdk.engine.account import Account, AccountRecord
 from client_sdk.engine.handover import KEY_BYTES
@@ -25,7 +25,7 @@ from relay.wire.ids import (
     parse_engagement_id,
     parse_user_id,
 )
-from relay.wire.limits import MAX_ENGAGEMENTS_PER_USER
+from relay.wire.limits import MAX_BLOB_BYTES, MAX_ENGAGEMENTS_PER_USER
 
 MOST_PEOPLE: Final = 4096
 _KEY: Final = b"arrival"
@@ -90,8 +90,8 @@ def read_grant(
             manifest=manifest.raw,
             name=name,
         )
-        known = {bytes(parse_device_id(i)): str(n) for i, n in cast(list[list[Any]], names)}
-        return Told(Account(account), known)
+        known = [_fields(one, bytes, str) for one in _list(names)]
+        return Told(Account(account), {bytes(parse_device_id(device)): called for device, called in known})
     except (ValueError, TypeError, CoachRelayError) as error:
         raise strange() from error
 
@@ -100,7 +100,7 @@ def read_more(told: Told, kind: str, values: list[Value]) -> None:
     """People and floors; raises `LinkTampered` if they are none."""
     try:
         if kind == "people":
-            for key, trust, name in cast(list[list[bytes]], values[0]):
+            for key, trust, name in _people(values):
                 user = parse_user_id(key.decode())
                 known = TrustRecord.parse(trust)
                 if known.user != user or len(told.people) >= MOST_PEOPLE:
@@ -110,14 +110,21 @@ def read_more(told: Told, kind: str, values: list[Value]) -> None:
             engagement, shown, shares, *rest = values
             if len(told.floors) >= MAX_ENGAGEMENTS_PER_USER:
                 raise strange()
-            floor = parse_engagement_id(engagement), (cast(bytes, shown), _floor(rest))
-            _check_shown(floor[0], floor[1][0])
-            told.floors[floor[0]] = floor[1]
+            if not isinstance(shown, bytes):
+                raise strange()
+            conversation = parse_engagement_id(engagement)
+            _check_shown(conversation, shown)
+            told.floors[conversation] = shown, _floor(rest)
             told.shares_reading = told.shares_reading and shares is True
         else:
             raise strange()
     except (ValueError, TypeError, IndexError, IdentityError, DeliveryError) as error:
         raise strange() from error
+
+
+def _people(values: list[Value]) -> list[tuple[bytes, bytes, bytes]]:
+    (people,) = _fields(values, list)
+    return [_fields(one, bytes, bytes, bytes) for one in people]
 
 
 def _check_shown(engagement: EngagementId, shown: bytes) -> None:
@@ -128,13 +135,9 @@ def _check_shown(engagement: EngagementId, shown: bytes) -> None:
 
 
 def _floor(values: list[Value]) -> ConversationRecord:
-    incarnation, epochs, transcript, suite, last_commit, met, admitted, peers, read, reads = cast(
-        list[Any], values
+    incarnation, epochs, transcript, suite, last_commit, met, admitted, peers, read, reads = _fields(
+        values, bytes, int, bytes, int, int, list, list, list, int, list
     )
-    if not (isinstance(incarnation, bytes) and isinstance(transcript, bytes)):
-        raise strange()
-    if not all(isinstance(number, int) and number >= 0 for number in (epochs, suite, last_commit, read)):
-        raise strange()
     return ConversationRecord(
         incarnation=incarnation,
         last_commit=last_commit,
@@ -143,11 +146,49 @@ def _floor(values: list[Value]) -> ConversationRecord:
         suite=suite,
         met=tuple(parse_user_id(user) for user in met),
         admitted=tuple(parse_user_id(user) for user in admitted),
-        peers=tuple((bytes(parse_device_id(d)), str(parse_user_id(u)), int(s)) for d, u, s in peers),
+        peers=tuple(
+            (bytes(parse_device_id(device)), str(parse_user_id(user)), seq)
+            for device, user, seq in (_fields(one, bytes, str, int) for one in peers)
+        ),
         read=read,
         read_told=read,
-        reads=tuple((str(parse_user_id(u)), int(s)) for u, s in reads),
+        reads=tuple(
+            (str(parse_user_id(user)), seq) for user, seq in (_fields(one, str, int) for one in reads)
+        ),
     )
+
+
+def check_whole(told: Told, values: list[Value]) -> None:
+    """Whether everything was told: as many people and floors as the other device counted.
+
+    Where there is no floor to say it, it says whether receipts tell what was read. Raises `LinkTampered`.
+    """
+    counted = _fields(values[:2], int, int)
+    if counted != (len(told.people), len(told.floors)):
+        raise strange()
+    match values[2:]:
+        case []:
+            return
+        case [shares] if shares is False:
+            told.shares_reading = False
+        case _:
+            raise strange()
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise strange()
+    return value
+
+
+def _fields(value: object, *kinds: type) -> Any:
+    """The elements of a list of exactly these kinds, numbers not below 0; raises `LinkTampered`."""
+    values = _list(value)
+    if tuple(map(type, values)) != kinds:
+        raise strange()
+    if any(type(element) is int and not 0 <= element <= MAX_COUNT for element in values):
+        raise strange()
+    return tuple(values)
 
 
 def keep_told(tx: Transaction, told: Told, account_key: bytes) -> None:
@@ -184,11 +225,11 @@ def put_arrival(tx: Transaction, record: ArrivalRecord | None) -> None:
 
 def read_ref(values: list[Value]) -> tuple[EngagementId, HistoryRef | None]:
     try:
-        engagement, via, blob, key, size = cast(list[Any], values)
+        engagement, via, blob, key, size = _fields(values, str, str, str, bytes, int)
         known = parse_engagement_id(engagement)
-        if not via:
+        if via == "":
             return known, None
-        if not isinstance(key, bytes) or len(key) != KEY_BYTES or not isinstance(size, int) or size < 1:
+        if len(key) != KEY_BYTES or not 1 <= size <= MAX_BLOB_BYTES:
             raise strange()
         return known, HistoryRef(parse_engagement_id(via), parse_blob_id(blob), key, size)
     except (ValueError, TypeError) as error:

@@ -8,11 +8,13 @@ from client_sdk.delivery import SecurityAlarm
 from client_sdk.engine import spaces
 from client_sdk.engine.context import Context
 from client_sdk.engine.standing import Work
+from client_sdk.errors import ManifestInvalid
 from client_sdk.identity import (
     ConversationView,
     TrustRecord,
     VerifiedManifest,
     check_not_older,
+    check_successor,
     observe,
     same_line,
     verify_manifest,
@@ -40,6 +42,17 @@ def newest_list(tx: Transaction, manifest: VerifiedManifest) -> VerifiedManifest
     if known is None or known.newest.version <= manifest.version:
         return manifest
     return known.newest if same_line(known.newest, manifest) else manifest
+
+
+def is_earlier(known: TrustRecord, governing: VerifiedManifest | None) -> bool:
+    """Whether this device has seen a device list that came after this one."""
+    if governing is None or known.newest.version <= governing.version:
+        return False
+    try:
+        check_successor(governing, known.newest)
+    except ManifestInvalid:
+        return False
+    return True
 
 
 def claimed_identity(tx: Transaction, user: str) -> VerifiedManifest | None:
@@ -89,25 +102,33 @@ def told(tx: Transaction, alarm: SecurityAlarm) -> str:
 
 
 def observe_people(
-    work: Work, context: Context, view: ConversationView, before: ConversationView | None
+    work: Work,
+    context: Context,
+    view: ConversationView,
+    before: ConversationView | None,
+    *,
+    may_be_older: bool = False,
 ) -> None:
     """Look at everybody's governing device list in an accepted state of the group; alarms stop sending.
 
-    One that governed `before` already is no news, although a newer one may be known from elsewhere.
+    One that governed `before` already is no news, although a newer one may be known from elsewhere; nor is
+    one that `may_be_older`, because the relay lost the newer.
     """
     for user in sorted({leaf.user for leaf in view.leaves} - {context.account.user}):
         governing, earlier = view.governing(user), before.governing(user) if before is not None else None
         if governing is None or (earlier is not None and earlier.raw == governing.raw):
             continue
         try:
-            _observe(work, governing)
+            _observe(work, governing, may_be_older=may_be_older)
         except SecurityAlarm as alarm:
             work.raise_alarm(alarm)
 
 
-def _observe(work: Work, governing: VerifiedManifest) -> None:
+def _observe(work: Work, governing: VerifiedManifest, *, may_be_older: bool) -> None:
     user = governing.user
     before = trust_of(work.tx, user)
+    if before is not None and may_be_older and is_earlier(before, governing):
+        return
     check_not_older(before, governing)
     after = observe(before, governing, now_ms=work.now_ms)
     if after is not before:

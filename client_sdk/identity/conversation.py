@@ -32,9 +32,9 @@ FORMAT = 1
 INFO_BYTES = 16 * 1024
 """32 participants stay below 5 KiB; the rest is room for features and policy."""
 
-MOST_GENERATIONS = 1 << 30
+MOST_GENERATIONS = 1 << 21
 GENERATION_EPOCHS = 1 << 32
-"""Both far more than a conversation can have; their product is a number that every record can hold."""
+"""Both far more than a conversation can have; their product is a number that every client can hold: 2^53."""
 
 MOST_FEATURES = 32
 FEATURE_BYTES = 64

@@ -9,6 +9,7 @@ can open nothing that was recorded.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -34,16 +35,20 @@ from ..content.packing import PackingError, Value, pack, unpack
 from ..content.padding import padded_length
 from ..errors import LinkCodeInvalid, LinkTampered, UsageError
 from .keys import KEY_BYTES
+from .words import words_in
 
 SECRET_BYTES: Final = 16
 WORDS: Final = 12
 CODE_START: Final = "COACH-LINK:"
 """What a QR code begins with; the rest is the secret in upper-case hex, so that the code stays small."""
 NAME_BYTES: Final = 64
+MOST_TYPED: Final = 1024
+"""Twelve words stay far below; bounds what is looked at."""
 MESSAGE_BYTES: Final = 48 * 1024
 """Padded and sealed it still fits into the relay's frame."""
 
 _FORMAT: Final = 1
+_HEX: Final = re.compile(rf"[0-9a-fA-F]{{{2 * SECRET_BYTES}}}")
 _NONCE_BYTES: Final = 24
 _EPHEMERAL_BYTES: Final = 32
 _LENGTH_BYTES: Final = 4
@@ -109,10 +114,10 @@ class LinkSecret:
     @classmethod
     def read(cls, text: str) -> Self:
         """The secret of twelve typed words or of a scanned code; raises `LinkCodeInvalid`."""
-        plain = text.strip()
+        plain = text.strip()[:MOST_TYPED]
         if plain.upper().startswith(CODE_START):
             return cls(_from_hex(plain[len(CODE_START) :]))
-        words = plain.lower().replace(",", " ").split()
+        words = words_in(plain)
         unknown = [word for word in words if word not in _mnemonic().wordlist]
         if len(words) != WORDS or unknown:
             what = f"“{unknown[0][:20]}” is none of those it uses" if unknown else f"these are {len(words)}"
@@ -129,15 +134,11 @@ class LinkSecret:
 
 
 def _from_hex(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        value = b""
-    if len(value) != SECRET_BYTES:
+    if _HEX.fullmatch(text) is None:
         raise LinkCodeInvalid(
             "This code is not one for linking a device. Scan the one that the new device shows."
         )
-    return value
+    return bytes.fromhex(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,9 @@ class Hello:
     def _parse(cls, data: bytes) -> Self:
         try:
             form, portal, user, device_key, name, ephemeral = cast(list[object], unpack(data))
-            if form != _FORMAT or not isinstance(name, str) or not 1 <= len(name.encode()) <= NAME_BYTES:
+            if type(form) is not int or form != _FORMAT:
+                raise ValueError("another form")
+            if not isinstance(name, str) or not 1 <= len(name.encode()) <= NAME_BYTES:
                 raise ValueError("a field of another form")
             keys = (_fixed(device_key, KEY_BYTES), _fixed(ephemeral, _EPHEMERAL_BYTES))
             return cls(parse_portal_id(portal), parse_user_id(user), keys[0], name, keys[1])

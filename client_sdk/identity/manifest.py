@@ -34,6 +34,14 @@ NO_PREVIOUS = bytes(HASH_BYTES)
 ERA_BITS = 32
 """A version is an era and a number in it. Only the recovery key begins another era, so that nobody who got
 hold of the identity key can sign a version that the recovery key could not surpass."""
+SECONDS_AN_ERA = 60
+"""A later recovery outranks an earlier one by the clock alone: who has only the words knows nothing else."""
+
+ERAS_AHEAD = 2**30
+"""How far ahead of the clock (minutes) an era counts that only an identity key signed: half of all eras,
+for whatever clock was wrong. Without a bound a thief signs the last era there is, which nothing surpasses;
+bound to the clock, each theft moves the eras no further than the next recovery can go."""
+
 UNSEEN = b"\xff" * HASH_BYTES
 """The predecessor that a recovered list names: whoever has only the recovery words has not seen it."""
 
@@ -265,6 +273,16 @@ def recovered_manifest(
     version = (era << ERA_BITS) + FIRST_VERSION
     body = _Body(portal, user, version, *keys, tuple(devices), tuple(suites), UNSEEN)
     return _sign(body, Signer.RECOVERY, recovery)
+
+
+def era_at(now: float) -> int:
+    """The era that a recovery begins at this time (Unix seconds)."""
+    return int(now) // SECONDS_AN_ERA
+
+
+def era_counts(manifest: VerifiedManifest, present: int) -> bool:
+    """Whether a list may outrank another one at the time of this era, or somebody be met by it first."""
+    return manifest.signer is Signer.RECOVERY or manifest.era <= present + ERAS_AHEAD
 
 
 def check_successor(old: VerifiedManifest, new: VerifiedManifest) -> None:

@@ -7,7 +7,6 @@ it the key that opens the user's archive. The seed is in the vault only until th
 from __future__ import annotations
 
 import hmac
-import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -21,7 +20,7 @@ from relay.wire.ids import label
 
 from ..errors import RecoveryWordsInvalid, UsageError
 from .keys import KEY_BYTES, KeyPair, Rng
-from .words import english
+from .words import english, words_in
 
 SEED_BYTES: Final = 16
 """128 bits: nobody guesses them, and a person types twelve words without losing patience."""
@@ -93,7 +92,7 @@ def split_words(typed: str) -> list[str]:
     """The words in what somebody typed; raises RecoveryWordsInvalid if it is far too much."""
     if len(typed) > MOST_TYPED:
         raise RecoveryWordsInvalid(f"A recovery kit has {WORDS} words; this is far more.")
-    return re.findall(r"[^\W\d_]+", typed.lower())
+    return words_in(typed)
 
 
 def words_like(typed: str) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from relay.wire.ids import PortalId, UserId, label
 
@@ -24,6 +25,7 @@ CODE_CHARS: Final = 512
 
 _FORMAT: Final = 1
 _GROUPS = 6
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 _GROUP_BYTES = 5
 
 
@@ -82,10 +84,15 @@ def _scanned(code: str) -> tuple[str, str, bytes, str, bytes]:
             "This is no code of a safety number. Scan the one that `coach verify --qr` shows."
         )
     try:
-        data = base64.urlsafe_b64decode(text[len(CODE_START) :] + "=" * (-len(text[len(CODE_START) :]) % 4))
-        version, portal, user, key, other, other_key = cast(list[Any], unpack(data))
-        if version != _FORMAT or len(key) != KEY_BYTES or len(other_key) != KEY_BYTES:
+        digits = text[len(CODE_START) :]
+        if _BASE64URL.fullmatch(digits) is None:
             raise ValueError("of another form")
-        return str(portal), str(user), bytes(key), str(other), bytes(other_key)
+        data = base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4))
+        match unpack(data):
+            case [int(form), str(portal), str(user), bytes(key), str(other), bytes(other_key)] if (
+                type(form) is int and form == _FORMAT and len(key) == len(other_key) == KEY_BYTES
+            ):
+                return portal, user, key, other, other_key
+        raise ValueError("of another form")
     except (ValueError, TypeError, binascii.Error) as error:
         raise SafetyCodeInvalid("This code of a safety number is damaged. Scan it again.") from error

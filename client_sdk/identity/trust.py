@@ -14,7 +14,7 @@ from typing import Self, cast
 
 from relay.wire.ids import UserId
 
-from ..content.packing import pack, unpack
+from ..content.packing import MAX_COUNT, pack, unpack
 from ..errors import ApprovalRequired, ManifestInvalid, RecordInvalid, UsageError
 from .alarms import (
     IdentityChanged,
@@ -93,11 +93,13 @@ class TrustRecord:
             values = cast(list[object], unpack(data))
             version, identity_key, newest, state, first_seen_ms, decided_ms, vouched = values
             times = (first_seen_ms, decided_ms)
-            if version != _FORMAT or not isinstance(identity_key, bytes) or len(identity_key) != KEY_BYTES:
+            if type(version) is not int or version != _FORMAT:
+                raise ValueError("another version")
+            if not isinstance(identity_key, bytes) or len(identity_key) != KEY_BYTES:
                 raise ValueError("a field of another form")
             if not isinstance(vouched, bool):
                 raise ValueError("a flag of another form")
-            if not all(isinstance(time, int) and time >= 0 for time in times):
+            if not all(type(time) is int and 0 <= time <= MAX_COUNT for time in times):
                 raise ValueError("a time of another form")
             return cls(
                 identity_key=identity_key,

@@ -34,6 +34,11 @@ def english() -> tuple[str, ...]:
     return tuple(Mnemonic("english").wordlist)
 
 
+def words_in(typed: str) -> list[str]:
+    """The runs of letters, in lower case: numbers, commas and line breaks between words do not matter."""
+    return "".join(letter if letter.isalpha() else " " for letter in typed.lower()).split()
+
+
 def call_commit(nonce: bytes) -> bytes:
     """The caller's commitment to its nonce (32 bytes) in the offer."""
     _check("A call's nonce", nonce, NONCE_BYTES)

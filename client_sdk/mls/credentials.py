@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .leaf_node import LeafNode
 
 CREDENTIAL_BASIC = 1
-CREDENTIAL_X509 = 2
 
 
 @dataclass(frozen=True, slots=True)

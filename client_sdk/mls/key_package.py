@@ -65,11 +65,6 @@ class KeyPackage:
             )
         )
 
-    @property
-    def is_last_resort(self) -> bool:
-        """Whether the package may be used more than once."""
-        return find_extension(self.extensions, LAST_RESORT) is not None
-
     def ref(self, suite: CipherSuite) -> bytes:
         """The KeyPackageRef (section 5.2)."""
         return suite.ref_hash(_REF_LABEL, self.encoded)

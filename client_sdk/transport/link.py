@@ -73,6 +73,7 @@ class Link:
         self._dropped = asyncio.Event()
         self._lifetime = 0.0
         self._relay_ahead = 0.0
+        """The relay's clock over our monotonic one: our wall clock may be wrong, or set right meanwhile."""
         self.status = LinkStatus()
         self.failed: Callable[[], None] = lambda: None
         """Told when an attempt to be online has failed; `status` says why."""
@@ -140,7 +141,7 @@ class Link:
     async def _serve(self, session: Session) -> None:
         outgoing = self._outgoing = Outgoing()
         self._lifetime = session.ready.token_expires - session.ready.time
-        self._relay_ahead = session.ready.time - self._env.now()
+        self._relay_ahead = session.ready.time - self._env.monotonic()
         ready_at = self._env.monotonic()
         self._renewal = 0
         self.status = LinkStatus(online=True)
@@ -188,7 +189,7 @@ class Link:
         if not isinstance(frame, fr.Renewed | fr.Error) or not frame.request == self._renewal != 0:
             return False
         if isinstance(frame, fr.Renewed):
-            self._lifetime = max(0.0, frame.token_expires - self._relay_ahead - self._env.now())
+            self._lifetime = max(0.0, frame.token_expires - self._relay_ahead - self._env.monotonic())
         else:
             self._lifetime = RENEW_RETRY_SECONDS / RENEW_AT
         self._renewed.set()

@@ -18,10 +18,10 @@ def has_moved(local: Sequence[object], peer: Sequence[object]) -> bool:
     It sends nothing. An address that is merely no longer preferred, as IPv6's temporary ones, does not count.
     """
     family = socket.AF_INET6 if ":" in str(local[0]) else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((local[0], 0, *local[2:]))
             probe.connect(tuple(peer))  # of a datagram socket: only looks for the way
-        except OSError as error:
-            return error.errno in _GONE
+    except OSError as error:  # also where no socket is to be had: out of descriptors
+        return error.errno in _GONE
     return False

@@ -24,6 +24,13 @@ ITEM_BYTES = 1024 * 1024
 
 _COLUMNS = "conversation, id, position, sent_ms, sender_user, sender_device, kind, text, payload, mine, about"
 _MARKS = ", ".join("?" * 11)
+_SECOND = f"CASE WHEN position = {UNPLACED} OR sender_user = '' THEN row ELSE 0 END"
+"""Orders what has no position of its own: what waits here, and notices, which stand behind the item there.
+
+Two items that others said have one position only while one of them is not in the stream any more; then their
+ids decide, so that all devices show the same order."""
+_ORDER = f"position, {_SECOND}, id"
+_NEWEST_FIRST = f"position DESC, {_SECOND} DESC, id DESC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,15 +135,16 @@ def page(
     if not amendments:
         where += " AND about IS NULL"
     if before is not None:
-        where += " AND (position, row) < (?, ?)"
-        values += _place(connection, conversation, before)
+        where += f" AND position <= ? AND ({_ORDER}) < (?, ?, ?)"
+        position, second = _place(connection, conversation, before)
+        values += [position, position, second, before]
     if search:
         if len(search) > SEARCH_CHARS:
             raise UsageError(f"A search is at most {SEARCH_CHARS} characters long.")
         where += " AND contains(text, ?)"
         values.append(folded(search))
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM items WHERE {where} ORDER BY position DESC, row DESC LIMIT ?",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM items WHERE {where} ORDER BY {_NEWEST_FIRST} LIMIT ?",  # noqa: S608
         (*values, limit),
     )
     return map(HistoryItem.from_row, rows)
@@ -159,25 +167,15 @@ def remove(connection: apsw.Connection, conversation: str, item_id: bytes) -> No
     connection.execute("DELETE FROM items WHERE conversation = ? AND id = ?", (conversation, item_id))
 
 
-def erase(connection: apsw.Connection, conversation: str, sent_before_ms: int | None) -> int:
-    """Delete a conversation's items, or those sent before a time; how many."""
-    if sent_before_ms is None:
-        connection.execute("DELETE FROM items WHERE conversation = ?", (conversation,))
-    else:
-        connection.execute(
-            "DELETE FROM items WHERE conversation = ? AND sent_ms < ?", (conversation, sent_before_ms)
-        )
-    return connection.changes()
-
-
 def _place(connection: apsw.Connection, conversation: str, item_id: bytes) -> tuple[int, int]:
     found: Any = connection.execute(
-        "SELECT position, row FROM items WHERE conversation = ? AND id = ?", (conversation, item_id)
+        f"SELECT position, {_SECOND} FROM items WHERE conversation = ? AND id = ?",  # noqa: S608
+        (conversation, item_id),
     ).fetchone()
     if found is None:
         raise UnknownItem("The item to continue from is not in the history any more. Begin at the newest.")
-    position, row = found
-    return position, row
+    position, second = found
+    return position, second
 
 
 def changes(

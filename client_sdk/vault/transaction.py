@@ -167,12 +167,6 @@ class Transaction:
             ).fetchone()
         return int(found[0])
 
-    def erase_history(self, conversation: str, *, sent_before_ms: int | None = None) -> int:
-        """Delete a conversation's items, all or those sent before a time in milliseconds; how many."""
-        self.wrote = True
-        with translated():
-            return history.erase(self._alive(), conversation, sent_before_ms)
-
     def _alive(self) -> apsw.Connection:
         if self._connection is None:
             raise VaultClosed("This transaction has ended. Begin a new one.")

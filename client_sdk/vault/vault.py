@@ -204,6 +204,10 @@ def _lock(path: str, flags: int) -> int:
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC, _MODE)
     except FileNotFoundError as error:
+        if flags & os.O_CREAT:
+            raise VaultMissing(
+                "There is no folder at the place of the new vault. Make it, or choose another path."
+            ) from error
         raise VaultMissing("There is no vault at this path. Check the path, or make a new vault.") from error
     except OSError as error:
         raise _unavailable() from error
