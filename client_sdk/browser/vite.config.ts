@@ -1,5 +1,7 @@
 import { defineConfig } from "vite";
 // @ts-expect-error: a plain script, without types
+import { WHERE } from "./scripts/licenses.mjs";
+// @ts-expect-error: a plain script, without types
 import { smaller } from "./scripts/smaller.mjs";
 
 export default defineConfig({
@@ -7,7 +9,7 @@ export default defineConfig({
   build: {
     target: "es2022",
     lib: { entry: "src/index.ts", formats: ["es"], fileName: "coach-relay" },
-    rolldownOptions: { output: { codeSplitting: false } },
+    rolldownOptions: { output: { codeSplitting: false, banner: WHERE } },
   },
   worker: {
     format: "es",

@@ -34,9 +34,11 @@ async function frameOf(page, part) {
 
 const commands = {
   // A page in a profile of its own, or in that of another page.
-  async open({ name, url, beside, ...options }) {
+  // `init` runs in it, and in each of its frames, before their own scripts.
+  async open({ name, url, beside, init, ...options }) {
     const context = beside ? pages.get(beside).context() : await browser.newContext(options);
     const page = await context.newPage();
+    if (init) await page.addInitScript(init);
     page.on("pageerror", (error) => errors.push(`${name}: ${error.message}`));
     page.on("console", (said) => said.type() === "error" && errors.push(`${name}: ${said.text()}`));
     pages.set(name, page);
@@ -60,6 +62,13 @@ const commands = {
     return null;
   },
   errors: async () => errors,
+  // As if the browser had just been started: no page, no store, no error.
+  async forget() {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    pages.clear();
+    errors.length = 0;
+    return null;
+  },
 };
 
 async function answer({ id, ...request }) {

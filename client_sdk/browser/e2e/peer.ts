@@ -101,6 +101,21 @@ const commands: Readonly<Record<string, (request: Record<string, never>) => Prom
     peers.get(name)?.engine.destroy();
     peers.delete(name);
   },
+  /** This person's page is gone, instead of its so-many-th write from now: what it had stored is what is left. */
+  async crash({ name, after }) {
+    const peer = peers.get(name);
+    if (peer === undefined) return;
+    const { vault } = peer.engine;
+    const write = vault.write.bind(vault);
+    let left = Number(after);
+    vault.write = async (writes) => {
+      if (left-- > 0) return write(writes);
+      peer.engine.destroy();
+      if (peers.get(name) === peer) peers.delete(name);
+      throw new Error("the page is gone");
+    };
+  },
+  alive: async ({ name }) => peers.has(name),
   /** Damage what is stored of a conversation's group, as a disk might. */
   async damage({ token_of: user, engagement }) {
     const subject = tokenSubject(await token(user));
@@ -110,6 +125,15 @@ const commands: Readonly<Record<string, (request: Record<string, never>) => Prom
     if (!Array.isArray(values)) throw new Error("there is nothing to damage");
     values[4] = Uint8Array.of(1, 2, 3);
     await vault.write([{ name: `state/${engagement}`, value: pack(values) }]);
+    vault.close();
+  },
+  /** Forget the keys by which this person's device can be let in, as a disk might. */
+  async forget_keys({ token_of: user }) {
+    const subject = tokenSubject(await token(user));
+    const vault = await Vault.open(subject.portal, subject.user);
+    const names = [...(await vault.scan("kp/")).keys()];
+    if (names.length === 0) throw new Error("there is nothing to forget");
+    await vault.write(names.map((name) => ({ name, value: null })));
     vault.close();
   },
   /** What people are told: of each alarm, with this name in it, and of what keeps a message waiting. */

@@ -7,7 +7,11 @@ import { createServer } from "vite";
 
 // Lit as it is delivered: its development build warns on the console.
 process.env.NODE_ENV = "production";
-const WIDTHS = { phone: [390, 780], tablet: [820, 1100], desktop: [1280, 800] };
+const WIDTHS = { phone: [360, 740], tablet: [820, 1100], desktop: [1280, 800] };
+const LARGE = [
+  ...["first", "linking", "conversation", "writing", "menu", "files", "checkin", "identity", "people"],
+  ...["verify", "kit-words", "kit-check", "add-device", "ring", "call", "call-words", "call-over"],
+];
 const root = fileURLToPath(new URL("../", import.meta.url));
 const [folder = `${root}pictures`, ...wanted] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
@@ -53,11 +57,9 @@ for (const [width, [x, y]] of Object.entries(WIDTHS)) {
     }
   }
   // Text at 200 %, as a person sets it in the browser.
-  if (width !== "phone") {
+  if (width !== "tablet") {
     await page.evaluate(() => document.documentElement.style.setProperty("font-size", "200%"));
-    for (const name of names.filter((one) =>
-      ["conversation", "people", "verify", "call", "kit-words", ...wanted].includes(one),
-    )) {
+    for (const name of names.filter((one) => LARGE.includes(one) || wanted.includes(one))) {
       await page.evaluate((one) => globalThis.show(one, "light"), name);
       await page.waitForTimeout(150);
       await page.screenshot({ path: `${folder}/${name}-${width}-large.png` });

@@ -1,10 +1,12 @@
 // The files that a page loads, in dist/release: the loader, the frame's page with its one script, the SDK for those
-// who build their own interface, and the SHA-384 of each. The loader pins frame.html, which pins frame.js.
+// who build their own interface with its types, the licences of what is in them, and the SHA-384 of each. The loader
+// pins frame.html, which pins frame.js.
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
+import { licenses, WHERE } from "./licenses.mjs";
 import { smaller } from "./smaller.mjs";
 
 const root = new URL("../", import.meta.url);
@@ -43,6 +45,8 @@ const bundle = (entry, fileName, format, define = {}) =>
 rmSync(release, { recursive: true, force: true });
 mkdirSync(release, { recursive: true });
 await bundle("src/frame/main.ts", "frame.js", "es");
+const frame = new URL("frame.js", release);
+writeFileSync(frame, `${WHERE}\n${readFileSync(frame, "utf8")}`);
 writeFileSync(
   new URL("frame.html", release),
   readFileSync(new URL("src/frame/frame.html", root), "utf8").replace(
@@ -53,7 +57,10 @@ writeFileSync(
 await bundle("src/loader/main.ts", "coach-relay-loader.js", "iife", {
   FRAME_INTEGRITY: JSON.stringify(integrity("frame.html")),
 });
+writeFileSync(new URL("licenses.txt", release), licenses());
 copyFileSync(new URL("dist/coach-relay.js", root), new URL("coach-relay.js", release));
+const types = ["src/api.ts", "src/shipped.d.ts"].map((name) => readFileSync(new URL(name, root), "utf8"));
+writeFileSync(new URL("coach-relay.d.ts", release), types.join("\n").replace(/^import .*\n\n/gm, ""));
 
 // What it was built from, so that nobody builds it again needlessly (hatch_build.py computes the same).
 const sources = ["src", "scripts", "patches"].flatMap((folder) =>

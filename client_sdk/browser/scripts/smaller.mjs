@@ -1,86 +1,66 @@
 // What keeps the bundle small without changing what it does.
-import { readdirSync, readFileSync } from "node:fs";
-import { deflateRawSync } from "node:zlib";
+import { readFileSync } from "node:fs";
+import { notePackages } from "./licenses.mjs";
+import { fewerFunctions, fewerWrappers } from "./sodium.mjs";
 
-// ts-mls brings these for suites that are none of ours (src/mls/suites.ts), and asks for them in places that never run
-// here; signatures are libsodium's.
-const UNUSED = {
-  "@noble/curves/ed25519.js": ["ed25519"],
-  "@noble/curves/ed448.js": ["ed448"],
-  "@noble/curves/nist.js": ["p256", "p384", "p521"],
-  "@noble/post-quantum/ml-dsa.js": ["ml_dsa87"],
-  "@noble/ciphers/aes.js": ["gcm"],
-};
-const MARK = "\0unused:";
+const MARK = "\0instead:";
+const unused = (...names) => names.map((name) => `export const ${name} = undefined;`).join("\n");
+
+/** In place of a module, for whoever imports it from a folder: what runs here of it, or nothing where nothing does. */
+const INSTEAD = [
+  // ts-mls brings these for suites that are none of ours (src/mls/suites.ts), and asks for them in places that never
+  // run here; signatures are libsodium's.
+  ["/ts-mls/", "@noble/curves/ed25519.js", unused("ed25519")],
+  ["/ts-mls/", "@noble/curves/ed448.js", unused("ed448")],
+  ["/ts-mls/", "@noble/curves/nist.js", unused("p256", "p384", "p521")],
+  ["/ts-mls/", "@noble/post-quantum/ml-dsa.js", unused("ml_dsa87")],
+  ["/ts-mls/", "@noble/ciphers/aes.js", unused("gcm")],
+  [
+    "/ts-mls/",
+    "@hpke/core",
+    `export { CipherSuite, DhkemX25519HkdfSha256, HkdfSha256, HkdfSha512 } from "@hpke/core";
+    ${unused("Aes128Gcm", "Aes256Gcm", "HkdfSha384")}
+    ${unused("DhkemP256HkdfSha256", "DhkemP384HkdfSha384", "DhkemP521HkdfSha512")}`,
+  ],
+  // tus-js-client is given a reader of its own, keeps nothing, and resolves addresses with a package of its own for
+  // browsers that cannot.
+  ["/tus-js-client/", "url-parse", "export default globalThis.URL;"],
+  ["/tus-js-client/", "./fileReader.js", "export default class {}"],
+  ["/tus-js-client/", "./fileSignature.js", "export default undefined;"],
+  [
+    "/tus-js-client/",
+    "./urlStorage.js",
+    "export const canStoreURLs = false, WebStorageUrlStorage = undefined;",
+  ],
+  [
+    "/tus-js-client/",
+    "js-base64",
+    "export const Base64 = { encode: (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text))) };",
+  ],
+];
 
 const withoutUnused = {
   name: "without-unused",
   enforce: "pre",
-  resolveId: (id, importer) => (id in UNUSED && importer?.includes("/ts-mls/") ? `${MARK}${id}` : undefined),
-  load(id) {
-    const names = id.startsWith(MARK) ? UNUSED[id.slice(MARK.length)] : undefined;
-    return names?.map((name) => `export const ${name} = undefined;`).join("\n");
+  resolveId(id, importer) {
+    const at = INSTEAD.findIndex(([within, what]) => what === id && importer?.includes(within));
+    return at < 0 || importer.startsWith(MARK) ? undefined : `${MARK}${at}`;
   },
+  load: (id) => (id.startsWith(MARK) ? INSTEAD[Number(id.slice(MARK.length))][2] : undefined),
 };
 
-// libsodium holds its WebAssembly as base64, which packs badly on its way: it is packed before, and unpacked here.
-const DECODED = /\(A=>\{for\(var [^}]{1,400}\}\)\("([A-Za-z0-9+/=]{100000,})"\)/;
-const UNPACK = `
-const unpacked = async (packed) => {
-  const bytes = new Blob([Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0))]).stream();
-  const whole = new Response(bytes.pipeThrough(new DecompressionStream("deflate-raw")));
-  return new Uint8Array(await whole.arrayBuffer());
-};
-`;
-
-const packedWasm = {
-  name: "packed-wasm",
+const smallSodium = {
+  name: "small-sodium",
   transform(code, id) {
+    if (id.endsWith("/libsodium-wrappers/dist/modules-esm/libsodium-wrappers.mjs"))
+      return { code: fewerWrappers(code), map: null };
     if (!id.endsWith("/libsodium/dist/modules-esm/libsodium.mjs")) return undefined;
-    const found = DECODED.exec(code);
-    if (found === null) throw new Error("libsodium.mjs is not as it was: scripts/smaller.mjs does not fit");
-    const packed = deflateRawSync(Buffer.from(found[1], "base64"), { level: 9 }).toString("base64");
-    return { code: `${UNPACK}${code.replace(found[0], () => `await unpacked("${packed}")`)}`, map: null };
+    const wrappers = id.replace(
+      /libsodium\/dist.*/,
+      "libsodium-wrappers/dist/modules-esm/libsodium-wrappers.mjs",
+    );
+    return { code: fewerFunctions(code, fewerWrappers(readFileSync(wrappers, "utf8"))), map: null };
   },
-};
-
-// libsodium-wrappers registers a function for each of libsodium's; those that nothing here calls are left out.
-const REGISTERED = /var e=(\["crypto_[^\]]*\]),a=\[([^\]]*)\]/;
-
-const fewerWrappers = {
-  name: "fewer-wrappers",
-  transform(code, id) {
-    if (!id.endsWith("/libsodium-wrappers/dist/modules-esm/libsodium-wrappers.mjs")) return undefined;
-    const found = REGISTERED.exec(code);
-    if (found === null)
-      throw new Error("libsodium-wrappers is not as it was: scripts/smaller.mjs does not fit");
-    const functions = found[2].split(",");
-    const called = JSON.parse(found[1]).map((name, at) => ({ name, does: functions[at] }));
-    const used = usedOfSodium(code);
-    const kept = called.filter(({ name }) => used.has(name));
-    const names = JSON.stringify(kept.map(({ name }) => name));
-    const short = code.replace(found[0], () => `var e=${names},a=[${kept.map(({ does }) => does)}]`);
-    return { code: short, map: null };
-  },
-};
-
-/** Every function of libsodium that the sources name, and those that the wrappers call themselves. */
-function usedOfSodium(wrappers) {
-  const source = new URL("../src/", import.meta.url);
-  const files = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".ts"));
-  const text = files.map((name) => readFileSync(new URL(name, source), "utf8")).join("\n");
-  const named = text.matchAll(/\b((?:crypto|randombytes|sodium)_\w+)/g);
-  const inside = wrappers.matchAll(/\bt\.(\w+)\(/g);
-  return new Set([...named, ...inside].map(([, name]) => name));
-}
-
-// tus-js-client resolves addresses with a package of its own, for browsers that cannot.
-const ownUrls = {
-  name: "own-urls",
-  enforce: "pre",
-  resolveId: (id, importer) =>
-    id === "url-parse" && importer?.includes("/tus-js-client/") ? `${MARK}url-parse` : undefined,
-  load: (id) => (id === `${MARK}url-parse` ? "export default globalThis.URL;" : undefined),
 };
 
 // Styles as they are written are for people: indentation goes.
@@ -100,4 +80,4 @@ const shortStyles = {
 };
 
 /** Vite's plugins, for a page and for its Worker. */
-export const smaller = () => [withoutUnused, ownUrls, packedWasm, fewerWrappers, shortStyles];
+export const smaller = () => [withoutUnused, smallSodium, shortStyles, notePackages];

@@ -5,7 +5,7 @@
 
 import type { Bytes } from "./bytes.ts";
 import { hex } from "./bytes.ts";
-import { CoachRelayError, RecordInvalid } from "./errors.ts";
+import { CoachRelayError } from "./errors.ts";
 
 interface Told {
   readonly what: string;
@@ -142,12 +142,4 @@ export class SecurityAlarm extends CoachRelayError {
     ]);
     this.evidence = Object.freeze(Object.fromEntries(facts));
   }
-}
-
-/** The alarm that was stored as its code and evidence; raises RecordInvalid for an unknown code. */
-export function alarmFrom(code: string, evidence: Readonly<Record<string, Fact>>): SecurityAlarm {
-  if (!Object.hasOwn(ALARMS, code)) {
-    throw new RecordInvalid("A stored alarm has a code that this version does not know. Update the app.");
-  }
-  return new SecurityAlarm(code as AlarmCode, evidence);
 }

@@ -142,6 +142,8 @@ export interface Notice {
   readonly message: string;
   /** Whom it is about, if anybody. */
   readonly user?: string;
+  /** The relay's own code, where it refused this device (docs/PROTOCOL.md section 2.3). */
+  readonly reason?: string;
 }
 
 /** A file on its way, out or in. `id` is the message's once there is one. */
@@ -154,6 +156,12 @@ export interface Transfer {
   readonly done: number;
   readonly state: "sealing" | "moving" | "paused" | "waiting" | "done" | "cancelled" | "failed";
   readonly failure: Notice | null;
+}
+
+/** What was begun and not sent, and the id of what it answers. */
+export interface Draft {
+  readonly text: string;
+  readonly replyTo: string | null;
 }
 
 /** Who is typing now. */
@@ -210,6 +218,10 @@ export interface RoomApi {
   react(id: string, emoji: string, on: boolean): Promise<void>;
   markRead(id: string): Promise<void>;
   typing(on: boolean): void;
+  /** What was begun here and not sent; it is sealed in this browser's vault, and goes nowhere else. */
+  draft(): Promise<Draft | null>;
+  /** Keep it (at most 64 KiB), or with null erase it; sending does not. */
+  keepDraft(draft: Draft | null): Promise<void>;
 
   sendFile(file: File): Promise<string>;
   /** Download (or go on with it), check and open a file. */
@@ -232,10 +244,12 @@ export interface RoomApi {
   call(options: { readonly video: boolean }): Promise<CallApi>;
 }
 
-/** Somebody calls. */
+/** Somebody calls; or a call that this person was in when they left the page waits for them. */
 export interface Ring {
   readonly call: string;
   readonly user: string;
+  /** It is such a call: `accept` returns to it, `decline` ends it. */
+  readonly returns: boolean;
   readonly media: readonly ("audio" | "video")[];
   accept(options: { readonly video: boolean }): Promise<CallApi>;
   decline(): Promise<void>;
@@ -254,9 +268,13 @@ export interface CallEvents {
 export interface CallApi {
   readonly id: string;
   readonly user: string;
+  /** What it can carry: a call that began with sound alone stays so. */
+  readonly media: readonly ("audio" | "video")[];
   readonly state: CallState;
   readonly local: MediaStream | null;
   readonly remote: MediaStream | null;
+  /** Whether pictures come from there; false: the camera there is off, and `remote` has at most an old one. */
+  readonly picture: boolean;
   /** The five words that both read aloud; empty before they are known. */
   readonly words: readonly string[];
   readonly quality: "good" | "weak" | "poor" | "unknown";
@@ -329,6 +347,11 @@ export type FirstUse =
   | {
       readonly kind: "recover";
       readonly words: readonly string[];
+      /**
+       * After `recovery_refused`: go on although no earlier device at the relay belongs to these words, because the
+       * person is sure of them and of the account, and suspects that somebody hides their devices.
+       */
+      readonly unchecked?: boolean;
       progress?(done: number, of: number): void;
     };
 
@@ -369,6 +392,13 @@ export interface RelayApi {
   setArchive(on: boolean): Promise<void>;
   /** Bring everything that is new into the archive now. */
   waitArchived(): Promise<void>;
+
+  /** Whether calls hide this device's network address: they go through the relay's TURN servers alone. */
+  readonly addressHidden: boolean;
+  /** `relayOnlyCalls` hides it for good; else the person chooses. */
+  readonly addressAlwaysHidden: boolean;
+  /** From the next call on, in this browser. */
+  setAddressHidden(on: boolean): Promise<void>;
 
   destroy(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /** What a page uses: `createCoachRelay`. */
 
 import type { CoachRelayOptions, Device, Me, Newcomer, RecoveryKit, RelayApi, RelayEvents } from "./api.ts";
-import type { CallingOptions } from "./calls/page.ts";
+import { hidesAddress, setHidesAddress } from "./calls/hiding.ts";
 import type { OwnDevices } from "./devices/page.ts";
 import { firstUseAnswers, ownDevices } from "./devices/page.ts";
 import type { Happening } from "./engine/messages.ts";
@@ -18,14 +18,15 @@ export { Room } from "./page/room.ts";
 export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
   readonly #bridge: Bridge;
   readonly #devices: OwnDevices;
-  readonly #calling: CallingOptions;
+  readonly addressAlwaysHidden: boolean;
   readonly #rooms = new Map<string, Room>();
   #me: Me = { portal: "", user: "", name: "", safetyNumber: "" };
   #online = false;
+  readonly #destroyed = new AbortController();
 
   private constructor({ tokenProvider, firstUse, relayOnlyCalls = false }: CoachRelayOptions) {
     super();
-    this.#calling = { relayOnly: relayOnlyCalls };
+    this.addressAlwaysHidden = relayOnlyCalls;
     const answers = { token: async () => tokenProvider(), ...firstUseAnswers(firstUse) };
     this.#bridge = new Bridge(new EngineWorker(), answers);
     this.#devices = ownDevices(this.#bridge);
@@ -40,6 +41,7 @@ export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
     void navigator.storage?.persist?.().catch(() => false);
     const { url, name = "", firstUse } = options;
     made.#me = await made.#bridge.call("start", { url, name, asks: firstUse !== undefined });
+    made.#watchNetwork();
     return made;
   }
 
@@ -57,7 +59,7 @@ export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
 
   /** The conversation of an engagement; waits for the relay only if online. Raises CoachRelayFailure. */
   async engagement(id: string): Promise<Room> {
-    const room = this.#rooms.get(id) ?? new Room(id, this.#bridge, this.#calling);
+    const room = this.#rooms.get(id) ?? new Room(id, this.#bridge, { relayOnly: () => this.addressHidden });
     this.#rooms.set(id, room);
     await this.#bridge.call("open", id);
     return room;
@@ -134,8 +136,17 @@ export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
     return this.#devices.waitArchived();
   }
 
+  get addressHidden(): boolean {
+    return this.addressAlwaysHidden || hidesAddress(this.#me);
+  }
+
+  async setAddressHidden(on: boolean): Promise<void> {
+    setHidesAddress(this.#me, on);
+  }
+
   /** End; what waits to be sent is kept for the next time. */
   async destroy(): Promise<void> {
+    this.#destroyed.abort();
     try {
       await this.#bridge.call("destroy");
     } finally {
@@ -143,9 +154,23 @@ export class CoachRelay extends Emitter<RelayEvents> implements RelayApi {
     }
   }
 
+  /** Only the page is told of these: a machine that comes to another network, and one that wakes up. */
+  #watchNetwork(): void {
+    const { signal } = this.#destroyed;
+    const check = () => void this.#bridge.call("checkConnection").catch(() => undefined); // it is over then
+    for (const event of ["online", "offline"]) addEventListener(event, check, { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || check(), { signal });
+  }
+
+  /** Another tab may have the device since the former one was closed: it opens what is shown here. */
+  #open(): void {
+    for (const id of this.#rooms.keys()) this.#bridge.call("open", id).catch(() => undefined); // it is told
+  }
+
   #happen({ event, engagement, detail }: Happening): void {
     if (event.startsWith("@")) return; // between the halves of a part
     if (event === "online" || event === "offline") this.#online = event === "online";
+    if (event === "online") this.#open();
     const target = engagement === null ? this : this.#rooms.get(engagement);
     target?.emit(event, detail);
   }

@@ -6,6 +6,8 @@ import type { Bytes, Rng } from "./bytes.ts";
 export interface Socket {
   onMessage: (message: Bytes) => void;
   onClose: () => void;
+  /** Bytes that have been handed over and not gone out yet. */
+  readonly unsent: number;
   send(message: Bytes): void;
   close(): void;
 }
@@ -50,6 +52,9 @@ function dial(url: string, signal: AbortSignal): Promise<Socket> {
     const socket: Socket = {
       onMessage: () => undefined,
       onClose: () => undefined,
+      get unsent() {
+        return websocket.bufferedAmount;
+      },
       send: (message) => websocket.send(message as Uint8Array<ArrayBuffer>),
       close: () => websocket.close(),
     };

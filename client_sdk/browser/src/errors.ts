@@ -39,11 +39,6 @@ export class UsageError extends CoachRelayError {
   readonly code = "usage";
 }
 
-/** A part of the SDK that this version does not have in the browser. */
-export class NotThereYet extends CoachRelayError {
-  readonly code = "not_there_yet";
-}
-
 // What is said inside a conversation
 
 export abstract class ContentError extends CoachRelayError {}

@@ -13,7 +13,8 @@ const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 // Not allowed on Windows; the colon also names alternate data streams. The rest look like separators or like
 // nothing.
 const REPLACED = /[<>:"|?*\u2044\u2215\u29f8\u29f9\ufe68\uff0f\uff3c\u115f\u1160\u2800\u3164\uffa0]/g;
-const SPACES = /\s+/g;
+// What every client takes for space: the byte order mark is none, but invisible.
+const SPACES = /[^\S\ufeff]+/g;
 const RESERVED = /^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.|$)/i;
 
 /**

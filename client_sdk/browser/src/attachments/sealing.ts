@@ -35,6 +35,12 @@ export function sealedSize(size: number): number {
   return HEADER_BYTES + padded + TAG_BYTES * Math.ceil(padded / CHUNK_BYTES);
 }
 
+/** Whether a file can have these sizes; raises SealedFileAltered before anything of it is fetched. */
+export function checkSizes(sealed: SealedFile): void {
+  const fits = sealed.sealedSize === sealedSize(sealed.size) && sealed.sealedSize <= MAX_BLOB_BYTES;
+  if (!fits) throw new SealedFileAltered(ALTERED);
+}
+
 /** Reads so many bytes from a place of the file. */
 export type ReadAt = (offset: number, length: number) => Promise<Bytes>;
 /** Takes the next piece of the sealed file. */
@@ -80,7 +86,7 @@ export async function* open(
   read: ReadAt,
   actualSize: number,
 ): AsyncGenerator<Bytes, void> {
-  if (sealed.sealedSize !== sealedSize(sealed.size)) throw new SealedFileAltered(ALTERED);
+  checkSizes(sealed);
   if (actualSize < sealed.sealedSize) throw new SealedFileTruncated("The sealed file ends too early.");
   if (actualSize > sealed.sealedSize) throw new SealedFileExtended("Something follows the end of the file.");
   const hash = hasher.create();

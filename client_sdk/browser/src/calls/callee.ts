@@ -8,13 +8,13 @@ import { DescriptionRefused } from "./errors.ts";
 import type { Answer, Message, Offer } from "./messages.ts";
 import { readDescription } from "./sdp.ts";
 import type { Event, Handler, Negotiation, Received, Step } from "./states.ts";
-import { CONNECT_MS, PROBE_MS, RING_PROBE_MS, RING_SILENCE_MS } from "./states.ts";
+import { CONNECT_MS, RING_MS, RING_PROBE_MS, RING_SILENCE_MS } from "./states.ts";
 
 type Of<T extends Event["type"]> = Handler<Extract<Event, { type: T }>>;
 
 const { beginAttempt, end, hangup, isPeer, keptCandidates, say, silent } = common;
 
-/** Ask the caller before anything rings. */
+/** Ask the caller before anything rings; for as long as it may ring, since questions and answers may get lost. */
 export const invited: Of<"invited"> = (state, { seq }, now) => {
   const { callerDevice, peerIdentity } = state.facts;
   const asking: Negotiation = {
@@ -23,7 +23,7 @@ export const invited: Of<"invited"> = (state, { seq }, now) => {
     seq,
     peerDevice: callerDevice,
     peerIdentity,
-    deadline: now + PROBE_MS,
+    deadline: now + RING_MS,
   };
   return say(asking, { kind: "call.probe" }, now);
 };
@@ -138,7 +138,7 @@ export const revealed: Handler<Received> = (state, event, now) => {
 export const mediaLost: Of<"mediaLost"> = (state, { attempt }, now) =>
   state.attempt?.number === attempt ? askAnew(state, now) : [state, []];
 
-/** Ask for a new attempt before the connection is found to be lost. */
+/** Ask for a new attempt before the connection is found to be lost; or after an interruption. */
 export const networkChanged: Handler<unknown> = (state, _, now) => askAnew(state, now);
 
 /** The caller still talks to this device about a call that is over, or rings although it was declined. */

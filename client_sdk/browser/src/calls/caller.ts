@@ -114,7 +114,7 @@ const isSame = (one: Offer | Answer, other: Answer): boolean =>
 export const mediaLost: Of<"mediaLost"> = (state, { attempt }, now) =>
   state.attempt?.number === attempt ? nextAttempt(state, attempt + 1, now) : [state, []];
 
-/** Offer anew before the connection is found to be lost. */
+/** Offer anew before the connection is found to be lost; or after an interruption, while the other device waits. */
 export const networkChanged: Handler<unknown> = (state, _, now) =>
   state.attempt === null ? [state, []] : nextAttempt(state, state.attempt.number + 1, now);
 

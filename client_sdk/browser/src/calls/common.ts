@@ -84,15 +84,23 @@ export function end(state: Negotiation, ending: Ending, now: number): Step {
 
 export const hangup = (reason: string): Message => ({ kind: "call.hangup", reason });
 
-/** The person ends the call. */
+/** The person ends the call; nobody is told of one that has not begun. */
 export function hungUp(state: Negotiation, _: unknown, now: number): Step {
-  const farewell = hangup(state.connectedAt === null ? "cancelled" : "hung_up");
-  return end(state, { outcome: "cancelled", reason: "hung_up", farewell }, now);
+  const ending = { outcome: "cancelled", reason: "hung_up" } as const;
+  if (state.phase === "idle" && state.attempt === null) return end(state, ending, now);
+  return end(
+    state,
+    { ...ending, farewell: hangup(state.connectedAt === null ? "cancelled" : "hung_up") },
+    now,
+  );
 }
 
-/** The person ends what has not begun. */
-export const dropped: Handler<unknown> = (state, _, now) =>
-  end(state, { outcome: "cancelled", reason: "hung_up" }, now);
+/** What was connected waits for the person to return: all that the next attempt needs is known. */
+export const interrupted: Handler<Extract<Event, { type: "interrupted" }>> = (state, event) => {
+  const { device, identity, connectedAt, deadline } = event;
+  const attempt = newAttempt(event.attempt);
+  return [{ ...state, attempt, connectedAt, deadline, peerDevice: device, peerIdentity: identity }, []];
+};
 
 /** The other device of the call ends it, or stops ringing. */
 export function hungUpByPeer(state: Negotiation, event: Received, now: number): Step {

@@ -1,6 +1,7 @@
 /** One connection of one attempt: an RTCPeerConnection that keeps to our rules. */
 
 import type { Media } from "../content/messages.ts";
+import { picturesOf } from "./pictures.ts";
 import type { Look } from "./quality.ts";
 import { lookAt } from "./quality.ts";
 import type { IceServer } from "./told.ts";
@@ -103,8 +104,10 @@ export class Connection {
     if (!this.#closed) await this.#senders.get(kind)?.replaceTrack(track);
   }
 
-  async look(): Promise<Look> {
-    return lookAt(await this.#peer.getStats());
+  /** How it goes, and how many pictures came so far. */
+  async look(): Promise<Look & { readonly pictures: number }> {
+    const report = await this.#peer.getStats();
+    return { ...lookAt(report), pictures: picturesOf(report) };
   }
 
   close(): void {

@@ -2,8 +2,8 @@
 
 import type { Notice } from "../api.ts";
 import type { Media } from "../content/messages.ts";
-import type { Source } from "./trouble.ts";
-import { explain, FEATURES } from "./trouble.ts";
+import type { Refusal, Source } from "./trouble.ts";
+import { explain, FEATURES, LOST } from "./trouble.ts";
 
 type Kind = "audioinput" | "videoinput" | "audiooutput";
 type Device = "microphone" | "camera";
@@ -22,6 +22,8 @@ export class LocalMedia {
   readonly chosen = new Map<MediaDeviceKind, string>();
   readonly #listener: LocalListener;
   readonly #tracks = new Map<Source, MediaStreamTrack>();
+  /** Unplugged while they were in use: whoever chooses another one wants to go on with it. */
+  readonly #gone = new Set<Source>();
   #muted = false;
   #closed = false;
   trouble: Notice | null = null;
@@ -52,25 +54,25 @@ export class LocalMedia {
   async open(camera: boolean): Promise<void> {
     const wanted: readonly Device[] = camera ? ["microphone", "camera"] : ["microphone"];
     const [asked, hopeless] = [wanted.filter(canAsk), wanted.filter((device) => !canAsk(device))];
-    const notices = hopeless.map((device) => explain(device, circumstances(device, "NotAllowedError")));
-    if (asked.length > 0) notices.push(...(await this.#ask(asked)));
-    this.#trouble(notices);
+    const refusals = hopeless.map((device) => refusal(device, "NotAllowedError"));
+    if (asked.length > 0) refusals.push(...(await this.#ask(asked)));
+    this.#trouble(refusals);
   }
 
-  async #ask(devices: readonly Device[]): Promise<Notice[]> {
+  async #ask(devices: readonly Device[]): Promise<Refusal[]> {
     try {
       this.#take(await navigator.mediaDevices.getUserMedia(await this.#constraints(devices)));
       return [];
     } catch (error) {
-      if (devices.length === 1) return devices.map((device) => explain(device, circumstances(device, error)));
+      if (devices.length === 1) return devices.map((device) => refusal(device, error));
     }
     // One of them may be there.
-    const notices: Notice[] = [];
+    const refusals: Refusal[] = [];
     for (const device of devices) {
-      if (await isDenied(device)) notices.push(explain(device, circumstances(device, "NotAllowedError")));
-      else notices.push(...(await this.#ask([device])));
+      if (await isDenied(device)) refusals.push(refusal(device, "NotAllowedError"));
+      else refusals.push(...(await this.#ask([device])));
     }
-    return notices;
+    return refusals;
   }
 
   /** A device that was chosen and is gone is not insisted on. */
@@ -96,6 +98,7 @@ export class LocalMedia {
   #use(source: Source, track: MediaStreamTrack): void {
     this.#drop(source);
     this.#tracks.set(source, track);
+    this.#gone.delete(source);
     if (source === "microphone") track.enabled = !this.#muted;
     if (source === "screen") track.contentHint = "detail";
     track.addEventListener("ended", () => this.#lost(source, track));
@@ -107,8 +110,12 @@ export class LocalMedia {
     if (this.#tracks.get(source) !== track) return;
     this.#drop(source);
     this.#send(source);
-    if (source !== "screen") this.trouble = explain(source, circumstances(source, "NotFoundError"));
-    this.#listener.changed();
+    if (source === "screen") {
+      this.#listener.changed();
+    } else {
+      this.#gone.add(source);
+      this.#trouble([...this.#gone].map((gone) => refusal(gone, LOST)));
+    }
   }
 
   #drop(source: Source): void {
@@ -126,10 +133,8 @@ export class LocalMedia {
     this.#listener.sent(kind, track);
   }
 
-  #trouble(notices: readonly Notice[]): void {
-    const [first] = notices;
-    const message = notices.map((notice) => notice.message).join(" ");
-    this.trouble = first === undefined ? null : { code: first.code, message };
+  #trouble(refusals: readonly Refusal[]): void {
+    this.trouble = explain(refusals);
     this.#listener.changed();
   }
 
@@ -144,21 +149,22 @@ export class LocalMedia {
   async setCamera(on: boolean): Promise<void> {
     if (on && !this.camera) return this.#trouble(await this.#askFor("camera"));
     if (!on) {
+      this.#gone.delete("camera");
       this.#drop("camera");
       this.#send("camera");
     }
     this.#listener.changed();
   }
 
-  async #askFor(device: Device): Promise<Notice[]> {
+  async #askFor(device: Device): Promise<Refusal[]> {
     if (canAsk(device)) return this.#ask([device]);
-    return [explain(device, circumstances(device, "NotAllowedError"))];
+    return [refusal(device, "NotAllowedError")];
   }
 
   async shareScreen(on: boolean): Promise<void> {
     if (!on) this.#drop("screen");
     else if (!canAsk("screen")) {
-      return this.#trouble([explain("screen", circumstances("screen", "NotAllowedError"))]);
+      return this.#trouble([refusal("screen", "NotAllowedError")]);
     } else {
       try {
         const given = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 30 } } });
@@ -167,7 +173,7 @@ export class LocalMedia {
         else if (track !== undefined) this.#use("screen", track);
         this.trouble = null;
       } catch (error) {
-        return this.#trouble([explain("screen", circumstances("screen", error))]);
+        return this.#trouble([refusal("screen", error)]);
       }
     }
     this.#send("screen");
@@ -178,7 +184,8 @@ export class LocalMedia {
   async choose(kind: MediaDeviceKind, id: string): Promise<void> {
     this.chosen.set(kind, id);
     const device = kind === "audioinput" ? "microphone" : kind === "videoinput" ? "camera" : null;
-    if (device !== null && this.#tracks.has(device)) this.#trouble(await this.#ask([device]));
+    if (device !== null && (this.#tracks.has(device) || this.#gone.has(device)))
+      this.#trouble(await this.#ask([device]));
     else this.#listener.changed();
   }
 
@@ -200,6 +207,10 @@ export class LocalMedia {
 function canAsk(source: Source): boolean {
   const { secure, able, allowed } = circumstances(source, "");
   return secure && able && allowed;
+}
+
+function refusal(source: Source, error: unknown): Refusal {
+  return { source, why: circumstances(source, error) };
 }
 
 function circumstances(source: Source, error: unknown) {

@@ -35,6 +35,7 @@ const ACTIVE = [...EARLY, ...TAKEN];
 const ROWS: readonly Row[] = [
   [CALLER, IDLE, "invite", caller.invite],
   [CALLER, ACTIVE, "inviteStored", caller.inviteStored],
+  [CALLER, IDLE, "returned", caller.networkChanged],
   [CALLER, EARLY, "peerInvited", caller.peerInvited],
   [CALLER, EARLY, "call.probe", caller.probed],
   [CALLER, EARLY, "call.accept", caller.accepted],
@@ -51,6 +52,7 @@ const ROWS: readonly Row[] = [
   [CALLER, ENDED, "call.accept", common.replyOver],
   [CALLER, ENDED, "call.answer", common.replyOver],
   [CALLEE, IDLE, "invited", callee.invited],
+  [CALLEE, IDLE, "returned", callee.networkChanged],
   [CALLEE, EARLY, "call.ringing", callee.ringing],
   [CALLEE, EARLY, "call.offer", callee.offeredWhileRinging],
   [CALLEE, EARLY, "accepted", callee.accepted],
@@ -64,24 +66,32 @@ const ROWS: readonly Row[] = [
   [CALLEE, TAKEN, "call.reveal", callee.revealed],
   [CALLEE, TAKEN, "mediaLost", callee.mediaLost],
   [CALLEE, TAKEN, "networkChanged", callee.networkChanged],
-  [CALLEE, ACTIVE, "endedElsewhere", common.endedElsewhere],
+  [CALLEE, [...IDLE, ...ACTIVE], "endedElsewhere", common.endedElsewhere],
   [CALLEE, ENDED, "call.offer", callee.replyOver],
   [CALLEE, ENDED, "call.reveal", callee.replyOver],
   [CALLEE, ENDED, "call.ringing", callee.replyOver],
   [BOTH, ACTIVE, "call.candidate", common.takeCandidate],
   [BOTH, TAKEN, "candidateFound", common.candidateFound],
   [BOTH, CONNECTING, "mediaUp", common.mediaUp],
-  [BOTH, TAKEN, "call.hangup", common.hungUpByPeer],
-  [BOTH, TAKEN, "tick", common.ticking(common.notConnected)],
+  [BOTH, IDLE, "interrupted", common.interrupted],
+  [BOTH, [...IDLE, ...TAKEN], "call.hangup", common.hungUpByPeer],
+  [BOTH, [...IDLE, ...TAKEN], "tick", common.ticking(common.notConnected)],
   [CALLER, ACTIVE, "hungUp", common.hungUp],
   [CALLEE, EARLY, "hungUp", callee.declined],
   [CALLEE, TAKEN, "hungUp", common.hungUp],
-  [BOTH, IDLE, "hungUp", common.dropped],
+  [BOTH, IDLE, "hungUp", common.hungUp],
   [BOTH, ENDED, "hungUp", common.stay],
   [BOTH, ENDED, "call.hangup", common.heardTheEnd],
   [BOTH, ENDED, "tick", common.ticking(common.stay)],
 ];
-const PERSONS: ReadonlySet<What> = new Set(["invite", "invited", "accepted", "declined", "hungUp"]);
+const PERSONS: ReadonlySet<What> = new Set([
+  "invite",
+  "invited",
+  "accepted",
+  "declined",
+  "hungUp",
+  "returned",
+]);
 
 const keyOf = (role: Role, phase: Phase, what: What): string => `${role} ${phase} ${what}`;
 

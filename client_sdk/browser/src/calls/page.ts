@@ -5,6 +5,7 @@ import { hex } from "../bytes.ts";
 import type { Media } from "../content/messages.ts";
 import type { Bridge } from "../page/bridge.ts";
 import { CoachRelayFailure } from "../page/bridge.ts";
+import { takeLeft } from "./left.ts";
 import { CALL_ID_BYTES } from "./messages.ts";
 import { PageCall } from "./pageCall.ts";
 import type { RingNews, RingOver } from "./told.ts";
@@ -16,9 +17,12 @@ export interface RoomCalling extends Pick<RoomApi, "call"> {
 }
 
 export interface CallingOptions {
-  /** Calls go through a TURN server alone: the other side never learns this device's addresses. */
-  readonly relayOnly?: boolean;
+  /** Whether the next call goes through a TURN server alone: the other side never learns this device's addresses. */
+  relayOnly(): boolean;
 }
+
+/** What is refused at once is told where it was pressed; what takes longer is told in the call. */
+const SOON_MS = 1000;
 
 const UNABLE = {
   code: "call_unsupported",
@@ -32,42 +36,53 @@ export function roomCalling(
   engagement: string,
   bridge: Bridge,
   ring: (ring: Ring) => void,
-  { relayOnly = false }: CallingOptions = {},
+  { relayOnly }: CallingOptions,
 ): RoomCalling {
   const made = (call: string, user: string, media: readonly Media[], state: "ringing" | "connecting") =>
-    new PageCall({ engagement, bridge, call, user, media, state, relayOnly });
+    new PageCall({ engagement, bridge, call, user, media, state, relayOnly: relayOnly() });
   const ringing = new Map<string, Ring>();
-  bridge.on<RingNews>(RING, engagement, ({ call, user, media }) => {
+  bridge.on<RingNews>(RING, engagement, ({ call, user, media, returns }) => {
+    if (ringing.has(call)) return;
+    const over = new Promise<string>((resolve) => {
+      const stop = bridge.on<RingOver>(RING_OVER, engagement, (over) => {
+        if (over.call !== call) return;
+        stop();
+        ringing.delete(call);
+        resolve(over.why);
+      });
+    });
     const rung: Ring = {
       call,
       user,
       media,
+      returns,
       accept: ({ video }) => taken(made(call, user, media, "connecting"), video),
       decline: async () => void (await bridge.call("callDecline", engagement, call)),
-      over: new Promise((resolve) => {
-        const stop = bridge.on<RingOver>(RING_OVER, engagement, (over) => {
-          if (over.call !== call) return;
-          stop();
-          ringing.delete(call);
-          resolve(over.why);
-        });
-      }),
+      over,
     };
     ringing.set(call, rung);
     ring(rung);
   });
   const taken = async (call: PageCall, video: boolean): Promise<CallApi> => {
     checkAble();
-    await call.open(video);
-    if (call.ended === null) await entering(call, () => bridge.call("callTake", engagement, call.id));
+    const stop = bridge.on<RingOver>(
+      RING_OVER,
+      engagement,
+      (over) => over.call === call.id && call.over(over.why),
+    );
+    const entered = begin(call, video, () => bridge.call("callTake", engagement, call.id, call.by));
+    await Promise.race([entered.finally(stop), soon()]);
     return call;
   };
-  const begin = async (call: PageCall, video: boolean): Promise<void> => {
+  const begin = async (call: PageCall, video: boolean, ask: () => Promise<unknown>): Promise<void> => {
     await call.open(video);
-    if (call.ended === null)
-      await entering(call, () => bridge.call("callInvite", engagement, call.id, video));
+    if (call.ended === null) await call.enter(ask);
   };
-  bridge.call("callsWatch", engagement).catch(() => undefined); // whoever opens the room hears why it fails
+  bridge.on("online", null, () => {
+    const rings = [...ringing.values()].filter(({ returns }) => !returns).map(({ call }) => call);
+    bridge.call("callsLookBack", engagement, rings).catch(() => undefined); // likewise
+  });
+  bridge.call("callsWatch", engagement, takeLeft(engagement)).catch(() => undefined); // whoever opens the room hears why it fails
   return {
     rings: () => [...ringing.values()],
     call: async ({ video }) => {
@@ -76,7 +91,8 @@ export function roomCalling(
       const id = hex(crypto.getRandomValues(new Uint8Array(CALL_ID_BYTES)));
       const call = made(id, user, video ? ["audio", "video"] : ["audio"], "ringing");
       // The person may be asked for long; meanwhile it can be seen, and ended.
-      void begin(call, video).catch(() => undefined); // its end says why
+      const invite = () => bridge.call("callInvite", engagement, call.id, video);
+      void begin(call, video, invite).catch(() => undefined); // its end says why
       return call;
     },
   };
@@ -86,14 +102,5 @@ function checkAble(): void {
   if (typeof RTCPeerConnection === "undefined") throw new CoachRelayFailure(UNABLE);
 }
 
-/** What the Worker does not take ends the call, and says why. */
-async function entering(call: PageCall, ask: () => Promise<unknown>): Promise<void> {
-  call.entered = true;
-  try {
-    await ask();
-  } catch (error) {
-    const { code = "internal", message } = error as Partial<CoachRelayFailure> & Error;
-    call.end({ code, message });
-    throw error;
-  }
-}
+/** The person may be asked for microphone and camera, or the device is on its way to this tab: the call is shown meanwhile. */
+const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, SOON_MS));

@@ -3,17 +3,43 @@
 import type { CallApi, CallEvents, CallState, Notice } from "../api.ts";
 import type { Media } from "../content/messages.ts";
 import { UsageError } from "../errors.ts";
-import type { Bridge } from "../page/bridge.ts";
+import type { Bridge, CoachRelayFailure } from "../page/bridge.ts";
+import { freshId } from "../page/ids.ts";
 import { Connection } from "./connection.ts";
+import { noteLeft } from "./left.ts";
 import { LocalMedia, listDevices } from "./local.ts";
+import { Pictures } from "./pictures.ts";
 import type { Look, Quality } from "./quality.ts";
-import { qualityOf } from "./quality.ts";
+import { qualityOf, Steady } from "./quality.ts";
 import type { MediaAction } from "./states.ts";
 import type { CallNews, CallWork, MediaNews } from "./told.ts";
 import { CALL_NEWS, CALL_WORK } from "./told.ts";
 
 const LOOK_MS = 2000;
+/** A call that the device has not taken by then: other tabs hold it, or whoever called has given up. */
+const ENTER_MS = 30_000;
+/** Who hangs up is heard and seen no longer than this, whatever the Worker does meanwhile. */
+const HANG_UP_MS = 500;
+const HUNG_UP: Notice = { code: "call_over", message: "You ended the call." };
+const CANCELLED: Notice = { code: "call_cancelled", message: "You ended the call." };
+const NOT_ENTERED: Notice = {
+  code: "call_not_entered",
+  message:
+    "This tab could not go on: another tab of this browser has the connection and does not answer. Close the other " +
+    "tabs of this conversation, reload this one, and call again.",
+};
 const LOST: Notice = { code: "call_lost", message: "The connection was lost and did not come back." };
+const TAB_CLOSED: Notice = {
+  code: "call_tab_closed",
+  message:
+    "Another tab of this browser was closed before you were connected, and the call with it. Call again.",
+};
+const NO_TURN: Notice = {
+  code: "call_no_turn",
+  message:
+    "This call was to hide your network address, and the relay has no TURN server that could. Whoever runs it can " +
+    "set one up. You can call without that: “Who can read this”, “Hide my network address in calls”.",
+};
 
 export interface PageCallOptions {
   readonly engagement: string;
@@ -28,6 +54,8 @@ export interface PageCallOptions {
 
 export class PageCall implements CallApi {
   readonly id: string;
+  /** Of all that show this call, in whichever tab. */
+  readonly by = freshId();
   user: string;
   state: CallState;
   local: MediaStream | null = null;
@@ -44,10 +72,14 @@ export class PageCall implements CallApi {
   #working: Promise<void> = Promise.resolve();
   #newest = 0;
   #look: Look | null = null;
+  #steady = new Steady();
+  #pictures = new Pictures();
   #timer: ReturnType<typeof setInterval> | undefined;
   readonly #stops: (() => void)[] = [];
-  /** The Worker knows of it. */
-  entered = false;
+  /** Has the Worker take part; null: it was not asked yet. */
+  #enter: (() => Promise<unknown>) | null = null;
+  /** Nobody knows yet whether the Worker does. */
+  #entering = false;
 
   constructor(options: PageCallOptions) {
     this.#options = options;
@@ -62,11 +94,12 @@ export class PageCall implements CallApi {
     this.#stops.push(
       bridge.on<CallNews>(CALL_NEWS, engagement, (news) => news.call === this.id && this.#hear(news)),
       bridge.on<CallWork>(CALL_WORK, engagement, (work) => work.call === this.id && this.#take(work)),
+      bridge.on("online", null, () => this.#goOn()),
       watchNetwork(() => this.#tell({ type: "networkChanged" })),
     );
-    const left = () => void this.hangUp().catch(() => undefined); // the Worker ends with the page
-    addEventListener("pagehide", left);
-    this.#stops.push(() => removeEventListener("pagehide", left));
+    const leave = () => this.#leave();
+    addEventListener("pagehide", leave);
+    this.#stops.push(() => removeEventListener("pagehide", leave));
   }
 
   /** Ask for microphone and camera; what is refused is `trouble`, and the call goes on. */
@@ -74,6 +107,10 @@ export class PageCall implements CallApi {
     this.local = this.#own.stream;
     await this.#own.open(video && this.#has("video"));
     this.#changed();
+  }
+
+  get media(): readonly Media[] {
+    return this.#options.media;
   }
 
   get microphone(): boolean {
@@ -86,6 +123,11 @@ export class PageCall implements CallApi {
 
   get screen(): boolean {
     return this.#own.screen;
+  }
+
+  get picture(): boolean {
+    const tracks = this.remote?.getVideoTracks() ?? [];
+    return this.#pictures.come && tracks.some((track) => track.readyState === "live" && !track.muted);
   }
 
   get trouble(): Notice | null {
@@ -126,11 +168,79 @@ export class PageCall implements CallApi {
     await this.#options.bridge.call("callWordsMatch", this.#options.engagement, this.id, [...this.words]);
   }
 
+  /** Have the Worker take part; what it does not take ends the call, and says why. */
+  async enter(ask: () => Promise<unknown>): Promise<void> {
+    [this.#enter, this.#entering] = [ask, true];
+    const late = setTimeout(() => this.end(NOT_ENTERED), ENTER_MS);
+    try {
+      await ask();
+    } catch (error) {
+      const { code = "internal", message } = error as Partial<CoachRelayFailure> & Error;
+      this.end({ code, message });
+      throw error;
+    } finally {
+      clearTimeout(late);
+      this.#entering = false;
+    }
+    if (this.ended !== null) await this.#over(); // meanwhile
+  }
+
   async hangUp(): Promise<void> {
     if (this.state === "ended") return;
-    if (!this.entered) this.end({ code: "call_cancelled", message: "You ended the call." });
-    else if (!(await this.#options.bridge.call("callHangUp", this.#options.engagement, this.id)))
-      this.end(LOST);
+    if (this.#enter === null || this.#entering) return this.end(CANCELLED);
+    const over = this.#over();
+    const late = setTimeout(() => this.end(this.startedMs === null ? CANCELLED : HUNG_UP), HANG_UP_MS);
+    await over.finally(() => clearTimeout(late));
+  }
+
+  async #over(): Promise<void> {
+    const { bridge, engagement } = this.#options;
+    const over = async () => bridge.call("callHangUp", engagement, this.id);
+    if (!(await over()) && (await this.#knows())) await over();
+  }
+
+  /** Whether the Worker knows of this call; where another tab's took over, it learns of it now. */
+  async #knows(): Promise<boolean> {
+    const { bridge, engagement } = this.#options;
+    if (await bridge.call("callGoesOn", engagement, this.id, this.by)) return true;
+    if (this.#newest === 0 && this.startedMs === null && this.#enter !== null)
+      return this.#entersAnew(this.#enter);
+    this.end(this.startedMs === null ? TAB_CLOSED : LOST);
+    return false;
+  }
+
+  /** Nothing was agreed with the other side: it rings on, or is answered, from here. */
+  async #entersAnew(ask: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await ask();
+      return true;
+    } catch (error) {
+      const { code = "internal", message } = error as Partial<CoachRelayFailure> & Error;
+      this.end({ code, message });
+      return false;
+    }
+  }
+
+  /** There is a connection; perhaps of another tab, which has the device since the former one was closed. */
+  #goOn(): void {
+    if (this.#enter === null || this.#entering || this.state === "ended") return;
+    this.#knows().catch(() => undefined); // it is asked again
+  }
+
+  /** It does not ring any more; if this page has not answered yet, that is the end. */
+  over(message: string): void {
+    if (this.#enter === null && message !== "") this.end({ code: "call_ring_over", message });
+  }
+
+  /** The Worker mostly ends with the page: whoever opens it again soon may return to what was connected. */
+  #leave(): void {
+    if (this.#enter === null || this.#entering || this.startedMs === null)
+      return void this.hangUp().catch(() => undefined);
+    const { bridge, engagement } = this.#options;
+    const leftMs = Date.now();
+    noteLeft(engagement, { call: this.id, leftMs });
+    bridge.call("callLeave", engagement, this.id, leftMs).catch(() => undefined);
+    this.end({ code: "call_left", message: "You left the page." });
   }
 
   /** It is over, or never began. */
@@ -173,10 +283,10 @@ export class PageCall implements CallApi {
     void this.#say(news).catch(() => undefined); // the Worker says how the call stands
   }
 
-  /** The Worker may be another one by now, which knows nothing of this call: then it is over. */
+  /** The Worker may be another one by now, which makes a new connection. */
   async #say(news: MediaNews): Promise<void> {
     const { bridge, engagement } = this.#options;
-    if (!(await bridge.call("callMedia", engagement, this.id, news))) this.end(LOST);
+    if (!(await bridge.call("callMedia", engagement, this.id, news))) await this.#knows();
   }
 
   /** One thing after the other; a newer attempt makes what is still to be done for an older one pointless. */
@@ -207,10 +317,24 @@ export class PageCall implements CallApi {
   }
 
   async #describe(attempt: number, ice: CallWork["ice"], offer: string | null): Promise<void> {
+    if (this.#lacksTurn(ice)) {
+      void this.hangUp().catch(() => undefined);
+      return this.end(NO_TURN);
+    }
     const made = this.#connect(attempt, ice);
     const sdp = offer === null ? await made.offer() : await made.answer(offer);
     if (made !== this.#connection) return;
     this.#tell({ type: offer === null ? "offerReady" : "answerReady", attempt, sdp });
+  }
+
+  /** Nothing can come of it: said at once, before the call was ever connected. */
+  #lacksTurn(ice: CallWork["ice"]): boolean {
+    const { relayOnly } = this.#options;
+    return (
+      relayOnly &&
+      this.startedMs === null &&
+      !ice.some(({ urls }) => urls.some((url) => /^turns?:/.test(url)))
+    );
   }
 
   #connect(attempt: number, ice: CallWork["ice"]): Connection {
@@ -252,9 +376,11 @@ export class PageCall implements CallApi {
   async #watch(connection: Connection): Promise<void> {
     const look = await connection.look();
     if (connection !== this.#connection) return;
-    const quality = qualityOf(this.#look, look);
+    const quality = this.#steady.take(qualityOf(this.#look, look));
     this.#look = look;
-    if (quality === this.quality) return;
+    const came = this.#pictures.come;
+    this.#pictures.take(look.pictures);
+    if (quality === this.quality && came === this.#pictures.come) return;
     this.quality = quality;
     this.#changed();
   }
@@ -265,6 +391,7 @@ export class PageCall implements CallApi {
       if (older.kind === track.kind) this.#arriving.removeTrack(older);
     }
     this.#arriving.addTrack(track);
+    for (const event of ["mute", "unmute"]) track.addEventListener(event, () => this.#changed());
     this.remote = this.#arriving;
     this.#changed();
   }
@@ -273,6 +400,8 @@ export class PageCall implements CallApi {
     clearInterval(this.#timer);
     this.#connection?.close();
     [this.#connection, this.#look, this.quality] = [null, null, "unknown"];
+    this.#steady = new Steady();
+    this.#pictures = new Pictures();
   }
 
   #close(): void {

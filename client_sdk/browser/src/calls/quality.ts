@@ -33,6 +33,25 @@ export function qualityOf(before: Look | null, now: Look): Quality {
   return over(POOR) ? "poor" : over(WEAK) ? "weak" : "good";
 }
 
+/** So many looks in a row say the same before a person is told: of getting worse, of getting better. */
+const SURE = { worse: 2, better: 3 };
+const ORDER: readonly Quality[] = ["unknown", "poor", "weak", "good"];
+
+/** What a person is told: not each change, which would be read aloud to those who listen to the screen. */
+export class Steady {
+  #told: Quality = "unknown";
+  #next: Quality = "unknown";
+  #times = 0;
+
+  take(now: Quality): Quality {
+    this.#times = now === this.#next ? this.#times + 1 : 1;
+    this.#next = now;
+    const sure = ORDER.indexOf(now) < ORDER.indexOf(this.#told) ? SURE.worse : SURE.better;
+    if (this.#told === "unknown" || this.#times >= sure) this.#told = now;
+    return this.#told;
+  }
+}
+
 type Entry = Readonly<Record<string, unknown>>;
 
 /** Read a report. */

@@ -12,7 +12,11 @@ export function stateOf({ phase, connectedAt }: Negotiation): CallState {
 }
 
 /** Why the call is over; `name` is the other person's. */
-export function whyEnded({ facts, end }: Negotiation, name: string): Notice | null {
+export function whyEnded(
+  { facts, end }: Negotiation,
+  name: string,
+  taker: Taker | null = null,
+): Notice | null {
   if (end === null) return null;
   if (end.tampered) {
     const { code, message } = new CallTampered();
@@ -22,7 +26,9 @@ export function whyEnded({ facts, end }: Negotiation, name: string): Notice | nu
   const mine = end.reason === "hung_up";
   const isCaller = facts.role === "caller";
   const said = (code: string, message: string): Notice => ({ code: `call_${code}`, message });
-  if (end.reason === "elsewhere") return said("elsewhere", elsewhere(end, who));
+  // What the conversation says may come before the other side's farewell.
+  const here = end.device !== null && equal(end.device, facts.ownDevice);
+  if (end.reason === "elsewhere" && !here) return said("elsewhere", overElsewhere(end, name, taker));
   if (end.reason === "glare") {
     return said("glare", `${who} called you at the same moment: take that call.`);
   }
@@ -46,14 +52,18 @@ export function whyEnded({ facts, end }: Negotiation, name: string): Notice | nu
   }
 }
 
+/** Who took a call or declined it: one of this person's devices, or somebody else. */
+export interface Taker {
+  readonly own: boolean;
+  /** As a sentence begins or goes on with it: the person's name, or "another device of yours". */
+  readonly name: string;
+}
+
 /** Why what rang here does not ring any more. */
-export function whyOver({ facts, end, phase }: Negotiation, name: string, device: string): string {
+export function whyOver({ facts, end, phase }: Negotiation, name: string, taker: Taker | null): string {
   const who = name || "The other person";
   if (end === null) return phase === "ringing" || phase === "inviting" ? "" : "You answered.";
-  if (end.reason === "elsewhere" && device) {
-    return end.outcome === "declined" ? `You declined on ${device}.` : `You answered on ${device}.`;
-  }
-  if (end.reason === "elsewhere") return elsewhere(end, who);
+  if (end.reason === "elsewhere") return overElsewhere(end, name, taker);
   if (end.device !== null && equal(end.device, facts.ownDevice)) {
     return end.outcome === "declined" ? "You declined." : "You answered.";
   }
@@ -63,7 +73,17 @@ export function whyOver({ facts, end, phase }: Negotiation, name: string, device
   return end.outcome === "failed" ? "The call could not be connected." : "The call is over.";
 }
 
-function elsewhere({ outcome }: CallEnd, who: string): string {
+/** Why it is over for this device, as the conversation says it. */
+export function overElsewhere(
+  { outcome }: Pick<CallEnd, "outcome">,
+  name: string,
+  taker: Taker | null,
+): string {
+  const who = name || "The other person";
+  const did = outcome === "answered" || outcome === "declined" ? outcome : null;
+  if (did !== null && taker !== null) {
+    return taker.own ? `You ${did} on ${taker.name}.` : `${taker.name} ${did}.`;
+  }
   switch (outcome) {
     case "answered":
       return "The call was answered on another device.";

@@ -4,16 +4,16 @@ import type { Bytes } from "../bytes.ts";
 import type { Media, Outcome } from "../content/messages.ts";
 import type { Answer, Candidate, Message, Offer } from "./messages.ts";
 
-/** So long the caller lets it ring; then the call is missed. */
+/** So long the caller lets it ring; then the call is missed. So long, too, a callee asks whether it still rings. */
 export const RING_MS = 45_000;
-/** A caller who has not said within this time that it is still ringing is not ringing any more. */
-export const PROBE_MS = 10_000;
 /** A ringing device that has not heard from the caller for so long stops: the caller is gone. */
 export const RING_SILENCE_MS = 15_000;
 /** How often a ringing device asks again: three may get lost before it stops. */
 export const RING_PROBE_MS = 4000;
 /** For negotiating and connecting, the first time and after each loss of the connection. */
 export const CONNECT_MS = 30_000;
+/** A page that was left in mid-call may return to it for as long as the other side tries to reach it again. */
+export const RETURN_MS = CONNECT_MS;
 /** Attempts that fail one after the other before the call is given up. */
 export const MAX_TRIES = 4;
 /** Attempts of one call altogether: an hour's train journey changes networks less often. */
@@ -154,6 +154,17 @@ export type Event =
   /** Callee: an invitation stands at `seq`. */
   | { readonly type: "invited"; readonly seq: number }
   | Received
+  /** The page was left in mid-call; the newest attempt was this one, with this device, and time runs until `deadline`. */
+  | {
+      readonly type: "interrupted";
+      readonly attempt: number;
+      readonly device: Bytes;
+      readonly identity: Bytes;
+      readonly connectedAt: number;
+      readonly deadline: number;
+    }
+  /** The person takes up again what was interrupted. */
+  | { readonly type: "returned" }
   /** The person takes it here, does not, or ends it. */
   | { readonly type: "accepted" }
   | { readonly type: "declined" }

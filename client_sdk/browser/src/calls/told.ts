@@ -32,10 +32,18 @@ export interface RingNews {
   readonly call: string;
   readonly user: string;
   readonly media: readonly Media[];
+  /** This person was in it when they left the page; it waits for them. */
+  readonly returns: boolean;
 }
 export interface RingOver {
   readonly call: string;
   readonly why: string;
+}
+
+/** Page to Worker: this call was going on in this tab until the page was left. */
+export interface LeftCall {
+  readonly call: string;
+  readonly leftMs: number;
 }
 
 /** Page to Worker: what became of the connection of an attempt. */

@@ -46,7 +46,8 @@ export function mayAmend({ user, what }: Pick<Act, "user" | "what">, author: str
 
 const isBefore = (one: Act, other: Act): boolean => {
   const [a, b] = [one.seq || Number.MAX_SAFE_INTEGER, other.seq || Number.MAX_SAFE_INTEGER];
-  return a === b ? one.order < other.order : a < b;
+  if (a !== b) return a < b;
+  return one.seq > 0 && one.user !== other.user ? one.user < other.user : one.order < other.order;
 };
 
 /**

@@ -180,7 +180,7 @@ function questionFrom(value: Value): Question {
     id: checkName("A question's id", fields.take("id"), QUESTION_ID_BYTES),
     text: checkText("A question", fields.take("text"), PROMPT_BYTES),
     // Present and nil is not absent: an answer type of nil is refused.
-    answer: fields.takeOr("answer", "scale") ?? "nil",
+    answer: fields.take("answer") ?? "nil",
     min: fields.takeOr("min", null),
     max: fields.takeOr("max", null),
     choices: fields.takeOr("choices", []) ?? "nil",

@@ -8,6 +8,8 @@ import { MOST_CLOSINGS, attest as parseAttest } from "../content/envelope.ts";
 import { ContentError, RecordInvalid } from "../errors.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
 import { COMMIT } from "../wire/fields.ts";
+import type { Passed } from "./repair.ts";
+import { commitAt } from "./repair.ts";
 import type { HashedEntry } from "./streamHash.ts";
 import { afterCommit, afterEntry, entryHash, HASH_BYTES } from "./streamHash.ts";
 
@@ -15,7 +17,7 @@ import { afterCommit, afterEntry, entryHash, HASH_BYTES } from "./streamHash.ts"
  * Positions of the current epoch whose hash is remembered: the relay's delivery window, so that whoever sends
  * while online attests a position in it.
  */
-const RECENT = 256;
+export const RECENT = 256;
 /** Closed epochs whose last hash is remembered: eight times what one message carries. */
 const CLOSINGS = 64;
 const FORMAT = 1;
@@ -53,9 +55,22 @@ export class AttestLog {
   }
 
   /** At the commit by which this device created the group, was added to it, or rejoined. */
-  static begin(entry: Omit<HashedEntry, "kind">, began: Epoch): AttestLog {
+  static begin(entry: Omit<HashedEntry, "kind">, began: Epoch, closings: readonly Attest[] = []): AttestLog {
     const start = afterCommit(began.authenticator, entryHash({ ...entry, kind: COMMIT }));
-    return new AttestLog(began.epoch, entry.seq, entry.seq, [start], []);
+    return new AttestLog(began.epoch, entry.seq, entry.seq, [start], closings.slice(-CLOSINGS));
+  }
+
+  /** As it was behind the last of these entries, which stand in order; null if that is not known any more. */
+  static at(passed: readonly Passed[], closings: readonly Attest[]): AttestLog | null {
+    const last = passed.at(-1);
+    if (last === undefined || last.hash.length === 0) return null;
+    const recent: Bytes[] = [];
+    for (const { epoch, hash } of passed.slice(-RECENT)) {
+      if (epoch !== last.epoch || hash.length === 0) recent.length = 0;
+      else recent.push(hash);
+    }
+    const kept = closings.filter(({ epoch, seq }) => epoch < last.epoch && seq <= last.seq);
+    return new AttestLog(last.epoch, last.seq, commitAt(last), recent, kept);
   }
 
   /** Behind a message or a void commit; raises SecurityAlarm (`stream_skipped`, `stream_forked`). */
@@ -70,14 +85,17 @@ export class AttestLog {
   /** Behind an accepted commit; raises SecurityAlarm (`stream_skipped`, `stream_forked`). */
   afterCommit(entry: Omit<HashedEntry, "kind">, began: Epoch): AttestLog {
     this.#checkNext(entry);
-    const start = afterCommit(began.authenticator, entryHash({ ...entry, kind: COMMIT }));
-    const closings = [...this.#closings, this.attest].slice(-CLOSINGS);
-    return new AttestLog(began.epoch, entry.seq, entry.seq, [start], closings);
+    return AttestLog.begin(entry, began, [...this.#closings, this.attest]);
   }
 
   /** What this device attests now. */
   get attest(): Attest {
     return { epoch: this.epoch, seq: this.seq, hash: this.#newest };
+  }
+
+  /** The last hashes of the epochs that are closed. */
+  get closings(): readonly Attest[] {
+    return this.#closings;
   }
 
   /** The closing values from `epoch` (that of one's last message) on, at most the newest 8. */

@@ -1,149 +1,22 @@
 /**
- * The outbox of one conversation: what waits, under which counter, and what each answer of the relay means.
- *
- * An automaton for each item, in one table. The ciphertext stays in the vault under the item's id; this room
- * decides only what happens to it. Items keep their order; those in flight have consecutive counters.
+ * The outbox of one conversation: what waits, in which order and under which counters; what each answer of the relay
+ * does to it. The ciphertext stays in the vault under the item's id. Items keep their order; those in flight have
+ * consecutive counters.
  */
 
 import { SecurityAlarm } from "../alarms.ts";
 import type { Bytes } from "../bytes.ts";
 import { equal } from "../bytes.ts";
-import { OutboxFull, RecordInvalid, UsageError } from "../errors.ts";
-import type { Value } from "../msgpack.ts";
-import { PackingError, pack, unpack } from "../msgpack.ts";
+import { OutboxFull, UsageError } from "../errors.ts";
 import type { EntryKind } from "../wire/fields.ts";
 import { COMMIT, MESSAGE } from "../wire/fields.ts";
+import type { Action, OutboxEvent, OutboxItem } from "./outboxItems.ts";
+import { inFlight, queued, REFUSALS, step } from "./outboxItems.ts";
 
 /** Items in one outbox: far more than a person writes while offline; bounds memory and the stored record. */
 export const MOST_WAITING = 1000;
 /** Half of the answers that the relay remembers for a device, so that a retry always gets its first answer. */
 export const MOST_IN_FLIGHT = 32;
-const FORMAT = 1;
-
-/**
- * How far an item has come. `encrypted`: ciphertext and counter are stored, it may have been sent on an earlier
- * connection; `sent`: handed to the present one, not answered; `acknowledged`: durable at the relay, it goes
- * when it comes back in the stream.
- */
-const STATES = ["queued", "encrypted", "sent", "acknowledged"] as const;
-export type ItemState = (typeof STATES)[number];
-
-export type OutboxEvent =
-  | "encrypt"
-  | "send"
-  | "disconnect"
-  | "appended"
-  | "seen"
-  | "stale"
-  | "race_lost"
-  | "out_of_order"
-  | "stored_long_ago"
-  | "retry_later"
-  | "ahead"
-  | "conflict"
-  | "stopped"
-  | "fault";
-
-/**
- * What the engine does then: `encrypt_afresh` when the stream is processed up to the newest commit; `send_again`
- * `toSend`; `wait`: the same after a back-off; `read_on`: it is stored, where, the stream will show; `stop`: tell
- * the person; `give_up`: it can never be sent, what came after it is queued again; `discard`: the commit's state.
- */
-export type Action =
-  | "none"
-  | "encrypt_afresh"
-  | "send_again"
-  | "wait"
-  | "read_on"
-  | "stop"
-  | "give_up"
-  | "discard"
-  | "done"
-  | "alarm_rolled_back"
-  | "alarm_cloned";
-
-type Then = readonly [ItemState | null, Action];
-type Row = Readonly<Partial<Record<OutboxEvent, Then>>>;
-
-const IN_FLIGHT: Row = {
-  appended: ["acknowledged", "none"],
-  seen: [null, "done"],
-  stale: ["queued", "encrypt_afresh"],
-  race_lost: [null, "discard"],
-  out_of_order: ["encrypted", "send_again"],
-  stored_long_ago: ["acknowledged", "read_on"],
-  retry_later: ["encrypted", "wait"],
-  ahead: ["encrypted", "alarm_rolled_back"],
-  conflict: ["encrypted", "alarm_cloned"],
-  stopped: ["queued", "stop"],
-  fault: [null, "give_up"],
-  disconnect: ["encrypted", "none"],
-};
-
-/** state -> event -> (next state, null: removed; what to do). What is not here is a contradiction. */
-export const TRANSITIONS: Readonly<Record<ItemState, Row>> = {
-  queued: { encrypt: ["encrypted", "none"], disconnect: ["queued", "none"] },
-  encrypted: { send: ["sent", "none"], ...IN_FLIGHT },
-  sent: IN_FLIGHT,
-  acknowledged: {
-    appended: ["acknowledged", "none"],
-    seen: [null, "done"],
-    disconnect: ["acknowledged", "none"],
-    stored_long_ago: ["acknowledged", "none"],
-    retry_later: ["acknowledged", "none"],
-    stopped: ["acknowledged", "stop"],
-    ahead: ["acknowledged", "alarm_rolled_back"],
-    conflict: ["acknowledged", "alarm_cloned"],
-  },
-};
-
-/** What each refusal of an append means (docs/PROTOCOL.md section 2.3). */
-export const REFUSALS: ReadonlyMap<string, OutboxEvent> = new Map([
-  ["stale", "stale"],
-  ["ahead", "ahead"],
-  ["counter_gap", "out_of_order"],
-  ["duplicate", "stored_long_ago"],
-  ["conflict", "conflict"],
-  ["not_member", "stopped"],
-  ["not_on_roster", "stopped"],
-  ["too_many_devices", "stopped"],
-  ["ended", "stopped"],
-  ["not_found", "stopped"],
-  ["entry_too_big", "fault"],
-  ["bundle_invalid", "fault"],
-  ["blob_not_found", "fault"],
-  ["rate_limited", "retry_later"],
-  ["store_full", "retry_later"],
-  ["store_unavailable", "retry_later"],
-  ["internal", "retry_later"],
-]);
-
-/** One entry to be sent; what is 0 or empty is known once it is encrypted, `seq` once acknowledged. */
-export interface OutboxItem {
-  readonly id: Bytes;
-  readonly kind: EntryKind;
-  readonly state: ItemState;
-  readonly counter: number;
-  readonly messageCounter: number;
-  readonly afterCommit: number;
-  readonly bodyHash: Bytes;
-  readonly seq: number;
-}
-
-const NOTHING = new Uint8Array();
-
-const queued = ({ id, kind }: Pick<OutboxItem, "id" | "kind">): OutboxItem => ({
-  id,
-  kind,
-  state: "queued",
-  counter: 0,
-  messageCounter: 0,
-  afterCommit: 0,
-  bodyHash: NOTHING,
-  seq: 0,
-});
-
-const inFlight = (item: OutboxItem): boolean => item.state !== "queued";
 
 interface Parts {
   readonly items: readonly OutboxItem[];
@@ -339,14 +212,14 @@ export class Outbox implements Parts {
     return [this.#stored(item).#without(item), { ...item, seq }];
   }
 
-  /** Whether the relay's last counter for us is possible; raises SecurityAlarm. */
-  checkOpened(lastCounter: number): void {
+  /** Whether the relay's last counter for us is possible, which has to have `least`; raises SecurityAlarm. */
+  checkOpened(lastCounter: number, least = this.lastCounter): void {
     const facts = { relay_counter: lastCounter };
     if (lastCounter > this.highestCounter) {
       throw new SecurityAlarm("cloned_device", { ...facts, own_counter: this.highestCounter });
     }
-    if (lastCounter < this.lastCounter) {
-      throw new SecurityAlarm("stream_rolled_back", { ...facts, own_counter: this.lastCounter });
+    if (lastCounter < least) {
+      throw new SecurityAlarm("stream_rolled_back", { ...facts, own_counter: least });
     }
   }
 
@@ -356,14 +229,61 @@ export class Outbox implements Parts {
    */
   rejoining(lastCounter: number): readonly [Outbox, readonly OutboxItem[]] {
     this.checkOpened(lastCounter);
+    const [settled, done] = this.passedOver(lastCounter);
+    const kept = settled.items.filter(({ kind }) => kind === MESSAGE);
+    return [settled.#with({ items: kept.map(queued) }), done];
+  }
+
+  /** What the relay has stored, up to `lastCounter`, will not be read: the outbox without it, and what that is. */
+  passedOver(lastCounter: number): readonly [Outbox, readonly OutboxItem[]] {
     const done = this.inFlight.filter((item) => item.counter <= lastCounter);
-    const kept = this.items.filter((item) => !done.includes(item) && item.kind === MESSAGE);
     const settled = this.#with({
       lastCounter: Math.max(this.lastCounter, lastCounter),
       lastMessageCounter: Math.max(this.lastMessageCounter, ...done.map((item) => item.messageCounter)),
-      items: kept.map(queued),
+      items: this.items.filter((item) => !done.includes(item)),
     });
     return [settled, done];
+  }
+
+  // Repair
+
+  /** The counter of our last entry that has come back in the stream. */
+  get lastSeenCounter(): number {
+    return this.lastCounter - this.inFlight.filter((item) => item.counter <= this.lastCounter).length;
+  }
+
+  /**
+   * The relay lost entries that it had acknowledged and not delivered yet: they are sent once more. Raises
+   * SecurityAlarm if that cannot be all.
+   */
+  setBack(lastCounter: number): Outbox {
+    this.checkOpened(lastCounter, this.lastSeenCounter);
+    const again = (item: OutboxItem) => item.state === "acknowledged" && item.counter > lastCounter;
+    const lost = this.inFlight.filter((item) => item.counter > lastCounter && item.kind === MESSAGE);
+    return this.#with({
+      items: this.items.map((item) => (again(item) ? { ...item, state: "encrypted", seq: 0 } : item)),
+      lastCounter: Math.min(this.lastCounter, lastCounter),
+      // Encrypted afresh, should it be refused, it has the number again that it has inside now.
+      lastMessageCounter: Math.min(this.lastMessageCounter, ...lost.map((item) => item.messageCounter - 1)),
+    });
+  }
+
+  /**
+   * The relay lost entries: our messages among them, in their order, are to be sent once more. They stand before
+   * what was not stored yet, and keep their numbers (`lastMessageCounter` is that before the first); appends are
+   * numbered on from what the relay has stored. Commits are dropped.
+   */
+  repairing(lost: readonly Bytes[], lastCounter: number, lastMessageCounter: number): Outbox {
+    const again = lost.map((id) => queued({ id, kind: MESSAGE }));
+    const isLost = (item: OutboxItem) => lost.some((id) => equal(id, item.id));
+    const waiting = this.items.filter((item) => item.kind === MESSAGE && !isLost(item));
+    const items = [...again, ...waiting.map(queued)];
+    return this.#with({ items, lastCounter, lastMessageCounter, late: new Set() });
+  }
+
+  /** A commit that the stream had before is offered again, before all that waits. */
+  offerCommit(id: Bytes, afterCommit: number, bodyHash: Bytes): Outbox {
+    return this.enqueueCommit(id).encrypted(id, afterCommit, bodyHash);
   }
 
   /** With these of its items alone, in this order. */
@@ -430,57 +350,4 @@ export class Outbox implements Parts {
   #without(item: OutboxItem): Outbox {
     return this.dropped(item.id);
   }
-
-  // Storing
-
-  /** Encode for the vault. */
-  serialize(): Bytes {
-    const items = this.items.map(
-      ({ id, kind, state, counter, messageCounter, afterCommit, bodyHash, seq }) =>
-        [id, kind, state, counter, messageCounter, afterCommit, bodyHash, seq] as const,
-    );
-    return pack([FORMAT, this.lastCounter, this.highestCounter, this.lastMessageCounter, items]);
-  }
-
-  /** Decode from the vault; raises RecordInvalid. */
-  static parse(data: Bytes): Outbox {
-    try {
-      const values = unpack(data);
-      const [format, last, highest, lastMessage, items] = Array.isArray(values) ? values : [];
-      if (format !== FORMAT || !Array.isArray(items)) throw new PackingError("another form");
-      return new Outbox({
-        items: items.map(parseItem),
-        lastCounter: number(last),
-        highestCounter: number(highest),
-        lastMessageCounter: number(lastMessage),
-      });
-    } catch (error) {
-      if (!(error instanceof PackingError)) throw error;
-      throw new RecordInvalid("A stored outbox is damaged. Set this browser up anew.");
-    }
-  }
-}
-
-function step(item: OutboxItem, event: OutboxEvent): Then {
-  const then = TRANSITIONS[item.state][event];
-  if (then === undefined) {
-    throw new SecurityAlarm("relay_contradiction", { counter: item.counter, state: item.state, event });
-  }
-  return then;
-}
-
-function parseItem(value: Value): OutboxItem {
-  const [id, kind, stored, counter, messageCounter, afterCommit, bodyHash, seq] = Array.isArray(value)
-    ? value
-    : [];
-  const state = STATES.find((one) => one === stored);
-  const typed = id instanceof Uint8Array && bodyHash instanceof Uint8Array && (kind === 0 || kind === 1);
-  if (!typed || state === undefined) throw new PackingError("a field of another form");
-  const counters = { counter: number(counter), messageCounter: number(messageCounter) };
-  return { id, kind, state, ...counters, afterCommit: number(afterCommit), bodyHash, seq: number(seq) };
-}
-
-function number(value: Value | undefined): number {
-  if (typeof value === "number" && value >= 0) return value;
-  throw new PackingError("a number of another form");
 }

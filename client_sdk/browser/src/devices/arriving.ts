@@ -9,8 +9,8 @@ import { arrivalWrite } from "./arrival.ts";
 import type { Contact } from "./contact.ts";
 import { LinkFailed } from "./errors.ts";
 import type { Arrival } from "./first.ts";
-import { ACCOUNT, CONFIRMED, FIRST_DEVICE } from "./first.ts";
-import { HERE } from "./line.ts";
+import { ACCOUNT, CONFIRMED, FIRST_RECORDS } from "./first.ts";
+import { HERE, meaningOf } from "./line.ts";
 import { Meeting } from "./meeting.ts";
 import { usableName } from "./names.ts";
 import type { Told } from "./told.ts";
@@ -18,6 +18,7 @@ import { checkWhole, deviceNameRecord, readGrant, readMore, strange, toldWrites 
 
 /** How long the words count. */
 const SHOWN_MS = 15 * 60 * 1000;
+const RETRY_MS = 1000;
 /** As long as the relay keeps a sealed history that no message names. */
 const HISTORY_SECONDS = 24 * 3600;
 
@@ -58,7 +59,9 @@ export async function beLinked(
         await meeting.say("stored");
         return;
       } catch (error) {
-        if (!(error instanceof RelayError)) throw error; // the connection broke: all of it once more
+        const meant = meaningOf(error);
+        if (!(meant instanceof RelayError)) throw meant;
+        await environment.sleep(RETRY_MS, late.signal); // the connection broke: all of it once more
       }
     }
   } finally {
@@ -74,7 +77,7 @@ export async function beLinked(
       arrivalWrite(record),
       { name: deviceNameRecord(deviceName(told.account.deviceId)), value: utf8(own.name) },
       { name: CONFIRMED, value: Uint8Array.of(1) },
-      { name: FIRST_DEVICE, value: null },
+      ...FIRST_RECORDS.map((record) => ({ name: record, value: null })),
     ]);
   }
 }

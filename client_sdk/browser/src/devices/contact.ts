@@ -21,8 +21,11 @@ export class Contact implements LinkHandler {
   #refused: AccessRefused | null = null;
   #changed: () => void = () => undefined;
 
-  constructor({ address, portal, token, environment }: Arrival, device: KeyPair) {
+  readonly #offline: Arrival["offline"];
+
+  constructor({ address, portal, token, environment, offline }: Arrival, device: KeyPair) {
     this.device = device;
+    this.#offline = offline;
     this.#link = new Link({ address, portal, device, token, environment }, this);
   }
 
@@ -67,9 +70,9 @@ export class Contact implements LinkHandler {
     }
   };
 
-  /** The device list that the relay holds of this user; null: none that anybody signed. */
+  /** The device list that the relay holds of this user; null: none that anybody signed. Raises what `insist` does. */
   async held(): Promise<Manifest | null> {
-    const { manifest } = await this.ask({ frame: "PutManifest", manifest: null }, "HeldManifest");
+    const { manifest } = await this.insist({ frame: "PutManifest", manifest: null }, "HeldManifest");
     return manifest && verified(manifest);
   }
 
@@ -95,6 +98,7 @@ export class Contact implements LinkHandler {
   async disconnected(error: CoachRelayError | null): Promise<void> {
     this.#online = false;
     if (error instanceof AccessRefused) this.#refused = error;
+    if (error !== null) this.#offline?.(error);
     for (const line of this.#lines) line.broken();
     this.#changed();
   }

@@ -6,6 +6,7 @@ import { utf8 } from "../bytes.ts";
 import type { Account } from "../engine/account.ts";
 import { createAccount, parseAccount, serializeAccount } from "../engine/account.ts";
 import type { Environment } from "../environment.ts";
+import type { CoachRelayError } from "../errors.ts";
 import { RecordInvalid, UsageError } from "../errors.ts";
 import { KeyPair } from "../identity/keys.ts";
 import type { RelayAddress } from "../transport/address.ts";
@@ -24,6 +25,10 @@ export const ACCOUNT = "account";
 export const CONFIRMED = "meta/confirmed";
 /** The key of a device that has no account yet. */
 export const FIRST_DEVICE = "first/device";
+/** A recovery that is under way. */
+export const RECOVERY_BEGUN = "first/recovery";
+/** What is over as soon as there is an account, however it came about. */
+export const FIRST_RECORDS = [FIRST_DEVICE, RECOVERY_BEGUN];
 
 /** What there is before there is a device. */
 export interface Arrival {
@@ -37,6 +42,8 @@ export interface Arrival {
   readonly environment: Environment;
   readonly address: RelayAddress;
   readonly token: () => Promise<string>;
+  /** There is no connection, and why; it is tried again. */
+  offline?(error: CoachRelayError): void;
   /** Ask the page; its answers come from `firstUseAnswers` in page.ts. */
   ask(question: string, ...args: readonly unknown[]): Promise<unknown>;
 }
@@ -45,7 +52,7 @@ export interface Arrival {
 export type Beginning =
   | { readonly kind: "new" }
   | { readonly kind: "link"; readonly deviceName: string }
-  | { readonly kind: "recover"; readonly words: readonly string[] };
+  | { readonly kind: "recover"; readonly words: readonly string[]; readonly unchecked: boolean };
 
 /** The account of this device, in the vault when this resolves; raises CoachRelayError. */
 export async function firstAccount(arrival: Arrival): Promise<Account> {
@@ -78,7 +85,7 @@ async function begun(
   if (chosen.kind === "link") {
     await beLinked(arrival, contact, chosen.deviceName, (shown) => ask("firstUseShow", shown));
   } else if (chosen.kind === "recover") {
-    await recover(arrival, contact, chosen.words, (items) => ask("firstUseProgress", items, 0));
+    await recover(arrival, contact, chosen, (items) => ask("firstUseProgress", items, 0));
   } else throw new UsageError("This is none of the ways to begin.");
   const stored = await vault.get(ACCOUNT);
   if (stored === null) throw new RecordInvalid("This device was set up, and nothing of it is stored.");
@@ -93,7 +100,7 @@ async function begin(arrival: Arrival, device: KeyPair, anew: boolean): Promise<
     { name: ACCOUNT, value: serializeAccount(account) },
     nameWrite(account),
     ...(anew ? [{ name: CONFIRMED, value: Uint8Array.of(1) }] : []),
-    { name: FIRST_DEVICE, value: null },
+    ...FIRST_RECORDS.map((record) => ({ name: record, value: null })),
   ]);
   return account;
 }

@@ -6,12 +6,13 @@ import { PrivateSpools } from "../attachments/spool.ts";
 import type { Bytes } from "../bytes.ts";
 import type { Conversation } from "../engine/conversation.ts";
 import type { Engine } from "../engine/engine.ts";
-import { RecordInvalid, RelayError } from "../errors.ts";
+import { RelayError } from "../errors.ts";
 import { LinkSecret } from "../identity/linking.ts";
 import type { Value } from "../msgpack.ts";
-import { pack, unpack } from "../msgpack.ts";
+import { PackingError, pack, unpack } from "../msgpack.ts";
 import { vaultName } from "../vault/vault.ts";
 import type { EngagementId } from "../wire/ids.ts";
+import { parseEngagementId } from "../wire/ids.ts";
 import { arrivalWrite, readArrival } from "./arrival.ts";
 import { LinkTampered } from "./errors.ts";
 import { accessBy } from "./grants.ts";
@@ -45,12 +46,26 @@ export class Histories {
   async goOn(): Promise<void> {
     const { vault } = this.#engine;
     for (const [name, data] of await vault.scan(FETCH)) {
-      const values = unpack(data);
-      if (!Array.isArray(values)) throw new RecordInvalid("What was left to be fetched is damaged.");
-      const [engagement, ref] = readHistoryRef([name.slice(FETCH.length), ...values]);
-      if (ref !== null) this.#fetch(engagement, ref);
+      const ref = kept(name.slice(FETCH.length), data);
+      if (ref !== null) this.#fetch(...ref);
+      else await this.#lost(name);
     }
-    if (!this.#listening) await this.#listen();
+    if (this.#listening) return;
+    this.#listening = true;
+    try {
+      await this.#listen();
+    } finally {
+      this.#listening = false; // after a fault the next connection begins anew
+    }
+  }
+
+  /** A damaged note keeps nothing else from coming; the person reads what is missing. */
+  async #lost(name: string): Promise<void> {
+    const conversation = await this.#engine.opened(parseEngagementId(name.slice(FETCH.length)));
+    await conversation.step(async (work) => {
+      work.put(name, null);
+      work.gap("not_brought", NOT_BROUGHT, work.state.cursor);
+    });
   }
 
   destroy(): void {
@@ -61,7 +76,6 @@ export class Histories {
     const { vault, environment, account } = this.#engine;
     const record = await readArrival(vault);
     if (record === null) return;
-    this.#listening = true;
     const secret = new LinkSecret(record.secret);
     const line = this.#openLine(secret.channel);
     const { portal, user, device } = account;
@@ -112,7 +126,7 @@ export class Histories {
   async #untilHere(engagement: EngagementId, ref: HistoryRef): Promise<void> {
     const { environment } = this.#engine;
     const conversation = await this.#engine.opened(engagement);
-    let failure = "";
+    let failed = false;
     while (true) {
       try {
         await this.#bring(conversation, ref);
@@ -122,7 +136,7 @@ export class Histories {
         if (error instanceof TransferInterrupted || error instanceof RelayError) {
           await environment.sleep(RETRY_MS, this.#end.signal);
         } else if (error instanceof AttachmentError || error instanceof LinkTampered) {
-          failure = error.code;
+          failed = true;
           break;
         } else throw error;
       }
@@ -130,10 +144,7 @@ export class Histories {
     await this.#spools().remove(spoolName(ref));
     await conversation.step(async (work) => {
       work.put(FETCH + engagement, null);
-      if (failure !== "") {
-        const told = `What was said before this device was linked could not be brought over (${failure}).`;
-        work.gap("not_brought", told, work.state.cursor);
-      }
+      if (failed) work.gap("not_brought", NOT_BROUGHT, work.state.cursor);
     });
     this.#engine.tell("history", engagement, null);
   }
@@ -170,6 +181,21 @@ export class Histories {
       await this.#engine.environment.sleep(LOOK_MS, this.#end.signal);
       this.#end.signal.throwIfAborted();
     }
+  }
+}
+
+const NOT_BROUGHT =
+  "What was said before this device was linked could not be brought over. It is still on the device that let it in.";
+
+/** Which history is to be fetched, and from where; null if the note of it is damaged. */
+function kept(engagement: string, data: Bytes): readonly [EngagementId, HistoryRef] | null {
+  try {
+    const values = unpack(data);
+    const [id, ref] = readHistoryRef([engagement, ...(Array.isArray(values) ? values : [])]);
+    return ref && [id, ref];
+  } catch (error) {
+    if (!(error instanceof PackingError || error instanceof LinkTampered)) throw error;
+    return null;
   }
 }
 

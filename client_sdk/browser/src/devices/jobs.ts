@@ -7,6 +7,7 @@ import type { Introduction } from "../identity/linking.ts";
 import { LinkSecret, SECRET_BYTES } from "../identity/linking.ts";
 import type { Value } from "../msgpack.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
+import { list } from "../packed.ts";
 import type { Vault } from "../vault/vault.ts";
 import type { BlobId } from "../wire/ids.ts";
 import { deviceId, deviceName, parseBlobId } from "../wire/ids.ts";
@@ -79,11 +80,6 @@ function sealedIn(value: Value): readonly [string, SealedHistory] {
   const [name, key, blob] = list(value);
   const known = blob === null ? null : parseBlobId(blob);
   return [String(name), { key: bytes(key, HANDOVER_KEY_BYTES), blob: known }];
-}
-
-function list(value: Value | undefined): readonly Value[] {
-  if (Array.isArray(value)) return value;
-  throw new PackingError("a field of another form");
 }
 
 function bytes(value: Value | undefined, length: number): Bytes {

@@ -1,13 +1,33 @@
 /** The line between two devices of one person, by way of the relay's rendezvous (docs/PROTOCOL.md 2.5). */
 
 import type { Bytes } from "../bytes.ts";
-import { RelayUnreachable } from "../errors.ts";
+import { RelayRefused, RelayUnreachable } from "../errors.ts";
 import type { Link } from "../transport/link.ts";
+import { LinkFailed } from "./errors.ts";
 
 /** What a device says that has come to the channel and waits for the other one. */
 export const HERE: Bytes = new Uint8Array();
 /** Bodies that nobody has taken yet; the two devices answer each other, so there are never more than a few. */
 const MOST_WAITING = 64;
+
+const REFUSALS = new Map([
+  [
+    "rate_limited",
+    "Too many devices were to be linked to your account within a quarter of an hour, or you tried too often. Wait " +
+      "that long, then begin again.",
+  ],
+  [
+    "too_many_devices",
+    "Two devices have met by these words already. If one of them is not yours, do not go on with the other. Begin " +
+      "again on the new device: it shows new words.",
+  ],
+]);
+
+/** What a refusal of the relay means for who links a device; anything else as it is. */
+export function meaningOf(error: unknown): unknown {
+  const said = error instanceof RelayRefused ? REFUSALS.get(error.code) : undefined;
+  return said === undefined ? error : new LinkFailed(said);
+}
 
 /** One channel on one client's connection. */
 export class Line {

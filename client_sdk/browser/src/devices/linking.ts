@@ -9,6 +9,7 @@ import { equal, hex, unhex, utf8 } from "../bytes.ts";
 import type { Conversation } from "../engine/conversation.ts";
 import type { Engine } from "../engine/engine.ts";
 import { itemsFrom } from "../engine/pages.ts";
+import { isUnsettled } from "../engine/state.ts";
 import { AccessRefused, EngagementUnavailable, RelayError } from "../errors.ts";
 import type { Introduction, LinkSession } from "../identity/linking.ts";
 import { LinkSecret } from "../identity/linking.ts";
@@ -25,6 +26,7 @@ import { HANDOVER_KEY_BYTES, HistorySealing } from "./handover.ts";
 import type { Job } from "./jobs.ts";
 import { dropJob, jobsIn, keepJob } from "./jobs.ts";
 import type { Line } from "./line.ts";
+import { meaningOf } from "./line.ts";
 import { BeginAgain, hearKind, meetNewcomer } from "./meeting.ts";
 import { usableName } from "./names.ts";
 import type { OwnList } from "./ownList.ts";
@@ -61,7 +63,7 @@ export class Linking {
     [this.#engine, this.#own, this.#lines, this.#openLine] = [engine, own, lines, openLine];
   }
 
-  /** Wait for the device that shows this secret; raises LinkCodeInvalid, MayNotLink, TooManyDevices or RelayError. */
+  /** Wait for the device that shows this secret; raises LinkCodeInvalid, LinkFailed, MayNotLink, TooManyDevices or RelayError. */
   async find(shown: string): Promise<Newcomer> {
     const secret = LinkSecret.read(shown);
     this.#own.checkMayChange();
@@ -74,7 +76,7 @@ export class Linking {
       return { id, name: usableName(hello.name) };
     } catch (error) {
       this.#lines.delete(line);
-      throw error;
+      throw meaningOf(error);
     }
   }
 
@@ -216,7 +218,9 @@ export class Linking {
     for (const conversation of conversations) {
       await line.say(session.seal("floor", conversation.id, ...floorOf(conversation, shared.sharesReading)));
     }
-    await line.say(session.seal("floors", people.length, conversations.length));
+    const floors = conversations.length;
+    const unsaid = shared.sharesReading || floors > 0 ? [] : [false]; // no floor has said it
+    await line.say(session.seal("floors", people.length, floors, ...unsaid));
     await hearKind(line, session, "stored", this.#end.signal);
     job.told = true;
     await keepJob(this.#engine.vault, job);
@@ -370,7 +374,8 @@ function floorOf({ stored, engagement }: Conversation, shares: boolean): readonl
     shown,
     shares,
     stored.incarnation ?? NONE,
-    stored.highestEpoch + 1,
+    // What the relay lost may take another course.
+    (isUnsettled(stored) ? stored.branch : stored.highestEpoch) + 1,
     stored.transcript,
     stored.suite,
     stored.lastCommit,

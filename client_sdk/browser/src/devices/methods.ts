@@ -34,6 +34,11 @@ export interface DeviceCalls {
   archiveNow(): null;
 }
 
+/** What may be asked twice. */
+export const SAFE_DEVICES: readonly (keyof DeviceCalls)[] = [
+  ...(["devices", "deviceRename", "kitDue", "kit", "archiveWanted", "archiveNow"] as const),
+];
+
 export function devicesPart(engine: Engine): Part<DeviceCalls> {
   const lines = new Set<Line>();
   const openLine = (channel: Bytes) => {
@@ -90,7 +95,6 @@ export function devicesPart(engine: Engine): Part<DeviceCalls> {
         return null;
       },
     },
-    safe: ["devices", "deviceRename", "kitDue", "kit", "archiveWanted", "archiveNow"],
     listening: {
       async online() {
         await own.goOn();

@@ -96,7 +96,10 @@ export class OwnList {
     });
   }
 
-  /** Take a device off the list: the relay ends its access, and every conversation removes it. */
+  /**
+   * Take a device off the list: the relay ends its access, and every conversation removes it. A relay that does not
+   * take the new list cannot keep it from the conversations; it is told it again at every connection.
+   */
   remove(id: string): Promise<void> {
     return this.#change(async (devices) => {
       if (id === deviceName(this.#engine.account.deviceId)) {
@@ -105,32 +108,31 @@ export class OwnList {
       const left = devices.filter(({ deviceKey }) => deviceName(deviceId(deviceKey)) !== id);
       if (left.length === devices.length) throw unknown();
       return left;
-    });
+    }, true);
   }
 
   #change(
     change: (devices: readonly ManifestDevice[]) => Promise<readonly ManifestDevice[] | null>,
+    althoughRefused = false,
   ): Promise<void> {
     const next = this.#changing.then(async () => {
       const identity = this.checkMayChange();
       const { manifest } = this.#engine.account;
       const devices = await change(manifest.devices);
-      if (devices !== null) await this.#put(nextManifest(manifest, identity, { devices }));
+      if (devices !== null) await this.#put(nextManifest(manifest, identity, { devices }), althoughRefused);
     });
     this.#changing = next.catch(() => undefined); // whoever asked for it hears of it
     return next;
   }
 
   /** Have the relay take the list before anybody sees it: so no two devices sign one version. */
-  async #put(manifest: Manifest): Promise<void> {
+  async #put(manifest: Manifest, althoughRefused = false): Promise<void> {
     const { vault, account } = this.#engine;
     await vault.write([{ name: INTENDED, value: manifest.raw }]);
-    const answer = await this.#engine.askRelay(
-      { frame: "PutManifest", manifest: manifest.raw },
-      "HeldManifest",
-    );
-    const held = answer.manifest && verified(answer.manifest);
-    if (held !== null && equal(held.raw, manifest.raw)) {
+    const held = await this.#held(manifest, althoughRefused);
+    const taken = held !== null && equal(held.raw, manifest.raw);
+    const another = held !== null && !taken && succeeds(account.manifest, held);
+    if (taken || (althoughRefused && !another)) {
       await this.#engine.useAccount({ ...this.#engine.account, manifest });
       await vault.write([{ name: INTENDED, value: null }]);
       return;
@@ -138,7 +140,7 @@ export class OwnList {
     await vault.write([{ name: INTENDED, value: null }]);
     if (held !== null && !equal(held.recoveryKey, account.manifest.recoveryKey))
       throw new OtherListHeld(OTHER);
-    if (held !== null && succeeds(account.manifest, held)) {
+    if (another) {
       throw new DevicesChanged(
         "Your devices were changed on another one of them at the same time. Nothing was done here. " +
           "Look at the list again, then repeat what you wanted.",
@@ -150,6 +152,18 @@ export class OwnList {
     );
   }
 
+  /** Which list the relay holds when it was given this one; null: none that anybody signed, or it does not say. */
+  async #held(manifest: Manifest, althoughRefused: boolean): Promise<Manifest | null> {
+    try {
+      const question = { frame: "PutManifest", manifest: manifest.raw } as const;
+      const answer = await this.#engine.askRelay(question, "HeldManifest");
+      return answer.manifest && verified(answer.manifest);
+    } catch (error) {
+      if (!(althoughRefused && error instanceof RelayRefused)) throw error;
+      return null;
+    }
+  }
+
   /** Finish a change that was interrupted: the relay may have taken it, or another device was first. */
   async goOn(): Promise<void> {
     const next = this.#changing.then(async () => {
@@ -157,8 +171,10 @@ export class OwnList {
       const { identity, manifest } = this.#engine.account;
       if (intended === null || identity === null) return;
       const wanted = verified(intended);
-      if (wanted !== null && succeeds(manifest, wanted)) await this.#put(wanted);
-      else await this.#engine.vault.write([{ name: INTENDED, value: null }]);
+      if (wanted !== null && succeeds(manifest, wanted)) {
+        const removes = wanted.devices.every(({ deviceKey }) => lists(manifest, deviceKey));
+        await this.#put(wanted, removes);
+      } else await this.#engine.vault.write([{ name: INTENDED, value: null }]);
     });
     this.#changing = next.catch(() => undefined);
     try {

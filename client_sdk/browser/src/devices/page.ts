@@ -86,5 +86,6 @@ export function firstUseAnswers(firstUse: CoachRelayOptions["firstUse"]): Answer
 /** What of the person's choice goes to the Worker: functions stay here. */
 function beginning(chosen: FirstUse): Beginning {
   if (chosen.kind === "link") return { kind: "link", deviceName: chosen.deviceName };
-  return chosen.kind === "recover" ? { kind: "recover", words: chosen.words } : { kind: "new" };
+  if (chosen.kind === "new") return { kind: "new" };
+  return { kind: "recover", words: chosen.words, unchecked: chosen.unchecked === true };
 }

@@ -10,6 +10,7 @@ import { amendmentIn, GAP, RETRACTED, readEnvelope, storedKind } from "../engine
 import { ContentError } from "../errors.ts";
 import type { Packable, Value, ValueMap } from "../msgpack.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
+import { bytes, count, text as string } from "../packed.ts";
 import { WireError } from "../wire/errors.ts";
 import { parseUserId } from "../wire/ids.ts";
 import { broken } from "./handover.ts";
@@ -128,7 +129,10 @@ function parsed(row: ValueMap, own: string, order: number): Row {
   }
   // What another device of this person said is theirs, and not this device's to send again.
   return {
-    item: { id, seq, order, user, device, mine: user === own, sentMs, envelope, notice, acts: [] },
+    item: {
+      ...{ id, seq, order: notice === null ? 0 : order, user, device, mine: user === own },
+      ...{ sentMs, envelope, notice, acts: [] },
+    },
   };
 }
 
@@ -136,19 +140,4 @@ function envelopeIn(payload: Bytes): Bytes {
   const values = unpack(payload);
   if (!Array.isArray(values) || values[0] !== SAID_FORMAT) throw new TypeError("another form");
   return bytes(values[1]);
-}
-
-function bytes(value: Value | undefined): Bytes {
-  if (value instanceof Uint8Array) return value;
-  throw new TypeError("a field of another form");
-}
-
-function string(value: Value | undefined): string {
-  if (typeof value === "string") return value;
-  throw new TypeError("a field of another form");
-}
-
-function count(value: Value | undefined): number {
-  if (typeof value === "number" && value >= 0) return value;
-  throw new TypeError("a field of another form");
 }

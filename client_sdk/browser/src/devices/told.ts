@@ -13,6 +13,8 @@ import { lists, verifyManifest } from "../identity/manifest.ts";
 import { parseTrust } from "../identity/trust.ts";
 import type { Value } from "../msgpack.ts";
 import type { Write } from "../vault/vault.ts";
+import { decodeFromRelay } from "../wire/codec.ts";
+import * as f from "../wire/fields.ts";
 import type { BlobId, EngagementId, UserId } from "../wire/ids.ts";
 import {
   deviceId,
@@ -22,7 +24,7 @@ import {
   parseEngagementId,
   parseUserId,
 } from "../wire/ids.ts";
-import { MAX_ENGAGEMENTS_PER_USER } from "../wire/limits.ts";
+import { MAX_BLOB_BYTES, MAX_ENGAGEMENTS_PER_USER } from "../wire/limits.ts";
 import { LinkTampered } from "./errors.ts";
 import { HANDOVER_KEY_BYTES } from "./handover.ts";
 
@@ -51,29 +53,43 @@ export interface HistoryRef {
   readonly size: number;
 }
 
+/** Nothing in a message between two devices is longer, and no list has more. */
+const MOST = 48 * 1024;
+const [bytes, string] = [f.binary(MOST), f.text(MOST)];
+const [user, device, engagement] = [f.id(parseUserId), f.id(parseDeviceId), f.id(parseEngagementId)];
+const GRANT = f.record({
+  ...{ raw: bytes, identity: bytes, name: string },
+  names: f.many(f.record({ device, called: string }), MOST),
+});
+const PEOPLE = f.record({ people: f.many(f.record({ key: bytes, trust: bytes, name: bytes }), MOST) });
+const FLOOR = f.record({
+  ...{ engagement, shown: bytes, shares: f.plain((value) => value === true) },
+  ...{ incarnation: bytes, epochs: f.uint, transcript: bytes, suite: f.uint, lastCommit: f.uint },
+  ...{ met: f.many(user, MOST), admitted: f.many(user, MOST) },
+  peers: f.many(f.record({ device, user, seq: f.uint }), MOST),
+  ...{ read: f.uint, reads: f.many(f.record({ user, seq: f.uint }), MOST) },
+});
+const REF = f.record({ engagement, via: string, blob: string, key: bytes, size: f.uint });
+
 /** The account that this device is given; raises LinkTampered if it does not fit. */
 export function readGrant(
   values: readonly Value[],
-  device: KeyPair,
-  own: Introduction,
+  own: KeyPair,
+  self: Introduction,
   other: Introduction | null,
 ): Told {
   return understood(() => {
-    const [raw, identity, name, names] = values;
-    const manifest = verifyManifest(bytes(raw));
-    const listed = lists(manifest, device.public) && other !== null && lists(manifest, other.deviceKey);
-    if (manifest.portal !== own.portal || manifest.user !== own.user || !listed) throw strange();
-    const key = bytes(identity);
-    const pair = key.length === 0 ? null : new KeyPair(key);
+    const { raw, identity, name, names } = GRANT.read([...values]);
+    const manifest = verifyManifest(raw);
+    const listed = lists(manifest, own.public) && other !== null && lists(manifest, other.deviceKey);
+    if (manifest.portal !== self.portal || manifest.user !== self.user || !listed) throw strange();
+    const pair = identity.length === 0 ? null : new KeyPair(identity);
     if (pair !== null && !equal(pair.public, manifest.identityKey)) throw strange();
     const account: Account = {
-      ...{ portal: own.portal, user: own.user, name: string(name), device },
-      ...{ deviceId: deviceId(device.public), identity: pair, recoverySeed: new Uint8Array(), manifest },
+      ...{ portal: self.portal, user: self.user, name, device: own },
+      ...{ deviceId: deviceId(own.public), identity: pair, recoverySeed: new Uint8Array(), manifest },
     };
-    const known = list(names).map((one): readonly [string, string] => {
-      const [id, called] = list(one);
-      return [deviceName(parseDeviceId(id)), string(called)];
-    });
+    const known = names.map((one) => [deviceName(one.device), one.called] as const);
     return { account, names: new Map(known), people: new Map(), floors: new Map(), sharesReading: true };
   });
 }
@@ -81,61 +97,59 @@ export function readGrant(
 /** People and floors; raises LinkTampered if they are none. */
 export function readMore(told: Told, kind: string, values: readonly Value[]): void {
   understood(() => {
-    if (kind === "people") for (const one of list(values[0])) readPerson(told, list(one));
-    else if (kind === "floor") readFloor(told, values);
+    if (kind === "people") for (const one of PEOPLE.read([...values]).people) readPerson(told, one);
+    else if (kind === "floor") readFloor(told, FLOOR.read([...values]));
     else throw strange();
   });
 }
 
-function readPerson(told: Told, [key, trust, name]: readonly Value[]): void {
-  const user = parseUserId(text(bytes(key)));
-  if (parseTrust(bytes(trust)).newest.user !== user || told.people.size >= MOST_PEOPLE) throw strange();
-  told.people.set(user, { trust: bytes(trust), name: text(bytes(name)) });
+function readPerson(told: Told, { key, trust, name }: Record<"key" | "trust" | "name", Bytes>): void {
+  const known = parseUserId(text(key));
+  if (parseTrust(trust).newest.user !== known || told.people.size >= MOST_PEOPLE) throw strange();
+  told.people.set(known, { trust, name: text(name) });
 }
 
-function readFloor(told: Told, [engagement, , shares, ...rest]: readonly Value[]): void {
+function readFloor(told: Told, floor: f.Of<typeof FLOOR>): void {
   if (told.floors.size >= MAX_ENGAGEMENTS_PER_USER) throw strange();
-  const [incarnation, epochs, transcript, suite, lastCommit, met, admitted, peers, read, reads] = rest;
-  const known = bytes(incarnation);
-  told.floors.set(parseEngagementId(engagement), {
+  checkShown(floor);
+  const { incarnation, epochs, peers, read, reads, shares, transcript, suite, lastCommit } = floor;
+  told.floors.set(floor.engagement, {
     ...NEW_STATE,
-    incarnation: known.length === 0 ? null : known,
-    highestEpoch: count(epochs) - 1,
-    transcript: bytes(transcript),
-    suite: count(suite),
-    lastCommit: count(lastCommit),
-    met: list(met).map(parseUserId),
-    admitted: list(admitted).map(parseUserId),
-    peers: new Map(list(peers).map(readPeer)),
-    read: count(read),
-    readTold: count(read),
-    reads: new Map(list(reads).map((one) => userAt(list(one)))),
+    incarnation: incarnation.length === 0 ? null : incarnation,
+    highestEpoch: epochs - 1,
+    ...{ transcript, suite, lastCommit, met: floor.met, admitted: floor.admitted, read, readTold: read },
+    peers: new Map(peers.map((one) => [deviceName(one.device), [one.user, one.seq]])),
+    reads: new Map(reads.map((one) => [one.user, one.seq])),
   });
-  told.sharesReading = told.sharesReading && shares === true;
+  told.sharesReading = told.sharesReading && shares;
 }
 
-function readPeer(value: Value): readonly [string, readonly [string, number]] {
-  const [device, ...rest] = list(value);
-  return [deviceName(parseDeviceId(device)), userAt(rest)];
+/** What the relay last said of this conversation, if that was told, is of this one. */
+function checkShown({ engagement, shown }: f.Of<typeof FLOOR>): void {
+  if (shown.length === 0) return;
+  const [frame] = decodeFromRelay(shown);
+  if (frame?.frame !== "EngagementChanged" || frame.engagement.id !== engagement) throw strange();
 }
-
-const userAt = ([user, seq]: readonly Value[]): readonly [string, number] => [parseUserId(user), count(seq)];
 
 /** Where a history is, or null: nothing is left at a relay where no conversation goes on. */
 export function readHistoryRef(values: readonly Value[]): readonly [EngagementId, HistoryRef | null] {
   return understood(() => {
-    const [engagement, via, blob, key, size] = values;
-    const known = parseEngagementId(engagement);
-    if (via === "") return [known, null] as const;
-    if (bytes(key).length !== HANDOVER_KEY_BYTES || count(size) < 1) throw strange();
-    const ref = { via: parseEngagementId(via), blob: parseBlobId(blob), key: bytes(key), size: count(size) };
-    return [known, ref] as const;
+    const { engagement, via, blob, key, size } = REF.read([...values]);
+    if (via === "") return [engagement, null] as const;
+    if (key.length !== HANDOVER_KEY_BYTES || size < 1 || size > MAX_BLOB_BYTES) throw strange();
+    return [engagement, { via: parseEngagementId(via), blob: parseBlobId(blob), key, size }] as const;
   });
 }
 
-/** Whether everything was told: as many people and floors as the other device counted. */
+/**
+ * Whether everything was told: as many people and floors as the other device counted. Where there is no floor to say
+ * it, it says whether receipts tell what was read.
+ */
 export function checkWhole(told: Told, values: readonly Value[]): void {
-  if (values[0] !== told.people.size || values[1] !== told.floors.size) throw strange();
+  const [people, floors, ...unsaid] = values;
+  const known = unsaid.length === 0 || (unsaid.length === 1 && unsaid[0] === false);
+  if (people !== told.people.size || floors !== told.floors.size || !known) throw strange();
+  if (unsaid.length > 0) told.sharesReading = false;
 }
 
 /** Everything at once: this device has its account, its trust and its floors, or nothing of it. */
@@ -160,24 +174,4 @@ function understood<T>(action: () => T): T {
     if (error instanceof CoachRelayError || error instanceof TypeError) throw strange();
     throw error;
   }
-}
-
-function list(value: Value | undefined): readonly Value[] {
-  if (Array.isArray(value)) return value;
-  throw strange();
-}
-
-function bytes(value: Value | undefined): Bytes {
-  if (value instanceof Uint8Array) return value;
-  throw strange();
-}
-
-function string(value: Value | undefined): string {
-  if (typeof value === "string") return value;
-  throw strange();
-}
-
-function count(value: Value | undefined): number {
-  if (typeof value === "number" && value >= 0) return value;
-  throw strange();
 }

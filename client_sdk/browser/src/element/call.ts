@@ -2,7 +2,8 @@
 
 import type { PropertyValues } from "lit";
 import { html, nothing } from "lit";
-import type { CallApi } from "../api.ts";
+import type { CallApi, Notice } from "../api.ts";
+import { focusLost } from "./focus.ts";
 import { lengthOf } from "./format.ts";
 import type { IconName } from "./icons.ts";
 import { icon } from "./icons.ts";
@@ -21,6 +22,7 @@ export class CallView extends Plain {
     side: { state: true },
     choices: { state: true },
     matched: { state: true },
+    read: { state: true },
   };
   declare room: Room;
   declare call: CallApi;
@@ -28,6 +30,8 @@ export class CallView extends Plain {
   declare side: "words" | "devices" | "differ" | null;
   declare choices: readonly Choice[];
   declare matched: boolean;
+  /** The trouble that the person has read and put away; what goes wrong next is shown again. */
+  declare read: Notice | null;
   #opener: HTMLElement | null = null;
   #clock: ReturnType<typeof setInterval> | undefined;
 
@@ -36,6 +40,7 @@ export class CallView extends Plain {
     this.side = null;
     this.choices = [];
     this.matched = false;
+    this.read = null;
   }
 
   protected override followed() {
@@ -45,15 +50,23 @@ export class CallView extends Plain {
   override connectedCallback(): void {
     super.connectedCallback();
     this.#clock = setInterval(() => this.requestUpdate(), 1000);
+    navigator.mediaDevices?.addEventListener("devicechange", this.#devicesChanged);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     clearInterval(this.#clock);
+    navigator.mediaDevices?.removeEventListener("devicechange", this.#devicesChanged);
+  }
+
+  /** Who called or answered goes on here; what they pressed for it has gone. */
+  protected override firstUpdated(): void {
+    setTimeout(() => this.querySelector<HTMLElement>(".control")?.focus());
   }
 
   protected override updated(changed: PropertyValues): void {
     if (changed.has("side")) this.#moveFocus(changed.get("side") ?? null);
+    else if (this.side !== null && focusLost(this)) this.#toCard();
     const show = (name: string, stream: MediaStream | null): void => {
       const video = this.querySelector<HTMLVideoElement>(`video.${name}`);
       if (video !== null && video.srcObject !== stream) video.srcObject = stream;
@@ -62,17 +75,22 @@ export class CallView extends Plain {
     show("local", this.call.local);
   }
 
+  #toCard(): void {
+    this.querySelector<HTMLElement>("#call-card-title")?.focus();
+  }
+
   /** Into the card that opens, and back to what opened it. */
   #moveFocus(before: unknown): void {
     if (this.side !== null) {
       this.#opener = this.querySelector<HTMLElement>(".control:focus") ?? this.#opener;
-      this.querySelector<HTMLElement>("#call-card-title")?.focus();
+      this.#toCard();
     } else if (before !== null && before !== undefined) this.#opener?.focus();
   }
 
   protected override render() {
     const { call, room } = this;
-    const name = room.nameOf(call.user);
+    // Who rings several people knows who it is once one of them answers.
+    const name = call.user === "" ? room.otherNames : room.nameOf(call.user);
     if (call.state === "ended") return this.#ended(name);
     return html`<section class="call" part="call" aria-label=${text.with(name)} @keydown=${this.#key}>
       <div class="stage" part="call-stage">
@@ -80,11 +98,16 @@ export class CallView extends Plain {
         <div class="call-head"><strong dir="auto">${name}</strong>
           <span role="status">${this.#status()}</span>
           ${call.startedMs === null ? nothing : html`<span class="clock" role="timer" aria-live="off" aria-label=${text.lasted(this.#lasted)}>${this.#lasted}</span>`}</div>
-        ${call.trouble === null ? nothing : html`<div class="call-trouble" role="alert">${icon("warning")}<div><p>${call.trouble.message}</p></div></div>`}
+        ${this.#trouble()}
         ${this.#beside(name)}
       </div>
       ${this.#controls()}
     </section>`;
+  }
+
+  /** A call with sound alone has neither camera nor screen. */
+  get #picture(): boolean {
+    return this.call.media.includes("video");
   }
 
   get #lasted(): string {
@@ -94,16 +117,30 @@ export class CallView extends Plain {
   #status() {
     const { state, quality } = this.call;
     if (state !== "connected") return text.states[state];
-    return (Object.hasOwn(text.quality, quality) && text.quality[quality]) || text.states.connected;
+    const told = this.#picture ? text.quality : text.qualityOfSound;
+    return (Object.hasOwn(told, quality) && told[quality]) || text.states.connected;
   }
 
   #pictures(name: string) {
     const { call } = this;
-    const seen =
-      call.remote?.getVideoTracks().some((track) => track.readyState === "live" && !track.muted) ?? false;
+    const seen = call.picture;
     return html`<video class="remote ${seen ? "" : "unseen"}" autoplay playsinline aria-label=${text.remote(name)}></video>
       ${seen ? nothing : html`<div class="no-picture"><span class="avatar huge" aria-hidden="true">${Array.from(name)[0]}</span><p class="sr">${text.noPicture(name)}</p></div>`}
       <video class="local ${call.camera || call.screen ? "" : "unseen"}" autoplay muted playsinline aria-label=${text.local}></video>`;
+  }
+
+  #trouble() {
+    const { trouble } = this.call;
+    if (trouble === null || trouble === this.read) return nothing;
+    return html`<div class="call-trouble" role="alert">${icon("warning")}<p dir="auto">${trouble.message}</p>
+      <button type="button" class="quiet round" aria-label=${words.dismiss} @click=${() => this.#putAway(trouble)}>${icon("close")}</button></div>`;
+  }
+
+  /** What was pressed for it goes: on with what the trouble was mostly about. */
+  async #putAway(trouble: Notice): Promise<void> {
+    this.read = trouble;
+    await this.updateComplete;
+    this.querySelector<HTMLElement>(".control")?.focus();
   }
 
   #controls() {
@@ -111,21 +148,25 @@ export class CallView extends Plain {
     const on = call.state === "connected" || call.state === "reconnecting";
     const set = (action: () => Promise<void>) => () => this.room.attempt(action);
     const { microphone, camera, screen } = call;
-    return html`<div class="controls" part="call-controls" role="toolbar" aria-label=${text.label}>
+    return html`<div class="controls" part="call-controls" role="group" aria-label=${text.label}>
       ${this.#control(
         microphone ? "microphone" : "microphoneOff",
         microphone ? text.mute : text.unmute,
         !microphone,
         set(() => call.setMicrophone(!microphone)),
       )}
-      ${this.#control(
-        camera ? "camera" : "cameraOff",
-        camera ? text.cameraOff : text.cameraOn,
-        !camera,
-        set(() => call.setCamera(!camera)),
-      )}
       ${
-        "getDisplayMedia" in (navigator.mediaDevices ?? {})
+        this.#picture
+          ? this.#control(
+              camera ? "camera" : "cameraOff",
+              camera ? text.cameraOff : text.cameraOn,
+              !camera,
+              set(() => call.setCamera(!camera)),
+            )
+          : nothing
+      }
+      ${
+        this.#picture && "getDisplayMedia" in (navigator.mediaDevices ?? {})
           ? this.#control(
               "screen",
               screen ? text.stopShare : text.share,
@@ -182,12 +223,13 @@ export class CallView extends Plain {
   }
 
   #devices() {
-    const kinds = Object.keys(text.kinds) as (keyof typeof text.kinds)[];
+    const all = Object.keys(text.kinds) as (keyof typeof text.kinds)[];
+    const kinds = all.filter((kind) => kind !== "videoinput" || this.#picture);
     return kinds.map((kind) => {
       const these = this.choices.filter((one) => one.kind === kind);
       if (these.length === 0) return nothing;
       return html`<label class="field">${text.kinds[kind]}<select @change=${(event: Event) => this.#choose(kind, (event.target as HTMLSelectElement).value)}>
-        ${these.map((one, at) => html`<option value=${one.id} ?selected=${one.chosen}>${one.label || text.unnamed(text.kinds[kind], at + 1)}</option>`)}</select></label>`;
+        ${these.map((one, at) => html`<option value=${one.id} .selected=${one.chosen}>${one.label || text.unnamed(text.kinds[kind], at + 1)}</option>`)}</select></label>`;
     });
   }
 
@@ -203,6 +245,12 @@ export class CallView extends Plain {
   #openDevices = async (): Promise<void> => {
     this.side = this.side === "devices" ? null : "devices";
     if (this.side !== null) this.choices = (await this.room.attempt(() => this.call.devices())) ?? [];
+  };
+
+  /** Plugged in or unplugged: the choice that is open shows it. */
+  #devicesChanged = async (): Promise<void> => {
+    if (this.side === "devices")
+      this.choices = (await this.room.attempt(() => this.call.devices())) ?? this.choices;
   };
 
   async #choose(kind: MediaDeviceKind, id: string): Promise<void> {

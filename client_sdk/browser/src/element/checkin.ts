@@ -67,7 +67,7 @@ export class CheckInView extends Plain {
     return html`${several ? html`<ul class="asked">${this.item.questions.map((one) => html`<li dir="auto">${one.text}</li>`)}</ul>` : nothing}
       <p class="hint">${
         answer === undefined
-          ? words.checkIn.waiting(this.room.otherNames)
+          ? words.checkIn.waiting(this.room.otherNamesWithin)
           : words.checkIn.theirAnswer(this.room.nameOf(answer.sender), momentOf(answer.sentMs, now))
       }</p>`;
   }
@@ -77,7 +77,7 @@ export class CheckInView extends Plain {
     if (this.room.state?.ended) return nothing;
     if (mine !== undefined && !this.again) {
       return html`<p class="hint">${icon("check")} ${words.checkIn.answered(momentOf(mine.sentMs, Date.now()))}</p>
-        <button type="button" tabindex=${this.tab ? 0 : -1} @click=${() => (this.again = true)}>${words.checkIn.answerAgain}</button>`;
+        <button type="button" tabindex=${this.tab ? 0 : -1} @click=${this.#answerAgain}>${words.checkIn.answerAgain}</button>`;
     }
     return html`<form @submit=${this.#submit} novalidate>
       ${this.item.questions.map((question) => this.#question(question))}
@@ -118,6 +118,13 @@ export class CheckInView extends Plain {
     return html`<label class="choice"><input type="radio" name=${`q-${this.item.questions.indexOf(question)}-${this.item.id}`} .checked=${chosen}
       tabindex=${this.tab ? 0 : -1} @change=${() => this.#set(question, value)}><span dir="auto">${value}</span></label>`;
   }
+
+  /** Into the form that opens: what was pressed for it has gone. */
+  #answerAgain = async (): Promise<void> => {
+    this.again = true;
+    await this.updateComplete;
+    this.querySelector<HTMLElement>("form input, form textarea")?.focus();
+  };
 
   #set(question: Question, value: number | string): void {
     this.trouble = "";

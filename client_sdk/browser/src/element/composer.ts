@@ -6,7 +6,7 @@ import { excerpt, shownFileName, sizeOf } from "./format.ts";
 import { icon } from "./icons.ts";
 import { isImage, thumbnail } from "./model/previews.ts";
 import type { Room } from "./model/room.ts";
-import { summary } from "./model/room.ts";
+import { summary } from "./model/sentences.ts";
 import { Plain } from "./plain.ts";
 import { words } from "./words.ts";
 
@@ -16,10 +16,6 @@ const TEXT_BYTES = 32 * 1024;
 const TYPING_AGAIN_MS = 4_000;
 const TYPING_STOPS_MS = 5_000;
 const MOST_HEIGHT_PX = 180;
-
-/** What was begun and not sent, by person and engagement. In memory alone: plaintext is stored nowhere but in the vault. */
-const drafts = new Map<string, string>();
-const draftKey = ({ relay: { me }, api }: Room): string => JSON.stringify([me.portal, me.user, api.id]);
 
 export class Composer extends Plain {
   static override properties = {
@@ -49,7 +45,7 @@ export class Composer extends Plain {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.text = drafts.get(draftKey(this.room)) ?? "";
+    this.text = this.room.draft.text;
   }
 
   override disconnectedCallback(): void {
@@ -63,8 +59,9 @@ export class Composer extends Plain {
     const { writing, staged } = this.room;
     if (writing.editing !== this.#writing.editing) {
       const { editing } = writing;
-      this.text = editing?.kind === "text" ? editing.text : (drafts.get(draftKey(this.room)) ?? "");
-    }
+      this.text = editing?.kind === "text" ? editing.text : this.room.draft.text;
+    } else if (writing.editing === undefined && this.text === "") this.text = this.room.draft.text;
+    if (writing.replyTo !== this.#writing.replyTo) this.#keep();
     this.#writing = writing;
     for (const [file, url] of this.thumbs) if (!staged.includes(file)) this.#forget(file, url);
     for (const file of staged)
@@ -115,7 +112,7 @@ export class Composer extends Plain {
     return html`<button type="button" class="quiet round" aria-label=${words.composer.attach} title=${words.composer.attach}
         @click=${() => this.querySelector<HTMLInputElement>("input[type=file]")?.click()}>${icon("attach")}</button>
       <input type="file" multiple hidden @change=${this.#picked} aria-label=${words.composer.attach}>
-      <button type="button" class="quiet round" aria-label=${words.composer.checkIn} title=${words.composer.checkIn}
+      <button type="button" class="quiet round second" aria-label=${words.composer.checkIn} title=${words.composer.checkIn}
         @click=${() => room.set({ open: { what: "checkIn" } })}>${icon("checkIn")}</button>`;
   }
 
@@ -172,9 +169,15 @@ export class Composer extends Plain {
 
   #input = (event: Event): void => {
     this.text = (event.target as HTMLTextAreaElement).value;
-    if (this.room.writing.editing === undefined) drafts.set(draftKey(this.room), this.text);
+    this.#keep();
     this.#tellTyping(this.text.trim() !== "");
   };
+
+  /** What changes a message that was sent is no draft: the message stands as it was. */
+  #keep(): void {
+    const { editing, replyTo } = this.room.writing;
+    if (editing === undefined) this.room.draft.keep(this.text, replyTo?.id ?? null);
+  }
 
   #tellTyping(on: boolean): void {
     clearTimeout(this.#stops);
@@ -252,16 +255,18 @@ export class Composer extends Plain {
     const { room } = this;
     const files = room.staged;
     this.text = "";
-    drafts.delete(draftKey(room));
+    room.draft.text = "";
     room.history.clearUnread();
     if (text !== "") {
       const id = await room.attempt(() => room.api.send(text, replyTo === undefined ? {} : { replyTo }));
       if (id === undefined) {
         this.text = this.text === "" ? text : `${text}\n${this.text}`;
-        drafts.set(draftKey(room), this.text);
+        this.#keep();
         return false;
       }
     }
+    // What was kept is erased now that the message itself is safe, and not before.
+    room.draft.keep(this.text, null);
     room.unstage(null);
     // Encrypting a large file takes a while, and nobody has to wait for it to write on.
     void this.#sendFiles(files);

@@ -8,6 +8,10 @@ export class Confirm extends Dialog {
     return this.room.question?.title ?? "";
   }
 
+  protected override inFront(): boolean {
+    return true;
+  }
+
   protected override closed(): void {
     this.room.question?.decide(false);
   }

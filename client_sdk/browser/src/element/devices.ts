@@ -1,5 +1,6 @@
 /** One's own devices: names, removing one; adding one opens a dialog. */
 
+import type { PropertyValues } from "lit";
 import { html, nothing } from "lit";
 import type { Device } from "../api.ts";
 import { shownName } from "./format.ts";
@@ -41,7 +42,7 @@ export class DevicesView extends Plain {
     if (this.renaming === device.id) return html`<li>${this.#renameForm(device, name)}</li>`;
     return html`<li>${icon("device")}
       <div class="person-text"><strong dir="auto">${name}</strong>${facts.length === 0 ? nothing : html`<span class="hint">${facts.join(", ")}</span>`}</div>
-      <button type="button" class="quiet round" aria-label=${text.rename(name)} @click=${() => (this.renaming = device.id)}>${icon("edit")}</button>
+      <button type="button" class="quiet round" data-rename=${device.id} aria-label=${text.rename(name)} @click=${() => (this.renaming = device.id)}>${icon("edit")}</button>
       ${device.isThis || !mayLink ? nothing : html`<button type="button" class="quiet round" aria-label=${text.remove(name)} @click=${() => this.#remove(device, name)}>${icon("trash")}</button>`}
     </li>`;
   }
@@ -53,8 +54,13 @@ export class DevicesView extends Plain {
       <button type="submit" class="primary">${words.save}</button></form>`;
   }
 
-  protected override updated(): void {
+  /** Into the field that opens, and back to what opened it. */
+  protected override updated(changed: PropertyValues): void {
+    const before: unknown = changed.get("renaming");
+    if (!changed.has("renaming")) return;
     if (this.renaming !== null) this.querySelector<HTMLInputElement>("form input")?.focus();
+    else if (typeof before === "string")
+      this.querySelector<HTMLElement>(`[data-rename="${CSS.escape(before)}"]`)?.focus();
   }
 
   #key(event: KeyboardEvent): void {

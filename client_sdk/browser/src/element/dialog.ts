@@ -1,10 +1,12 @@
 /** A dialog: keeps the focus inside, Escape closes it, and the focus goes back to where it was. */
 
 import type { TemplateResult } from "lit";
-import { html } from "lit";
+import { html, nothing } from "lit";
+import { focusLost } from "./focus.ts";
 import { icon } from "./icons.ts";
 import type { Room } from "./model/room.ts";
 import { Plain } from "./plain.ts";
+import { toast } from "./toast.ts";
 import { words } from "./words.ts";
 
 export abstract class Dialog extends Plain {
@@ -18,9 +20,18 @@ export abstract class Dialog extends Plain {
     return false;
   }
 
+  /** A question stands before whatever else is open. */
+  protected inFront(): boolean {
+    return this.room.question === null;
+  }
+
   /** What closing does; the element is taken away by it. */
   protected closed(): void {
     this.room.set({ open: null });
+  }
+
+  protected override followed() {
+    return [this.room];
   }
 
   override connectedCallback(): void {
@@ -39,6 +50,15 @@ export abstract class Dialog extends Plain {
   protected override firstUpdated(): void {
     const dialog = this.querySelector("dialog");
     if (dialog !== null && !dialog.open) dialog.showModal();
+    this.toFirst();
+  }
+
+  /** What had the focus may have gone with what was shown before. */
+  protected override updated(): void {
+    if (focusLost(this)) this.toFirst();
+  }
+
+  protected toFirst(): void {
     (this.querySelector<HTMLElement>("[data-first]") ?? this.querySelector<HTMLElement>("h2"))?.focus();
   }
 
@@ -49,8 +69,16 @@ export abstract class Dialog extends Plain {
         <h2 id="dialog-title" tabindex="-1" dir="auto">${this.heading()}</h2>
         <button type="button" class="quiet round" aria-label=${words.close} @click=${() => this.closed()}>${icon("close")}</button>
       </div>
-      <div class="dialog-body">${this.body()}</div>
+      <div class="dialog-body">${this.#ring()}${this.body()}<div class="within" role="alert">${toast(this.room)}</div></div>
     </dialog>`;
+  }
+
+  /** It is answered here: nothing outside the dialog that is in front can be reached. */
+  #ring() {
+    const { ring } = this.room;
+    return ring === null || !this.inFront()
+      ? nothing
+      : html`<cr-ring .room=${this.room} .ring=${ring}></cr-ring>`;
   }
 
   #cancel = (event: Event): void => {

@@ -62,14 +62,40 @@ export class FileView extends Plain {
     const { room, item } = this;
     const blob = await room.attempt(() => room.api.openFile(item.id));
     if (blob === undefined) return;
-    const url = URL.createObjectURL(new Blob([blob], { type: "application/octet-stream" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = shownFileName(item.name);
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    saveAs(new Blob([blob], { type: "application/octet-stream" }), shownFileName(item.name));
   };
 }
+
+/**
+ * Firefox takes a download in a frame for something that is shown in it, and asks what is around: the portal's page,
+ * whose frame-src does not know it. So an embedded page has it in a frame of its own, which its own policy allows.
+ */
+function saveAs(blob: Blob, name: string): void {
+  const inner = window === window.top ? null : document.createElement("iframe");
+  if (inner !== null) {
+    inner.hidden = true;
+    document.body.append(inner);
+  }
+  const within = inner?.contentDocument ?? document;
+  const url = URL.createObjectURL(blob);
+  const link = within.createElement("a");
+  link.href = url;
+  link.download = name;
+  within.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => {
+    inner?.remove();
+    URL.revokeObjectURL(url);
+  }, KEPT_MS);
+}
+
+/** A browser may ask its person first where to put it. */
+const KEPT_MS = 60_000;
+
+const GOING: ReadonlySet<Transfer["state"]> = new Set(["moving", "waiting", "sealing"]);
+/** What is said aloud: that it does not go on; how far it is can be asked of the progress bar. */
+const STANDING: ReadonlySet<Transfer["state"]> = new Set(["paused", "waiting", "failed"]);
 
 const percentOf = ({ done, size }: Transfer): number =>
   size <= 0 ? 0 : Math.min(100, Math.max(0, Math.floor((done / size) * 100)));
@@ -82,13 +108,21 @@ export function transferRow(room: Room, transfer: Transfer, tab = true) {
   const act = (action: "pause" | "resume" | "cancel") => () => room.attempt(() => room.api[action](id));
   const button = (action: "pause" | "resume" | "cancel", sign: "pause" | "play" | "close") =>
     html`<button type="button" class="quiet round" tabindex=${tab ? 0 : -1} aria-label=${words.file[action](name)} @click=${act(action)}>${icon(sign)}</button>`;
+  // Its turn comes in a moment; only what really keeps it waiting is said.
+  const begins = state === "waiting" && failure === null && room.online;
+  const told =
+    state === "failed"
+      ? (failure?.message ?? words.file.states.failed)
+      : begins
+        ? ""
+        : words.file.states[state];
   const share = words.file.share(sizeOf(Math.min(done, size)), sizeOf(size), percent);
   return html`<div class="transfer ${state}" part="transfer">
     <progress max="100" value=${percent} aria-label=${words.file.progress(name)}></progress>
     <div class="transfer-line">
-      <span class="hint">${state === "failed" ? (failure?.message ?? words.file.states.failed) : `${words.file.states[state]} ${share}`}</span>
-      ${state === "moving" || state === "waiting" || state === "sealing" ? button("pause", "pause") : nothing}
-      ${state === "paused" || state === "failed" ? button("resume", "play") : nothing}
+      <span class="hint">${state === "failed" ? told : `${told} ${share}`.trim()}</span>
+      <span class="sr" role="status">${STANDING.has(state) && told !== "" ? words.file.stands(name, told) : ""}</span>
+      ${GOING.has(state) ? button("pause", "pause") : state === "paused" || state === "failed" ? button("resume", "play") : nothing}
       ${button("cancel", "close")}
     </div>
   </div>`;

@@ -91,7 +91,10 @@ export function shownFileName(name: string): string {
 export const excerpt = (text: string, most = 120): string => cut(clean(text.slice(0, most * 12)), most);
 
 /** What a person is called; before they have said it, what they are here. */
-export function personName({ name, role }: { readonly name: string; readonly role: string }): string {
+export function personName(
+  { name, role }: { readonly name: string; readonly role: string },
+  unnamed: (role: string) => string = words.unnamed,
+): string {
   const shownRole = shownName(role, "");
-  return shownName(name, shownRole === "" ? words.someone : words.unnamed(shownRole));
+  return shownName(name, shownRole === "" ? words.someone : unnamed(shownRole));
 }

@@ -18,7 +18,9 @@ const NEAR_START_PX = 1200;
 /** How far around the view messages are drawn. */
 const DRAWN_AROUND = "1600px 0px";
 /** Pages that are drawn at once; those that come later are drawn as they come near. */
-const DRAWN_AT_ONCE = 3;
+const DRAWN_AT_ONCE = 6;
+/** So long a frame draws pages that have come near; the next frame goes on. */
+const DRAWING_MS = 6;
 const HIGHLIGHT_MS = 1600;
 
 export class HistoryView extends Plain {
@@ -38,6 +40,9 @@ export class HistoryView extends Plain {
   #placing = false;
   #known = new Set<string>();
   #near: IntersectionObserver | undefined;
+  #observed = new WeakSet<Element>();
+  /** Pages that have come near and wait to be drawn. */
+  readonly #waiting = new Set<HistoryPage>();
   #size: ResizeObserver | undefined;
   #markedSeq = 0;
   #heights = "";
@@ -64,6 +69,7 @@ export class HistoryView extends Plain {
     this.#near?.disconnect();
     this.#size?.disconnect();
     this.#near = undefined;
+    this.#waiting.clear();
   }
 
   protected override render() {
@@ -85,12 +91,13 @@ export class HistoryView extends Plain {
       </div>
     </div>
     <p id="history-keys" hidden>${words.history.keys}</p>
-    <div class="typing" part="typing" aria-live="polite">
+    <div class="sr" role="status">${this.room.typingSaid}</div>
+    <div class="typing" part="typing" aria-hidden="true">
       ${
         typing.length === 0
           ? nothing
-          : html`<span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
-        <span dir="auto">${words.history.typing(typing.map((user) => this.room.nameOf(user)))}</span>`
+          : html`<span class="dots"><i></i><i></i><i></i></span>
+        <span dir="auto">${this.room.whoTypes}</span>`
       }
     </div>
     ${this.stuck ? nothing : this.#jumpButton()}
@@ -98,16 +105,18 @@ export class HistoryView extends Plain {
   }
 
   #empty() {
+    const say = this.room.state?.member === false ? words.history.emptyOutside : words.history.emptyText;
     return html`<div class="empty" part="empty">
       <div class="badge">${icon("lock")}</div>
       <h2>${words.history.emptyTitle}</h2>
-      <p dir="auto">${words.history.emptyText(this.room.otherNames)}</p>
+      <p dir="auto">${say(this.room.otherNamesWithin)}</p>
     </div>`;
   }
 
   #page(page: Page, at: number, active: string | null) {
-    const { pages, unread } = this.room.history;
-    const has = (id: string | null) => (id !== null && page.items.some((item) => item.id === id) ? id : null);
+    const { history } = this.room;
+    const { pages, unread } = history;
+    const has = (id: string | null) => (id !== null && history.pageOf(id) === page.key ? id : null);
     return html`<cr-page .room=${this.room} .page=${page} .earlier=${pages[at - 1]?.items.at(-1)}
       .later=${pages[at + 1]?.items[0]} .active=${has(active)} .unread=${has(unread)} .people=${this.room.people}
       .drawn=${pages.length <= DRAWN_AT_ONCE} .day=${new Date().setHours(12, 0, 0, 0)}></cr-page>`;
@@ -126,8 +135,10 @@ export class HistoryView extends Plain {
     let unseen = 0;
     for (const item of history.pages.at(-1)?.items ?? []) {
       if (!this.#known.has(item.id) && this.#placed) {
-        if (item.mine) this.stuck = true;
-        else if (!this.stuck) unseen++;
+        if (item.mine) {
+          this.stuck = true;
+          this.active = null; // Tab leads to what was just said, not to where one was before
+        } else if (!this.stuck) unseen++;
       }
       this.#known.add(item.id);
     }
@@ -139,7 +150,11 @@ export class HistoryView extends Plain {
     if (scroller === null) return;
     // After "nothing has been said yet" it is another one.
     if (this.#near?.root !== scroller) this.#observe(scroller);
-    for (const page of this.querySelectorAll<HistoryPage>("cr-page")) this.#near?.observe(page);
+    for (const page of this.#pages) {
+      if (this.#observed.has(page)) continue;
+      this.#observed.add(page);
+      this.#near?.observe(page);
+    }
     if (this.room.history.loaded && !this.#placed && !this.#placing) void this.#place(scroller);
     else this.#settle();
   }
@@ -174,14 +189,20 @@ export class HistoryView extends Plain {
     return this.querySelector<HTMLElement>(".scroller");
   }
 
+  /** In their order; found without a look at what they hold. */
+  get #pages(): readonly HistoryPage[] {
+    const content = this.#scroller?.firstElementChild;
+    return [...(content?.children ?? [])].slice(1) as HistoryPage[];
+  }
+
   #article(id: string): HTMLElement | null {
     return this.querySelector<HTMLElement>(`article[data-id="${CSS.escape(id)}"]`);
   }
 
   /** Make sure that the page with an item is drawn. */
   async #draw(id: string): Promise<void> {
-    for (const page of this.querySelectorAll<HistoryPage>("cr-page")) {
-      if (!page.page.items.some((item) => item.id === id)) continue;
+    for (const page of this.#pages) {
+      if (page.page.key !== this.room.history.pageOf(id)) continue;
       page.live = true;
       await page.updateComplete;
     }
@@ -190,9 +211,10 @@ export class HistoryView extends Plain {
   #observe(scroller: HTMLElement): void {
     this.#near?.disconnect();
     this.#size?.disconnect();
+    this.#observed = new WeakSet();
     this.#near = new IntersectionObserver(
       (entries) => {
-        for (const { target, isIntersecting } of entries) (target as HistoryPage).live = isIntersecting;
+        for (const { target, isIntersecting } of entries) this.#comes(target as HistoryPage, isIntersecting);
       },
       { root: scroller, rootMargin: DRAWN_AROUND },
     );
@@ -201,11 +223,33 @@ export class HistoryView extends Plain {
     for (const content of scroller.children) this.#size.observe(content);
   }
 
+  #comes(page: HistoryPage, near: boolean): void {
+    if (!near) {
+      this.#waiting.delete(page);
+      page.live = false;
+    } else if (!page.live) {
+      if (this.#waiting.size === 0) requestAnimationFrame(() => void this.#drawWaiting());
+      this.#waiting.add(page);
+    }
+  }
+
+  /** Those that wait, as many as a frame has time for. */
+  async #drawWaiting(): Promise<void> {
+    const began = performance.now();
+    for (const page of this.#waiting) {
+      page.live = true;
+      await page.updateComplete;
+      this.#waiting.delete(page);
+      if (performance.now() - began > DRAWING_MS) break;
+    }
+    if (this.#waiting.size > 0) requestAnimationFrame(() => void this.#drawWaiting());
+  }
+
   /** Where the history begins: at the first unread message, or at the end. */
   async #place(scroller: HTMLElement): Promise<void> {
     this.#placing = true;
     const { unread } = this.room.history;
-    await Promise.all([...this.querySelectorAll<HistoryPage>("cr-page")].map((page) => page.updateComplete));
+    await Promise.all(this.#pages.map((page) => page.updateComplete));
     if (unread !== null) await this.#draw(unread);
     const article = unread === null ? null : this.#article(unread);
     if (article !== null && scroller.scrollHeight > scroller.clientHeight) {
@@ -233,11 +277,10 @@ export class HistoryView extends Plain {
 
   #remember(scroller: HTMLElement): void {
     const top = scroller.getBoundingClientRect().top;
-    for (const page of this.querySelectorAll("cr-page")) {
-      if (page.getBoundingClientRect().bottom <= top) continue;
-      const element = [...page.querySelectorAll("article")].find(
-        (one) => one.getBoundingClientRect().bottom > top,
-      );
+    const pages = this.#pages;
+    for (let at = firstBelow(pages, top); at < pages.length; at++) {
+      const articles = [...(pages[at]?.querySelectorAll("article") ?? [])];
+      const element = articles[firstBelow(articles, top)];
       if (element === undefined) continue;
       this.#anchor = { element, top: element.getBoundingClientRect().top };
       return;
@@ -309,6 +352,17 @@ export class HistoryView extends Plain {
     if (item !== undefined && button) this.querySelector<MessageMenu>("cr-menu")?.openFor(item, button);
     if (jump !== undefined) void this.jump(jump);
   };
+}
+
+/** The first of what stands one below the other that does not end above this height; by halves. */
+function firstBelow(elements: readonly Element[], top: number): number {
+  let [low, high] = [0, elements.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((elements[middle]?.getBoundingClientRect().bottom ?? 0) > top) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 const heightsOf = ({ scrollHeight, clientHeight }: HTMLElement): string => `${scrollHeight} ${clientHeight}`;

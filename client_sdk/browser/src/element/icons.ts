@@ -1,6 +1,6 @@
 /** Signs of 24 by 24, drawn with lines in the colour of the text. They say nothing by themselves: labels do. */
 
-import { html, svg } from "lit";
+import { html } from "lit";
 
 const PATHS = {
   attach: "M8 12.5l6-6a3 3 0 0 1 4.2 4.2l-7.8 7.8a5 5 0 0 1-7-7L11 4",
@@ -51,4 +51,4 @@ const PATHS = {
 export type IconName = keyof typeof PATHS;
 
 export const icon = (name: IconName) =>
-  html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">${svg`<path d=${PATHS[name]}></path>`}</svg>`;
+  html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d=${PATHS[name]}></path></svg>`;

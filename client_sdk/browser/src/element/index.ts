@@ -34,6 +34,7 @@ export function mount(root: HTMLElement, relay: RelayApi, options: MountOptions)
   const element = document.createElement("coach-relay-room");
   element.relay = relay;
   element.engagement = options.engagement;
+  element.goesOn = root.contains(document.activeElement);
   element.again = options.again ?? reload;
   element.happened = options.happened ?? (() => undefined);
   return shown(root, element, options.theme);

@@ -82,7 +82,7 @@ export class KitDialog extends Dialog {
   #to(step: KitDialog["step"]): void {
     this.step = step;
     this.trouble = "";
-    void this.updateComplete.then(() => this.querySelector<HTMLElement>("[data-first], h2")?.focus());
+    void this.updateComplete.then(() => this.toFirst());
   }
 
   #make = async (): Promise<void> => {

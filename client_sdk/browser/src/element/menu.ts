@@ -24,13 +24,13 @@ export class MessageMenu extends Plain {
     await this.updateComplete;
     const menu = this.#menu;
     if (menu === null) return;
+    button.scrollIntoView({ block: "nearest" });
     menu.showPopover();
     const at = button.getBoundingClientRect();
     const { width, height } = menu.getBoundingClientRect();
     const below = at.bottom + height + EDGE_PX < innerHeight;
-    menu.style.insetBlockStart = `${below ? at.bottom + 4 : Math.max(EDGE_PX, at.top - height - 4)}px`;
-    const left = item.mine ? at.right - width : at.left;
-    menu.style.left = `${Math.min(Math.max(EDGE_PX, left), innerWidth - width - EDGE_PX)}px`;
+    menu.style.insetBlockStart = `${within(below ? at.bottom + 4 : at.top - height - 4, height, innerHeight)}px`;
+    menu.style.left = `${within(item.mine ? at.right - width : at.left, width, innerWidth)}px`;
     menu.querySelector<HTMLElement>("button")?.focus();
   }
 
@@ -126,3 +126,7 @@ export class MessageMenu extends Plain {
     buttons[(next + buttons.length) % buttons.length]?.focus();
   };
 }
+
+/** Where something of this length begins so that all of it is in view. */
+const within = (start: number, length: number, room: number): number =>
+  Math.max(EDGE_PX, Math.min(start, room - length - EDGE_PX));

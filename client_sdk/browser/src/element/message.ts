@@ -1,12 +1,12 @@
 /** One item of the history, as templates; what it says is bound as text and never as markup. */
 
 import { html, nothing } from "lit";
-import type { CallEndedItem, Item, TextItem } from "../api.ts";
+import type { Item, TextItem } from "../api.ts";
 import { REACTIONS } from "../content/amendments.ts";
-import { excerpt, isoOf, lengthOf, sameDay, shownName, timeOf } from "./format.ts";
+import { excerpt, isoOf, sameDay, timeOf } from "./format.ts";
 import { icon } from "./icons.ts";
 import type { Room } from "./model/room.ts";
-import { outcomeOf, summary } from "./model/room.ts";
+import { isNote, note, summary } from "./model/sentences.ts";
 import { written } from "./text.ts";
 import { words } from "./words.ts";
 
@@ -21,20 +21,22 @@ export interface Around {
   readonly tab: boolean;
 }
 
-const NOTES: ReadonlySet<Item["kind"]> = new Set(["profile", "call.invite", "call.ended", "gap"]);
-
 export function messageRow(item: Item, around: Around) {
   // An invitation is no longer shown once it is said how the call went.
   if (item.kind === "call.invite" && around.room.history.callOver(item.call)) return nothing;
-  return NOTES.has(item.kind) ? note(item, around) : bubble(item, around);
+  return isNote(item) ? noteRow(item, around) : bubble(item, around);
 }
 
 const together = (one: Item | undefined, other: Item): boolean =>
   one !== undefined &&
-  !NOTES.has(one.kind) &&
+  !isNote(one) &&
   one.sender === other.sender &&
   Math.abs(other.sentMs - one.sentMs) < TOGETHER_MS &&
   sameDay(one.sentMs, other.sentMs);
+
+/** Of two people, the one on the other side needs no name over each message: it stands above them all. */
+const isTheOther = ({ sender }: Item, { others }: Room): boolean =>
+  others.length === 1 && others[0]?.user === sender;
 
 function bubble(item: Item, around: Around) {
   const { room, tab } = around;
@@ -44,7 +46,7 @@ function bubble(item: Item, around: Around) {
   const shape = `${item.mine ? "mine" : "theirs"}${first ? " first" : ""}${last ? " last" : ""}`;
   return html`<article class="message ${shape}" part="message ${item.mine ? "message-mine" : "message-theirs"}"
       data-id=${item.id} tabindex=${tab ? 0 : -1} aria-label=${words.message.from(name, timeOf(item.sentMs))}>
-    ${first && !item.mine ? html`<div class="sender" aria-hidden="true"><bdi>${name}</bdi></div>` : nothing}
+    ${first && !item.mine && !isTheOther(item, room) ? html`<div class="sender" aria-hidden="true"><bdi>${name}</bdi></div>` : nothing}
     <div class="line">
       <div class="bubble ${item.kind === "retracted" ? "gone" : ""}" part="bubble">
         ${item.kind === "text" && item.replyTo !== null ? quote(item, around) : nothing}
@@ -94,7 +96,7 @@ function quote(item: TextItem, { room, tab }: Around) {
   const text = quoted ? excerpt(summary(room, quoted)) : words.message.quoteGone;
   return html`<button type="button" class="quote" tabindex=${tab ? 0 : -1} data-jump=${item.replyTo ?? ""}
     aria-label=${words.message.jumpTo(name, text)}>
-    ${quoted ? html`<strong><bdi>${name}</bdi></strong>` : nothing}<span dir="auto">${text}</span>
+    ${quoted ? html`<strong><bdi>${name}</bdi></strong>` : nothing} <span dir="auto">${text}</span>
   </button>`;
 }
 
@@ -115,8 +117,8 @@ function reactions(item: Item, { room, tab }: Around) {
 export const isReaction = (emoji: string): boolean => REACTIONS.some((one) => one === emoji);
 
 /** What is not said by anybody: calls, names, gaps. */
-function note(item: Item, { room, tab }: Around) {
-  const text = excerpt(noteText(item, room), 600);
+function noteRow(item: Item, { room, tab }: Around) {
+  const text = excerpt(note(item, room), 600);
   const missed = item.kind === "call.ended" && item.missed;
   return html`<article class="note ${item.kind === "gap" ? "gap" : ""} ${missed ? "missed" : ""}" data-id=${item.id} tabindex=${tab ? 0 : -1}
       aria-label=${text.slice(0, 200)}>
@@ -125,17 +127,4 @@ function note(item: Item, { room, tab }: Around) {
     <time datetime=${isoOf(item.sentMs)}>${timeOf(item.sentMs)}</time>
     ${missed ? html`<button type="button" class="link" tabindex=${tab ? 0 : -1} @click=${() => room.startCall(false)}>${words.call.callBack}</button>` : nothing}
   </article>`;
-}
-
-function noteText(item: Item, room: Room): string {
-  if (item.kind === "profile") return words.message.profile(shownName(item.name));
-  if (item.kind === "call.ended") return callText(item, room);
-  if (item.kind === "call.invite" && item.mine) return words.call.invitedMine;
-  return summary(room, item);
-}
-
-function callText(item: CallEndedItem, room: Room): string {
-  if (item.missed) return words.call.missed(room.nameOf(item.sender));
-  const outcome = outcomeOf(item.outcome);
-  return item.outcome === "answered" ? `${outcome}, ${lengthOf(item.seconds)}` : outcome;
 }

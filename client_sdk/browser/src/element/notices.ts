@@ -25,6 +25,7 @@ export class Notices extends Plain {
       <div role="alert">${this.#alarm()}</div>
       <div role="status">
         ${this.#connection()} ${this.#waiting()}
+        ${room.ringsLater.map(({ user }) => this.#line("phone", words.call.callsToo(room.nameOf(user))))}
         ${room.people.filter((person) => person.waitsForAdmission).map((person) => this.#knock(person))}
         ${this.#kit()}
       </div>
@@ -83,7 +84,9 @@ export class Notices extends Plain {
     const { state } = room;
     if (state === null || state.ended) return nothing;
     if (!state.member) {
-      const names = room.others.filter((one) => one.member).map(personName);
+      const names = room.others
+        .filter((one) => one.member)
+        .map((one) => personName(one, words.unnamedWithin));
       return html`<section class="notice" part="notice">${icon("clock")}<div><h2>${text.notMemberTitle}</h2>
         <p dir="auto">${names.length === 0 ? text.notMemberAlone : text.notMember(names.join(", "))}</p></div></section>`;
     }
@@ -104,7 +107,8 @@ export class Notices extends Plain {
 
   #kit() {
     const { room } = this;
-    if (!room.kitDue || !room.kitLater) return nothing;
+    // It is the one thing that can wait: for the end of a call, for a connection, and for what has to be decided now.
+    if (!room.kitDue || !room.kitLater || !room.online || room.asksAlready) return nothing;
     return html`<div class="notice quiet-notice" part="notice">${icon("lock")}<p>${text.kit}</p>
       <button type="button" @click=${() => room.set({ open: { what: "kit" } })}>${text.kitMake}</button></div>`;
   }

@@ -91,6 +91,8 @@ export class PeoplePanel extends Plain {
       <label class="switch"><input type="checkbox" .checked=${this.receipts ?? false} ?disabled=${this.receipts === undefined} @change=${this.#setReceipts}><span>${text.receipts}</span></label>
       <label class="switch"><input type="checkbox" .checked=${this.archive ?? false} ?disabled=${this.archive === undefined} @change=${this.#setArchive}>
         <span>${text.archive}<span class="hint">${text.archiveHint}</span></span></label>
+      <label class="switch"><input type="checkbox" .checked=${room.relay.addressHidden} ?disabled=${room.relay.addressAlwaysHidden} @change=${this.#setHidden}>
+        <span>${text.hideAddress}<span class="hint">${room.relay.addressAlwaysHidden ? text.hideAddressAlways : text.hideAddressHint}</span></span></label>
       ${room.kitDue ? html`<button type="button" @click=${() => room.set({ open: { what: "kit" } })}>${icon("lock")}${text.kitDue}</button>` : html`<p class="hint">${text.kitMade}</p>`}
     </section>`;
   }
@@ -109,6 +111,15 @@ export class PeoplePanel extends Plain {
       await this.room.relay.setReadReceipts(on);
       this.receipts = on;
     });
+  };
+
+  #setHidden = (event: Event): void => {
+    const box = event.target as HTMLInputElement;
+    void this.room
+      .attempt(() => this.room.relay.setAddressHidden(box.checked))
+      .then(() => {
+        box.checked = this.room.relay.addressHidden;
+      });
   };
 
   #setArchive = (event: Event): void => {

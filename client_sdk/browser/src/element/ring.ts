@@ -1,4 +1,4 @@
-/** Somebody calls: who, and answer or decline; a soft tone as far as the browser lets a page sound. */
+/** Somebody calls, or a call waits for this person: who, and answer or decline; a soft tone, where a page may sound. */
 
 import { html, nothing } from "lit";
 import type { Ring } from "../api.ts";
@@ -20,10 +20,16 @@ export class RingView extends Plain {
   #timer: ReturnType<typeof setInterval> | undefined;
   #before: HTMLElement | null = null;
 
+  /** Who calls for the first time says in the same moment what they are called. */
+  protected override followed() {
+    return [this.room];
+  }
+
   override connectedCallback(): void {
     super.connectedCallback();
     const root = this.getRootNode();
     this.#before = root instanceof ShadowRoot ? (root.activeElement as HTMLElement | null) : null;
+    if (this.ring.returns) return; // it does not ring: the person was there
     this.#audio = new AudioContext();
     this.#tone();
     this.#timer = setInterval(() => this.#tone(), TONE_EVERY_MS);
@@ -45,13 +51,23 @@ export class RingView extends Plain {
     const { room, ring } = this;
     const name = room.nameOf(ring.user);
     const video = ring.media.includes("video");
+    const { call } = words;
+    const [title, how, take, takeVideo, leave] = ring.returns
+      ? [call.returnTitle(name), call.returnHow, call.return, call.returnVideo, call.end]
+      : [
+          call.ringTitle(name),
+          video ? call.ringVideo : call.ringAudio,
+          call.accept,
+          call.acceptVideo,
+          call.decline,
+        ];
     return html`<div class="ring" part="ring" role="alertdialog" aria-labelledby="ring-title" aria-describedby="ring-how">
       <span class="avatar large" aria-hidden="true">${Array.from(name)[0]}</span>
-      <div class="ring-text"><h2 id="ring-title" dir="auto">${words.call.ringTitle(name)}</h2><p id="ring-how" class="hint">${video ? words.call.ringVideo : words.call.ringAudio}</p></div>
+      <div class="ring-text"><h2 id="ring-title" dir="auto">${title}</h2><p id="ring-how" class="hint">${how}</p></div>
       <div class="ring-actions">
-        <button type="button" class="take" @click=${() => room.answer(ring, false)}>${icon("phone")}${words.call.accept}</button>
-        ${video ? html`<button type="button" class="take" @click=${() => room.answer(ring, true)}>${icon("camera")}${words.call.acceptVideo}</button>` : nothing}
-        <button type="button" class="danger" @click=${this.#decline}>${icon("hangUp")}${words.call.decline}</button>
+        <button type="button" class="take" @click=${() => room.answer(ring, false)}>${icon("phone")}${take}</button>
+        ${video ? html`<button type="button" class="take" @click=${() => room.answer(ring, true)}>${icon("camera")}${takeVideo}</button>` : nothing}
+        <button type="button" class="danger" @click=${this.#decline}>${icon("hangUp")}${leave}</button>
       </div>
     </div>`;
   }

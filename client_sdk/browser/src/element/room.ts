@@ -4,11 +4,13 @@ import type { PropertyValues } from "lit";
 import { html, LitElement, nothing } from "lit";
 import type { RelayApi } from "../api.ts";
 import type { Composer } from "./composer.ts";
+import { FocusKeeper } from "./focus.ts";
 import { icon } from "./icons.ts";
 import type { Happening } from "./index.ts";
 import { isLater } from "./model/later.ts";
 import { noticeOf, Room } from "./model/room.ts";
 import { styles } from "./styles/index.ts";
+import { toast } from "./toast.ts";
 import { words } from "./words.ts";
 
 /** Narrower than this, the panel covers the conversation. */
@@ -28,6 +30,8 @@ export class CoachRelayRoom extends LitElement {
   declare engagement: string;
   declare again: () => void;
   declare happened: (what: Happening) => void;
+  /** The focus was in what this takes the place of. */
+  declare goesOn: boolean;
   declare room: Room | undefined;
   declare trouble: string;
   declare dragging: boolean;
@@ -35,12 +39,14 @@ export class CoachRelayRoom extends LitElement {
   #leave: () => void = () => undefined;
   #width: ResizeObserver | undefined;
   #generation = 0;
+  #focus: FocusKeeper | undefined;
 
   constructor() {
     super();
     this.engagement = "";
     this.again = () => location.reload();
     this.happened = () => undefined;
+    this.goesOn = false;
     this.trouble = "";
     this.dragging = false;
     this.narrow = false;
@@ -66,6 +72,12 @@ export class CoachRelayRoom extends LitElement {
     if (changed.has("relay") || changed.has("engagement")) void this.#open();
   }
 
+  /** Parts draw themselves after this one: what they take away is gone a moment later. */
+  protected override updated(): void {
+    this.#focus ??= new FocusKeeper(this.renderRoot as ShadowRoot);
+    setTimeout(() => this.#focus?.look());
+  }
+
   #close(): void {
     this.#generation++;
     this.#leave();
@@ -85,8 +97,10 @@ export class CoachRelayRoom extends LitElement {
       this.#leave = room.follow(() => this.requestUpdate());
       this.room = room;
       await room.load();
-      if (isLater(relay.me, Date.now())) room.set({ kitLater: true });
+      if (isLater(relay.me, Date.now()) || room.asksAlready) room.set({ kitLater: true });
       else if (room.kitDue) room.set({ open: { what: "kit" } });
+      await this.updateComplete;
+      if (this.goesOn && room.open === null) this.#focus?.goOn();
     } catch (error) {
       if (generation === this.#generation) this.trouble = noticeOf(error).message;
     }
@@ -156,15 +170,11 @@ export class CoachRelayRoom extends LitElement {
 
   /** What stands above everything: dialogs, a ring, a passing notice. */
   #over(room: Room) {
-    return html`${room.ring === null ? nothing : html`<cr-ring .room=${room} .ring=${room.ring}></cr-ring>`}
+    const dialog = room.open !== null || room.question !== null;
+    return html`${room.ring === null || dialog ? nothing : html`<cr-ring .room=${room} .ring=${room.ring}></cr-ring>`}
       ${this.#dialog(room)}
       ${room.question === null ? nothing : html`<cr-confirm .room=${room}></cr-confirm>`}
-      <div class="toasts" role="alert">${
-        room.toast === null
-          ? nothing
-          : html`<div class="toast" part="toast"><span dir="auto">${room.toast.message}</span>
-        <button type="button" class="quiet round" aria-label=${words.dismiss} @click=${() => room.unsay()}>${icon("close")}</button></div>`
-      }</div>`;
+      <div class="toasts" role="alert">${dialog ? nothing : toast(room)}</div>`;
   }
 
   #dialog(room: Room) {

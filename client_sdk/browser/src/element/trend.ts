@@ -24,7 +24,9 @@ export class TrendDialog extends Dialog {
   declare courses: readonly Course[] | undefined;
   declare partial: boolean;
   /** Drawn as wide as there is room, so that its numbers stay as large as other text. */
-  readonly #width = Math.max(240, Math.min(MOST_WIDTH, innerWidth - MARGINS));
+  get #width(): number {
+    return Math.max(240, Math.min(MOST_WIDTH, innerWidth - MARGINS));
+  }
 
   protected override wide(): boolean {
     return true;
@@ -36,8 +38,16 @@ export class TrendDialog extends Dialog {
 
   override connectedCallback(): void {
     super.connectedCallback();
+    addEventListener("resize", this.#turned);
     void this.room.attempt(() => this.#load());
   }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    removeEventListener("resize", this.#turned);
+  }
+
+  #turned = (): void => this.requestUpdate();
 
   async #load(): Promise<void> {
     let items: readonly Item[] = [];

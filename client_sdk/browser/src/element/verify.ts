@@ -56,13 +56,13 @@ export class VerifyDialog extends Dialog {
   }
 
   protected override heading(): string {
+    if (this.outcome === "verified") return text.done(this.#name);
     return this.outcome === "differ" ? text.differTitle : text.title(this.#name);
   }
 
   protected override body(): TemplateResult {
     const done = html`<div class="actions"><button type="button" class="primary" @click=${() => this.closed()}>${words.done}</button></div>`;
-    if (this.outcome === "verified")
-      return html`<p role="status" class="standing good" dir="auto">${text.done(this.#name)}</p><p class="hint">${text.doneText}</p>${done}`;
+    if (this.outcome === "verified") return html`<p>${text.doneText}</p>${done}`;
     if (this.outcome === "differ")
       return html`<p role="alert" dir="auto">${text.differText(this.#name)}</p>${done}`;
     return html`<p class="hint" dir="auto">${text.intro(this.#name)}</p>

@@ -13,6 +13,7 @@ import { words } from "./words.ts";
 
 const text = words.welcome;
 const WORDS = 12;
+const REFUSED = "recovery_refused";
 const NAME_LENGTH = 60;
 
 type Step = "opening" | "choice" | "name" | "link" | "recover" | "busy" | "neither" | "failed";
@@ -72,9 +73,12 @@ export class CoachRelayWelcome extends LitElement {
   }
 
   protected override updated(changed: PropertyValues): void {
-    if (!changed.has("step") || changed.get("step") === undefined) return;
-    const first = this.renderRoot.querySelector<HTMLElement>("[data-first], h1");
-    first?.focus();
+    const before: Step | undefined = changed.get("step");
+    if (before === undefined) return;
+    // At the beginning the person is elsewhere in the page around this, which their focus would scroll.
+    if (before === "opening" && !document.hasFocus()) return;
+    const at = (name: string) => this.renderRoot.querySelector<HTMLElement>(name);
+    (at("[data-first]") ?? at("h1"))?.focus();
   }
 
   #step(): TemplateResult {
@@ -149,8 +153,13 @@ export class CoachRelayWelcome extends LitElement {
       <label class="field"><span class="sr">${text.recoverTitle}</span><textarea rows="4" data-first autocomplete="off" autocapitalize="none" spellcheck="false" aria-describedby="recover-hint"
         .value=${this.typed} @input=${(event: Event) => (this.typed = (event.target as HTMLTextAreaElement).value)}></textarea></label>
       <p id="recover-hint" class="hint">${text.recoverHint(count)}</p><p class="trouble" role="alert">${this.trouble}</p>
+      ${this.notice?.code === REFUSED ? this.#sure() : nothing}
       <div class="actions"><button type="submit" class="primary">${text.recoverGo}</button>${this.#backButton()}</div></form>`;
   }
+
+  /** After the relay showed no device that belongs to the words: a person may be surer than the relay. */
+  #sure = () =>
+    html`<label class="switch"><input type="checkbox" name="sure" aria-describedby="sure-hint"><span>${text.recoverSure}</span></label><p id="sure-hint" class="hint">${text.recoverSureHint}</p>`;
 
   #back = () => html`<div class="actions">${this.#backButton()}</div>`;
   #backButton = () =>
@@ -185,10 +194,12 @@ export class CoachRelayWelcome extends LitElement {
       this.trouble = text.recoverBad;
       return;
     }
+    const unchecked = new FormData(event.target as HTMLFormElement).has("sure");
     this.#wait(text.recovering);
     this.#decide({
       kind: "recover",
       words: typed,
+      unchecked,
       progress: (done, of) => this.#moved(text.recovering, done, of),
     });
   };

@@ -4,8 +4,10 @@ const plural = (n: number, one: string, many: string): string => (n === 1 ? one 
 
 export const words = {
   someone: "Somebody",
+  someoneWithin: "somebody",
   /** Somebody who has not said yet what they are called: "Your client". */
   unnamed: (role: string) => `Your ${role}`,
+  unnamedWithin: (role: string) => `your ${role}`,
   you: "You",
   close: "Close",
   cancel: "Cancel",
@@ -44,6 +46,7 @@ export const words = {
     emptyTitle: "Nothing has been said yet",
     emptyText: (name: string) =>
       `Only you and ${name} can read what is written here. Say hello, send a check-in, or drop a file.`,
+    emptyOutside: (name: string) => `Only you and ${name} will be able to read what is written here.`,
     notFound: "That message is not on this device any more.",
     newsFrom: (name: string, text: string) => `${name}: ${text}`,
     typing: (names: readonly string[]) =>
@@ -66,7 +69,7 @@ export const words = {
     unknown: "This message needs a newer version of the app.",
     critical: "This app cannot show this message completely. Update the app to see all of it.",
     replyTo: (name: string) => `In reply to ${name}`,
-    jumpTo: (name: string, text: string) => `In reply to ${name}: ${text}. Go to that message.`,
+    jumpTo: (name: string, text: string) => `In reply to ${name}: ${text} – go to that message`,
     quoteGone: "a message that is not on this device",
     more: (name: string, time: string) => `What to do with the message from ${name}, ${time}`,
     actions: "Message",
@@ -99,6 +102,8 @@ export const words = {
     stopReplying: "Do not reply to this message",
     drop: "Drop to attach",
     staged: "Files to send",
+    draftNotKept:
+      "What you are writing cannot be stored in this browser just now. Send it before you close this page.",
     unstage: (name: string) => `Do not send ${name}`,
     tooMany: (most: number) => `At most ${most} files at once. Send these first.`,
     tooLong: "This is longer than one message can be. Send it in parts, or as a file.",
@@ -130,6 +135,7 @@ export const words = {
       cancelled: "Cancelled",
       failed: "Did not work",
     },
+    stands: (name: string, how: string) => `${name}: ${how}`,
     share: (done: string, size: string, percent: number) => `${done} of ${size}, ${percent} %`,
     onTheirWay: "Files on their way",
     unnamed: "file",
@@ -183,18 +189,17 @@ export const words = {
   },
 
   notices: {
-    offline: "You are offline. What you write is kept on this device and sent when the connection is back.",
-    offlineSince: (why: string) => `${why} What you write is kept on this device and sent by itself.`,
+    offline: "You are offline. What you write is kept, and sent when the connection is back.",
+    offlineSince: (why: string) => `${why} What you write is kept and sent by itself.`,
     connecting: "Connecting… What you write is kept and sent by itself.",
     catchingUp: "Getting what was said while you were away…",
     otherTab: "This conversation is open in another tab. It goes on here when you close that one.",
     useHere: "Close the other tab to use it here.",
     notMemberTitle: "You are not let in yet",
     notMember: (names: string) =>
-      `As soon as one of the others is online, you are let in by itself: ${names}. You need not do anything.`,
+      `As soon as one of the others is online (${names}), you are let in. You need not do anything.`,
     notMemberAlone: "As soon as somebody who takes part is online, you are let in. You need not do anything.",
-    missing: (name: string) =>
-      `${name} is invited and has not been here yet. What you write waits on this device and goes out when they come.`,
+    missing: (name: string) => `${name} has not been here yet. What you write goes out when they come.`,
     knock: (name: string, role: string) =>
       `${name}${role === "" ? "" : ` (${role})`} is on the portal’s list and waits to be let in.`,
     letIn: "Decide",
@@ -220,7 +225,7 @@ export const words = {
     identityYes: "Let in",
     identityLater: (name: string) => `${name}’s new key waits for your decision. Nothing is sent until then.`,
     decide: "Decide now",
-    kit: "You have no recovery kit yet. Without it, nothing brings your conversations back if all your devices are lost.",
+    kit: "You have no recovery kit yet.",
     kitMake: "Make one",
     failedTitle: "This browser cannot go on",
     again: "Begin again",
@@ -250,6 +255,11 @@ export const words = {
     receipts: "Tell others when I have read something, and see it from them",
     archive: "Keep a sealed copy of the history for my recovery kit",
     archiveHint: "Only the words of your recovery kit open it.",
+    hideAddress: "Hide my network address in calls",
+    hideAddressHint:
+      "The others see the address of the relay’s TURN server instead of yours. From your next call on, in this browser.",
+    hideAddressAlways:
+      "This page hides it in every call: the others see the address of the relay’s TURN server.",
     kit: "Recovery kit",
     kitDue: "Make a recovery kit",
     kitMade: "You have made your recovery kit. Keep the page in a safe place.",
@@ -292,8 +302,7 @@ export const words = {
 
   verify: {
     title: (name: string) => `Verify ${name}`,
-    intro: (name: string) =>
-      `Meet ${name} or call them. Then compare the numbers, or scan each other’s code. It takes a minute, and once is enough.`,
+    intro: (name: string) => `Meet ${name} or call them, then compare. Once is enough.`,
     numbers: "Numbers",
     show: "My code",
     scan: "Scan their code",
@@ -363,6 +372,9 @@ export const words = {
     recoverTitle: "Type the words of your recovery kit",
     recoverHint: (n: number) => `${n} of 12 words`,
     recoverBad: "A recovery kit has twelve words. Look whether one is missing or doubled.",
+    recoverSure: "I am sure of these words, and that this is my account",
+    recoverSureHint:
+      "Then you come back although the relay shows none of your earlier devices. If the words are not yours, you come in as somebody new, and the people you talk with are asked to make sure that it is you.",
     recoverGo: "Bring me back",
     recovering: "Bringing you back…",
     newGo: "Setting up…",
@@ -377,6 +389,11 @@ export const words = {
     ringTitle: (name: string) => `${name} is calling`,
     ringVideo: "with picture",
     ringAudio: "with sound",
+    callsToo: (name: string) => `${name} is calling too. It rings here when this call is over.`,
+    returnTitle: (name: string) => `You were in a call with ${name}`,
+    returnHow: "It goes on as soon as you return.",
+    return: "Return to the call",
+    returnVideo: "Return with picture",
     acceptVideo: "Answer with picture",
     accept: "Answer",
     decline: "Decline",
@@ -391,6 +408,12 @@ export const words = {
       good: "Good connection",
       weak: "Weak connection: the picture may stutter",
       poor: "Poor connection: turn the picture off to hear better",
+      unknown: "",
+    },
+    qualityOfSound: {
+      good: "Good connection",
+      weak: "Weak connection: you may not hear every word",
+      poor: "Poor connection: another network may help",
       unknown: "",
     },
     lasted: (time: string) => `Lasts ${time}`,

@@ -8,6 +8,7 @@ import { firstManifest, MAY_LINK, verifyManifest } from "../identity/manifest.ts
 import { recoveryKey, SEED_BYTES } from "../identity/recovery.ts";
 import { KNOWN_SUITES } from "../mls/suites.ts";
 import { pack, unpack } from "../msgpack.ts";
+import { NOT_SIGNED_IN } from "../transport/refusals.ts";
 import type { DeviceId, PortalId, UserId } from "../wire/ids.ts";
 import { deviceId, parsePortalId, parseUserId } from "../wire/ids.ts";
 
@@ -90,6 +91,6 @@ export function tokenSubject(token: string): { readonly portal: PortalId; readon
     const { iss, sub } = claims as { readonly iss: unknown; readonly sub: unknown };
     return { portal: parsePortalId(iss), user: parseUserId(sub) };
   } catch {
-    throw new AccessRefused("The portal gave something that is not an access token.", "token_invalid");
+    throw new AccessRefused(NOT_SIGNED_IN, "token_invalid");
   }
 }

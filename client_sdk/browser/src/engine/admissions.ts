@@ -1,5 +1,6 @@
 /** Letting devices in: watches one conversation, claims key packages of those who wait, and commits. */
 
+import { equal } from "../bytes.ts";
 import { IdentityError, RelayError } from "../errors.ts";
 import { GroupError } from "../mls/errors.ts";
 import { WireError } from "../wire/errors.ts";
@@ -36,6 +37,7 @@ export interface Admitting {
 export class Admissions {
   readonly #of: Admitting;
   readonly #claims: Claims;
+  #present: readonly DeviceId[] = [];
   #due = false;
   #running = false;
 
@@ -85,6 +87,7 @@ export class Admissions {
       await this.#create();
       return;
     }
+    this.#restWhoLeft();
     let plan = planCommit(this.#of.situation, this.#claims);
     if (plan !== null && plan.places > 0) {
       await this.#of.sleep(this.#of.fraction() * WAIT_PER_PLACE_MS * plan.places);
@@ -93,6 +96,16 @@ export class Admissions {
     if (plan === null) return;
     if (plan.renews === null) await this.#commit(plan);
     else await this.#renew(plan.waiting, plan.renews);
+  }
+
+  /** Who has just been removed is not added again at once: who did it may know why, and gets to speak before. */
+  #restWhoLeft(): void {
+    const { group } = this.#of.situation.state;
+    if (group === null) return;
+    const devices = viewIn(group).leaves.map(({ device }) => device);
+    const left = this.#present.filter((one) => !devices.some((device) => equal(device, one)));
+    for (const device of left) this.#claims.refuse(device);
+    this.#present = devices;
   }
 
   async #create(): Promise<void> {

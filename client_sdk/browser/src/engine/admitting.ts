@@ -30,7 +30,7 @@ import type { Claims } from "./claiming.ts";
 import { targetSuite } from "./renewing.ts";
 import { putCommit } from "./sending.ts";
 import type { Situation } from "./situation.ts";
-import { outdatedLeaves } from "./situation.ts";
+import { mustRise, outdatedLeaves } from "./situation.ts";
 import { viewIn } from "./views.ts";
 import type { Work } from "./work.ts";
 
@@ -80,8 +80,9 @@ export function planCommit(at: Situation, claims: Claims): Plan | null {
   const mine = view.leaves.find((leaf) => leaf.index === group.ownLeaf)?.manifest ?? own;
   const refresh = own.version > mine.version;
   const places = refresh ? 0 : placesBefore(view, group.ownLeaf);
-  if (leaving.length > 0 || waiting.length > 0 || refresh) {
-    return { removes: leaving, waiting, refresh, places, renews: null };
+  const rises = mustRise(at);
+  if (leaving.length > 0 || waiting.length > 0 || refresh || rises) {
+    return { removes: leaving, waiting, refresh: refresh || rises, places, renews: null };
   }
   return planRenewal(at, group, view, claims, places);
 }

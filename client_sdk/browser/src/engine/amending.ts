@@ -1,8 +1,9 @@
 /** Edits, retractions and reactions on their way into the history (docs/PROTOCOL.md 9.1). */
 
-import { hex } from "../bytes.ts";
+import { hex, unhex } from "../bytes.ts";
 import type { Amendment } from "../content/amending.ts";
 import { amended, mayAmend, thatCount } from "../content/amending.ts";
+import { retract } from "../content/amendments.ts";
 import { UsageError } from "../errors.ts";
 import type { Stored, StoredAct } from "./history.ts";
 import { parseActs, serializeActs, storedKind } from "./history.ts";
@@ -50,6 +51,31 @@ export async function take(work: Work, act: StoredAct): Promise<void> {
   work.set(settled({ ...target, acts }));
 }
 
+/** An amendment stands elsewhere in the stream now. */
+export async function move(work: Work, id: string, about: string, seq: number): Promise<void> {
+  const target = await work.find(about);
+  const act = (target?.acts ?? (await heldActs(work))).find((one) => one.id === id);
+  if (act === undefined) return;
+  if (target === null) await hold(work, { ...act, seq });
+  else await take(work, { ...act, seq });
+}
+
+/** The relay lost an amendment: what it did stays done, but whatever the stream has behind `seq` counts for more. */
+export async function fallBack(work: Work, id: string, about: string, seq: number): Promise<void> {
+  const target = await work.find(about);
+  if (target === null) return;
+  const at = (act: StoredAct) => Math.max(1, Math.min(act.seq, seq));
+  const acts = target.acts.map((act) => (act.id === id ? { ...act, seq: at(act) } : act));
+  work.set({ ...target, acts });
+}
+
+/** A message whose author has taken it back, if it is one that can be. */
+export function erased(target: Stored): Stored {
+  const act = { user: target.user, what: retract(unhex(target.id)) };
+  const may = target.notice === null && mayAmend(act, target.user, storedKind(target));
+  return may ? settled({ ...target, envelope: null }) : target;
+}
+
 /** A message of ours that waits is amended here, before the amendment has a position. */
 export async function note(work: Work, act: StoredAct): Promise<void> {
   const target = await work.find(isAbout(act));
@@ -93,12 +119,13 @@ function settled(target: Stored): Stored {
 
 /** Drop a message of ours that has never left this device, as if unsaid; false if it may have. */
 export async function takeBack(work: Work, id: string): Promise<boolean> {
-  const { box, rejoinedAt } = work.state;
+  const { box, rejoinedAt, reoffers } = work.state;
   const found = await work.find(id);
   const item = box.items.find((one) => hex(one.id) === id);
   if (found === null || item === undefined || item.counter > 0 || found.seq > 0) return false;
-  if (found.sentMs <= rejoinedAt * 1000) return false; // it is said again after a rejoin: some may have it
-  if (await work.wasEncrypted(item.id)) return false;
+  // It is said again after a rejoin: some may have it. The rejoin's second is kept, and all of that second counts.
+  if (found.sentMs < (rejoinedAt + 1) * 1000) return false;
+  if (reoffers.includes(id) || (await work.wasEncrypted(item.id))) return false;
   const gone = new Set([id, ...found.acts.map((act) => act.id)]);
   const kept = box.items.filter((one) => !gone.has(hex(one.id)));
   work.change({ box: box.keeping(kept) });

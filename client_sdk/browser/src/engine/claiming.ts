@@ -1,8 +1,9 @@
 /** Key packages of others: claimed from the relay, examined, and put into the suite that is wanted. */
 
 import { SecurityAlarm } from "../alarms.ts";
-import { ApprovalRequired, CoachRelayError, CredentialRefused } from "../errors.ts";
+import { ApprovalRequired, CoachRelayError, CredentialRefused, ManifestInvalid } from "../errors.ts";
 import type { Manifest } from "../identity/manifest.ts";
+import { eraAt, eraCounts } from "../identity/manifest.ts";
 import { governing } from "../identity/membership.ts";
 import { checkAdmission, sameLine } from "../identity/trust.ts";
 import { GroupError } from "../mls/errors.ts";
@@ -138,6 +139,11 @@ export class Claims {
     try {
       if (claimed?.package == null) throw new CredentialRefused("A device has no key package.");
       packages = readOffered(claimed.package, device, claiming.shared.account.portal);
+      if (!eraCounts(packages.manifest, eraAt(this.#nowMs()))) {
+        throw new ManifestInvalid(
+          "A device list is of an era that is to come: no recovery could surpass it.",
+        );
+      }
       check(packages, claiming);
       const newest = newestOf(packages.manifest, claiming.shared);
       return { device, packages, newest, lastResort: claimed.lastResort };

@@ -9,6 +9,7 @@ import { manifestHash, verifyManifest } from "../identity/manifest.ts";
 import { changeAccepted, observe, verifiedBy } from "../identity/trust.ts";
 import type { UserId } from "../wire/ids.ts";
 import { parseUserId } from "../wire/ids.ts";
+import { forgetStream } from "./keeping.ts";
 import { beginRejoin } from "./outOfStep.ts";
 import { phaseOf } from "./state.ts";
 import type { Work } from "./work.ts";
@@ -104,9 +105,14 @@ export async function goOn(work: Work): Promise<void> {
   if (alarm === null) return;
   if (IDENTITY.has(alarm.code)) await withoutClaim(work, String(alarm.evidence.user ?? ""));
   else if (NEW_STREAM.has(alarm.code)) {
+    await forgetStream(work);
     work.change({ incarnation: null, cursor: 0, lastCommit: 0, startsOver: true });
     rejoinAfter(work);
-  } else if (BROKEN_STREAM.has(alarm.code)) rejoinAfter(work);
+  } else if (BROKEN_STREAM.has(alarm.code)) {
+    // The person takes the group as it is; who was seen to leave has to leave it all the same.
+    if (alarm.code === "epoch_rolled_back") work.change({ overtaken: true, branch: -1, floor: -1 });
+    rejoinAfter(work);
+  }
   work.change({ alarm: null });
 }
 

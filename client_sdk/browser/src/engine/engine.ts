@@ -1,7 +1,7 @@
 /** The loop that joins delivery, vault and transport: one device of one person, in a Worker. */
 
 import { SecurityAlarm } from "../alarms.ts";
-import type { Me } from "../api.ts";
+import type { Me, Notice } from "../api.ts";
 import { equal, text as utf8Text } from "../bytes.ts";
 import { profile } from "../content/messages.ts";
 import { ready } from "../crypto.ts";
@@ -33,9 +33,9 @@ import type { EngagementId, UserId } from "../wire/ids.ts";
 import { parseEngagementId, parseUserId } from "../wire/ids.ts";
 import type { Account } from "./account.ts";
 import { parseAccount, serializeAccount, tokenSubject } from "./account.ts";
-import type { ConversationEvents } from "./conversation.ts";
 import { Conversation } from "./conversation.ts";
-import { findKeyPackage, publish } from "./keyPackages.ts";
+import type { ConversationEvents } from "./events.ts";
+import { FORGOTTEN, findKeyPackage, publish } from "./keyPackages.ts";
 import type { Happening } from "./messages.ts";
 import type { Listening } from "./part.ts";
 import { withKnownSuites } from "./upToDate.ts";
@@ -55,6 +55,13 @@ const REMOVED = new AccessRefused(
   "This device was removed from the list of your devices. Link it anew from another one, or use your recovery kit.",
   "device_revoked",
 );
+
+/** What the page is told of an error. */
+const told = (error: CoachRelayError): Notice => ({
+  code: error.code,
+  message: error.message,
+  ...(error instanceof AccessRefused && { reason: error.reason }),
+});
 
 export interface EngineOptions {
   readonly url: string;
@@ -80,10 +87,13 @@ export class Engine implements LinkHandler {
   readonly #link: Link;
   #listening: readonly Listening[] = [];
   readonly #conversations = new Map<EngagementId, Promise<Conversation>>();
+  /** Being opened at the relay, over this connection. */
+  readonly #opening = new Map<EngagementId, Promise<void>>();
   readonly #engagements = new Map<EngagementId, Engagement>();
   #changedMeanwhile = new Set<EngagementId>();
   #publishing: Promise<void> = Promise.resolve();
   #destroyed = false;
+  #toldAgain = false;
   #failure: CoachRelayError | null = null;
 
   private constructor(options: EngineOptions, vault: Vault, account: Account) {
@@ -99,6 +109,7 @@ export class Engine implements LinkHandler {
       rng: options.environment.rng,
       nowMs: options.environment.nowMs,
       read: (name) => vault.get(name),
+      pages: vault,
       findKeyPackage: (ref) => findKeyPackage(vault, ref),
     };
     const { token, environment, url } = options;
@@ -120,7 +131,10 @@ export class Engine implements LinkHandler {
     const address = relayAddress(options.url);
     const account =
       stored === null
-        ? await firstAccount({ portal, user, name, asks, vault, environment, address, token, ask })
+        ? await firstAccount({
+            ...{ portal, user, name, asks, vault, environment, address, token, ask },
+            offline: (error) => options.tell({ event: "offline", engagement: null, detail: told(error) }),
+          })
         : parseAccount(stored);
     const engine = new Engine(options, vault, account);
     await engine.#loadPeople();
@@ -187,6 +201,11 @@ export class Engine implements LinkHandler {
     this.tell("devices", null, null);
     for (const conversation of await this.conversations()) conversation.accountChanged();
     if (this.online) this.#publish(0).catch((error: unknown) => this.fault(error));
+  }
+
+  /** The network may be another one: notice soon if the connection is dead. */
+  checkConnection(): void {
+    this.#link.check();
   }
 
   /** Ask the relay and wait for its answer; raises RelayRefused or RelayUnreachable. */
@@ -289,6 +308,7 @@ export class Engine implements LinkHandler {
           for (const one of this.#listening) one.whisper?.(conversation, whisper);
         });
       },
+      restored: () => this.#restored(),
       keyPackagesSpent: () => void this.#publish(0).catch((error: unknown) => this.fault(error)),
       entered: (view) => this.#follow(id, view),
       fault: (error) => this.fault(error),
@@ -301,7 +321,19 @@ export class Engine implements LinkHandler {
     loading?.then(action).catch((error: unknown) => this.fault(error));
   }
 
-  async #open(conversation: Conversation): Promise<void> {
+  /** Whoever asks meanwhile waits for the same. */
+  #open(conversation: Conversation): Promise<void> {
+    const { id } = conversation;
+    const begun = this.#opening.get(id);
+    if (begun !== undefined) return begun;
+    const opening = this.#openNow(conversation).finally(() => {
+      if (this.#opening.get(id) === opening) this.#opening.delete(id);
+    });
+    this.#opening.set(id, opening);
+    return opening;
+  }
+
+  async #openNow(conversation: Conversation): Promise<void> {
     try {
       await conversation.open(this.#link, this.#engagements.get(conversation.id) ?? null);
     } catch (error) {
@@ -332,6 +364,8 @@ export class Engine implements LinkHandler {
   // What the link brings
 
   async connected(frame: RelayFrames["Ready"]): Promise<void> {
+    this.#toldAgain = false;
+    this.#opening.clear(); // of a former connection
     await this.#confirm();
     await this.#publish(frame.keyPackagesLeft);
     this.#changedMeanwhile = new Set();
@@ -372,6 +406,17 @@ export class Engine implements LinkHandler {
     await this.vault.write([{ name: CONFIRMED, value: Uint8Array.of(1) }]);
   }
 
+  /** Have the relay know this user's device list and key packages again; once a connection is enough. */
+  #restored(): void {
+    if (this.#toldAgain) return;
+    this.#toldAgain = true;
+    this.vault
+      .write(FORGOTTEN)
+      .then(() => this.#confirm())
+      .then(() => this.#publish(0))
+      .catch((error: unknown) => this.fault(error));
+  }
+
   /** One publication after the other: each makes what the one before left open. */
   #publish(left: number): Promise<void> {
     const next = this.#publishing.then(() =>
@@ -381,10 +426,10 @@ export class Engine implements LinkHandler {
     return next;
   }
 
-  async received(frame: RelayFrame): Promise<void> {
+  async received(frame: RelayFrame, isOver: () => boolean): Promise<void> {
     if (frame.frame === "EngagementChanged") this.#changed(frame.engagement);
     else if (frame.frame === "KeyPackagesLow") await this.#publish(frame.left);
-    else if ("stream" in frame) await (await this.#conversations.get(frame.stream))?.received(frame);
+    else if ("stream" in frame) await (await this.#conversations.get(frame.stream))?.received(frame, isOver);
     else for (const one of this.#listening) await one.frame?.(frame);
   }
 
@@ -398,7 +443,7 @@ export class Engine implements LinkHandler {
 
   async disconnected(error: CoachRelayError | null): Promise<void> {
     if (this.#destroyed) return;
-    this.tell("offline", null, error && { code: error.code, message: error.message });
+    this.tell("offline", null, error && told(error));
     if (error instanceof AccessRefused && error.reason === "device_revoked") this.failed(REMOVED);
     for (const one of this.#listening) one.offline?.();
     for (const conversation of await this.conversations()) await conversation.disconnected();

@@ -8,21 +8,27 @@ import { sha256 } from "../crypto.ts";
 import { AttestLog } from "../delivery/attest.ts";
 import { MessageCounters } from "../delivery/counters.ts";
 import { knownOf, saying } from "../devices/witnessing.ts";
-import { IdentityError, OutboxFull } from "../errors.ts";
+import { OutboxFull } from "../errors.ts";
 import { conversationEpoch } from "../identity/conversation.ts";
-import { checkJoined, devicesIn } from "../identity/membership.ts";
-import { GroupError, UnknownKeyPackage } from "../mls/errors.ts";
+import { lists } from "../identity/manifest.ts";
+import type { ConversationView } from "../identity/membership.ts";
+import { checkJoined, devicesIn, governing } from "../identity/membership.ts";
 import { Group } from "../mls/group.ts";
+import { isStronger } from "../mls/suites.ts";
 import { pack, unpack } from "../msgpack.ts";
 import type { Bundle } from "../wire/bundle.ts";
 import { parseBundle } from "../wire/bundle.ts";
 import { WireError } from "../wire/errors.ts";
 import type { Entry } from "../wire/frames.ts";
-import { beginRejoin, UNKNOWN_WELCOME } from "./outOfStep.ts";
+import { commitName, forgetLostCommits, noteCommit } from "./keeping.ts";
+import { isEarlier } from "./offers.ts";
 import { queue } from "./sending.ts";
 import type { Pending } from "./state.ts";
 import { viewIn } from "./views.ts";
 import type { Work } from "./work.ts";
+
+/** Devices that left: as many as two full conversations. */
+const MOST_REMOVED = 64;
 
 /** The group is in a new epoch since the commit at this position. */
 export async function enter(work: Work, seq: number, group: Group, log: AttestLog): Promise<void> {
@@ -32,6 +38,8 @@ export async function enter(work: Work, seq: number, group: Group, log: AttestLo
   const names = devicesIn(view);
   const came = view.leaves.some((leaf) => !known.has(leaf.name) && !equal(leaf.device, own.deviceId));
   const users = view.leaves.map((leaf) => leaf.user).filter((user) => user !== own.user);
+  const { overtaken, floor } = work.state;
+  forgetLostCommits(work);
   work.change({
     group,
     log,
@@ -43,12 +51,36 @@ export async function enter(work: Work, seq: number, group: Group, log: AttestLo
     doubt: null,
     unread: 0,
     rejoinReason: "",
+    removed: stayOut(work, view, known).slice(-MOST_REMOVED),
+    overtaken: false,
+    floor: log.epoch < floor ? floor : -1,
     met: [...new Set([...work.state.met, ...users])],
     peers: new Map([...work.state.peers].filter(([device]) => names.has(device))),
   });
   work.joined ||= came;
   if (came) await introduce(work, await knownOf(work, view, known));
-  work.observePeople(view, before);
+  work.observePeople(view, before, overtaken);
+}
+
+/**
+ * The devices that this one saw leave and nobody has let in again. Where the relay lost that they left they may be
+ * back without it: they leave again before anything is said, and with them those that a newer list does not name. Of
+ * our own devices our own list decides.
+ */
+function stayOut(work: Work, view: ConversationView, before: ReadonlySet<string>): readonly string[] {
+  const { overtaken, removed } = work.state;
+  const names = devicesIn(view);
+  const gone = new Set([...removed, ...[...before].filter((name) => !names.has(name)).sort()]);
+  for (const { name, user, deviceKey } of view.leaves) {
+    const left = gone.has(name);
+    if (!overtaken && (!left || before.has(name))) continue;
+    gone.delete(name);
+    const [manifest, known] = [governing(view, user), work.trustOf(user)];
+    if (user === work.shared.account.user || manifest === null || known === null) continue;
+    const unlisted = isEarlier(known, manifest) && !lists(known.newest, deviceKey);
+    if (unlisted || (left && overtaken && manifest.version <= known.newest.version)) gone.add(name);
+  }
+  return [...gone];
 }
 
 /** Who is new cannot read what was said before: everybody tells them their name, and of their archives. */
@@ -77,31 +109,50 @@ export function finding(work: Work) {
   return { find, spend };
 }
 
-/** Enter the group by the Welcome of this bundle, if it is for this device. */
-export async function join(work: Work, entry: Entry, body: Bytes): Promise<void> {
-  const { account } = work.shared;
+/** The bundle in a commit entry's body, if it lets this device in. */
+export function lettingIn(work: Work, body: Bytes): (Bundle & { readonly welcome: Bytes }) | null {
   const bundle = parsed(body);
-  if (bundle?.welcome == null || !bundle.adds.some((device) => equal(device, account.deviceId))) return;
+  const own = work.shared.account.deviceId;
+  if (bundle?.welcome == null || !bundle.adds.some((device) => equal(device, own))) return null;
+  return { ...bundle, welcome: bundle.welcome };
+}
+
+/** Where a Welcome leads; nothing of it counts before `enterBy`. */
+export interface Welcomed {
+  readonly group: Group;
+  readonly epoch: number;
+  readonly spend: () => void;
+}
+
+/**
+ * Where this Welcome leads, if that is later than all that this device has been in; raises SecurityAlarm, GroupError
+ * or IdentityError.
+ */
+export async function welcomed(work: Work, welcome: Bytes): Promise<Welcomed> {
+  const { account } = work.shared;
   const { find, spend } = finding(work);
-  try {
-    const { group } = await Group.join(bundle.welcome, find, account.device, account.portal);
-    const view = viewIn(group);
-    checkJoined(view, account.portal, work.engagement);
-    const epoch = conversationEpoch(view.info.generation, group.epoch);
-    if (epoch <= work.state.highestEpoch) {
-      work.raise(new SecurityAlarm("epoch_rolled_back", { own: work.state.highestEpoch, offered: epoch }));
-      return;
-    }
-    spend();
-    dropPending(work); // another device made the group first
-    const began = { epoch, authenticator: group.epochAuthenticator };
-    work.change({ spokenEpoch: epoch, counters: new MessageCounters() });
-    await enter(work, entry.seq, group, AttestLog.begin({ ...entry, bodyHash: sha256(body) }, began));
-  } catch (error) {
-    if (error instanceof UnknownKeyPackage) beginRejoin(work, UNKNOWN_WELCOME);
-    // Else an invitation into something that is not this conversation.
-    else if (!(error instanceof GroupError || error instanceof IdentityError)) throw error;
+  const { group } = await Group.join(welcome, find, account.device, account.portal);
+  const view = viewIn(group);
+  checkJoined(view, account.portal, work.engagement);
+  const epoch = conversationEpoch(view.info.generation, group.epoch);
+  const { overtaken, branch, highestEpoch, suite } = work.state;
+  const own = overtaken ? branch : highestEpoch;
+  if (epoch <= own || (!overtaken && isStronger(suite, group.suite))) {
+    throw new SecurityAlarm("epoch_rolled_back", { own, offered: epoch });
   }
+  return { group, epoch, spend };
+}
+
+/** Enter the group by the Welcome of this entry. */
+export async function enterBy(work: Work, entry: Entry, body: Bytes, by: Welcomed): Promise<void> {
+  const { group, epoch, spend } = by;
+  spend();
+  dropPending(work); // the group has another commit in its place, or is one that others made first
+  const began = { epoch, authenticator: group.epochAuthenticator };
+  work.change({ spokenEpoch: epoch, counters: new MessageCounters() });
+  await enter(work, entry.seq, group, AttestLog.begin({ ...entry, bodyHash: sha256(body) }, began));
+  work.change({ entered: entry.seq });
+  noteCommit(work, entry, body, epoch);
 }
 
 /** Give up a commit of ours that can no longer be accepted. */
@@ -121,15 +172,19 @@ export async function ownCommit(work: Work, entry: Entry, pending: Pending): Pro
   keepOffer(work, entry.seq, parsed(pending.body));
   if (pending.reason === "change" && work.state.log !== null) {
     await enter(work, entry.seq, group, work.state.log.afterCommit(hashed, began));
+    noteCommit(work, entry, pending.body, epoch);
     return;
   }
   const { rejoinReason } = work.state;
   work.change({ spokenEpoch: epoch, counters: new MessageCounters() });
   await enter(work, entry.seq, group, AttestLog.begin(hashed, began));
+  work.change({ entered: entry.seq });
+  noteCommit(work, entry, pending.body, epoch, pending.reason === "create");
   if (pending.reason !== "rejoin") return;
   work.change({ rejoinedAt: work.nowSeconds, startsOver: false });
   work.gap("rejoined", rejoinReason, entry.seq);
-  work.rejoined = true;
+  const others = [...work.state.peers.values()].filter(([user]) => user !== work.shared.account.user);
+  work.resendAfter = Math.max(0, ...others.map(([, seq]) => seq));
 }
 
 const offerName = (work: Work): string => `offer/${work.engagement}`;
@@ -141,6 +196,9 @@ function keepOffer(work: Work, seq: number, bundle: Bundle | null): void {
 
 /** The GroupInfo of our own commit at this position; null if it is not our newest. */
 export async function ownOffer(work: Work, seq: number): Promise<Bytes | null> {
+  const kept = work.state.commits.find((one) => one.seq === seq);
+  const body = kept && (await work.read(commitName(work, kept)));
+  if (body) return parsed(body)?.groupInfo ?? null;
   const stored = await work.read(offerName(work));
   const values = stored && unpack(stored);
   const [at, groupInfo] = Array.isArray(values) ? values : [];

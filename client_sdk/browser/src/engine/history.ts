@@ -1,7 +1,7 @@
 /** The history of one conversation: every message once, in the order of the stream; notices where one is due. */
 
 import type { Bytes } from "../bytes.ts";
-import { hex, unhex } from "../bytes.ts";
+import { equal, hex, unhex } from "../bytes.ts";
 import type { Act, Amendment } from "../content/amending.ts";
 import { edit, reaction, retract } from "../content/amendments.ts";
 import type { Envelope } from "../content/envelope.ts";
@@ -9,6 +9,7 @@ import { BodyInvalid, kindOf, parseEnvelope, serializeEnvelope } from "../conten
 import { ContentError, RecordInvalid } from "../errors.ts";
 import type { Value } from "../msgpack.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
+import { bytes, list, number, text } from "../packed.ts";
 import type { EngagementId } from "../wire/ids.ts";
 
 const FORMAT = 2;
@@ -27,7 +28,11 @@ export interface Stored {
   readonly id: string;
   /** Its position in the stream; 0 until it has one. */
   readonly seq: number;
-  /** Sorts what has no position yet, and what stands at the same one. */
+  /**
+   * Sorts what has no position yet, and notices behind the item at their position. It is 0 for what others have too:
+   * two such items are at one position only while one of them is not in the stream any more, and then all devices
+   * show them in the order of their ids.
+   */
   readonly order: number;
   /** Who said it; empty for a notice. */
   readonly user: string;
@@ -49,7 +54,7 @@ export const storedKind = ({ envelope, notice }: Stored): string =>
 export const placeOf = ({ id, seq, order }: Pick<Stored, "id" | "seq" | "order">): string =>
   seq > 0 ? `p${digits(seq)}/${digits(order)}/${id}` : `w${digits(order)}/${digits(0)}/${id}`;
 
-const digits = (value: number): string => String(value).padStart(DIGITS, "0");
+export const digits = (value: number): string => String(value).padStart(DIGITS, "0");
 
 export const historyName = (engagement: EngagementId, place: string): string =>
   `history/${engagement}/${place}`;
@@ -68,10 +73,15 @@ export function readEnvelope(plaintext: Bytes): Envelope {
   }
 }
 
+/** Whether this stands for a message of the same id that its sender has taken back since. */
+export const isTakenBack = ({ id, content }: Envelope): boolean =>
+  content.kind === "retract" && equal(content.message, id);
+
 /** The amendment that this says, and of which message; null if it is none. */
-export function amendmentIn({ content }: Envelope): Amendment | null {
-  const { kind } = content;
-  return kind === "edit" || kind === "retract" || kind === "reaction" ? content : null;
+export function amendmentIn(envelope: Envelope): Amendment | null {
+  const { content } = envelope;
+  const isOne = content.kind === "edit" || content.kind === "retract" || content.kind === "reaction";
+  return isOne && !isTakenBack(envelope) ? content : null;
 }
 
 export const serializeStored = (stored: Stored): Bytes =>
@@ -145,24 +155,4 @@ function reading<T>(action: () => T): T {
     if (!(error instanceof PackingError || error instanceof ContentError)) throw error;
     throw new RecordInvalid("A stored message is damaged. Set this browser up anew.");
   }
-}
-
-function list(value: Value | undefined): readonly Value[] {
-  if (Array.isArray(value)) return value;
-  throw new PackingError("a field of another form");
-}
-
-function bytes(value: Value | undefined): Bytes {
-  if (value instanceof Uint8Array) return value;
-  throw new PackingError("a field of another form");
-}
-
-function number(value: Value | undefined): number {
-  if (typeof value === "number") return value;
-  throw new PackingError("a field of another form");
-}
-
-function text(value: Value | undefined): string {
-  if (typeof value === "string") return value;
-  throw new PackingError("a field of another form");
 }

@@ -7,11 +7,22 @@ import { amended } from "../content/amending.ts";
 import type { Content } from "../content/messages.ts";
 import type { Stored } from "./history.ts";
 import { storedKind } from "./history.ts";
+import type { State } from "./state.ts";
+import type { Shared } from "./work.ts";
 
 /** How far others are: up to which positions somebody else has everything, and has read. */
 export interface Reach {
   readonly delivered: number;
   readonly read: number;
+}
+
+/** Up to where somebody else has the conversation, and has read it as far as they tell. */
+export function reachOf({ peers, reads }: State, { account, sharesReading }: Shared): Reach {
+  const others = [...peers.values()].filter(([user]) => user !== account.user);
+  return {
+    delivered: Math.max(0, ...others.map(([, seq]) => seq)),
+    read: Math.max(0, ...(sharesReading ? reads.values() : [])),
+  };
 }
 
 export function itemOf(stored: Stored, engagement: string, reach: Reach): Item {

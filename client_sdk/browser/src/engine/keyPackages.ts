@@ -15,6 +15,9 @@ const SINGLE_USE = 10; // enough for as many new conversations between two visit
 const LOW = 5;
 const LAST_RESORT = "meta/last-resort";
 
+/** What is written so that all are published anew: the relay may have others than we know. */
+export const FORGOTTEN = [{ name: LAST_RESORT, value: null }] as const;
+
 /** Publish what the relay lacks, of whose single-use offers so many are left. */
 export async function publish(
   vault: Vault,

@@ -3,7 +3,7 @@
 import { SecurityAlarm } from "../alarms.ts";
 import type { Bytes } from "../bytes.ts";
 import { equal } from "../bytes.ts";
-import { ManifestInvalid } from "../errors.ts";
+import { IdentityError, ManifestInvalid } from "../errors.ts";
 import type { Participant } from "../identity/conversation.ts";
 import { conversationEpoch } from "../identity/conversation.ts";
 import type { Manifest } from "../identity/manifest.ts";
@@ -12,8 +12,9 @@ import type { ConversationView } from "../identity/membership.ts";
 import { checkJoined, governing, viewOf } from "../identity/membership.ts";
 import type { TrustRecord } from "../identity/trust.ts";
 import { checkNotOlder } from "../identity/trust.ts";
+import { GroupError } from "../mls/errors.ts";
 import type { Described } from "../mls/offer.ts";
-import { describe } from "../mls/offer.ts";
+import { describe, hasNewLeafOf, verifyDescribed } from "../mls/offer.ts";
 import { isStronger } from "../mls/suites.ts";
 import type { Work } from "./work.ts";
 
@@ -40,6 +41,8 @@ export function checkOffered(work: Work, offer: Offer): void {
     const known = work.trustOf(participant.user);
     if (known === null || participant.user === work.shared.account.user) continue;
     const manifest = governing(offer.view, participant.user);
+    // Its devices that are not on the newer list leave before anything is said.
+    if (work.state.overtaken && isEarlier(known, manifest)) continue;
     if (manifest !== null) checkNotOlder(known, manifest);
     checkIdentity(participant, known, manifest);
   }
@@ -58,12 +61,43 @@ function checkIdentity({ user, identityKey }: Participant, known: TrustRecord, m
   }
 }
 
+/**
+ * Whether a member describes a later epoch, in which another key package stands for this device. Then this device was
+ * removed and added again, whatever the relay has told it.
+ */
+export async function letsInAnew(work: Work, groupInfo: Bytes): Promise<boolean> {
+  const { group, highestEpoch } = work.state;
+  try {
+    const offer = readOffer(work, groupInfo);
+    await verifyDescribed(offer.described, work.shared.account.portal);
+    checkOffered(work, offer);
+    return group !== null && offer.epoch > highestEpoch && hasNewLeafOf(offer.described, group);
+  } catch (error) {
+    if ([SecurityAlarm, GroupError, IdentityError].some((kind) => error instanceof kind)) return false;
+    throw error;
+  }
+}
+
 function checkNewer(work: Work, { epoch, suite, transcript }: Offer): void {
-  const { highestEpoch: own, suite: ownSuite, transcript: ownTranscript } = work.state;
-  if (epoch < own || isStronger(ownSuite, suite)) {
+  const { highestEpoch, suite: ownSuite, transcript: ownTranscript, overtaken, branch } = work.state;
+  // Where the relay lost the epoch that we were in others went on from an earlier one that we know too.
+  const own = overtaken ? branch : highestEpoch;
+  if (epoch < own || (!overtaken && isStronger(ownSuite, suite))) {
     throw new SecurityAlarm("epoch_rolled_back", { own, offered: epoch });
   }
-  if (epoch === own && !equal(transcript, ownTranscript)) {
+  if (!overtaken && epoch === own && !equal(transcript, ownTranscript)) {
     throw new SecurityAlarm("stream_forked", { own_epoch: own, own_transcript: ownTranscript });
+  }
+}
+
+/** Whether this device has seen a device list that came after this one. */
+export function isEarlier({ newest }: TrustRecord, manifest: Manifest | null): boolean {
+  if (manifest === null || newest.version <= manifest.version) return false;
+  try {
+    checkSuccessor(manifest, newest);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ManifestInvalid)) throw error;
+    return false;
   }
 }

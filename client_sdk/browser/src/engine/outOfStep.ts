@@ -15,6 +15,9 @@ const RETENTION_HOURS = 720; // docs/PROTOCOL.md 4: by default
 export const AWAY = "This device was away for longer than messages are kept.";
 export const OUT_OF_STEP = "This device could not follow a change that the others followed.";
 export const UNKNOWN_WELCOME = "This device was added by keys that it does not have any more.";
+export const LET_IN_AGAIN =
+  "This device was removed from the conversation, and let in again later. What was said meanwhile, and perhaps just " +
+  "before, is missing here.";
 
 /** The stream goes on at `seq`, and what is in between is not there any more. */
 export function missed(work: Work, seq: number): void {
@@ -28,9 +31,13 @@ export function missed(work: Work, seq: number): void {
 
 /** Whether this device was away for so long that what it has not read may be erased. */
 export function isAway({ group, currentAt }: State, nowSeconds: number): boolean {
+  return nowSeconds - currentAt >= retentionSeconds({ group });
+}
+
+/** The policy's age. */
+export function retentionSeconds({ group }: Pick<State, "group">): number {
   const hours = group && viewIn(group).info.policy.get("retention_hours");
-  const kept = typeof hours === "number" && hours > 0 ? hours : RETENTION_HOURS;
-  return nowSeconds - currentAt >= kept * 3600;
+  return (typeof hours === "number" && hours > 0 ? hours : RETENTION_HOURS) * 3600;
 }
 
 /**

@@ -11,6 +11,7 @@ import { fromSeq, historyName, indexName, parseStored, placeOf } from "./history
 export const LONGEST_PAGE = 500;
 
 const start = (engagement: EngagementId): string => historyName(engagement, "");
+const behind = (engagement: EngagementId): string => `${start(engagement)}\uffff`;
 
 /** At most so many of the newest items, or of those before an item, the oldest first; raises UsageError. */
 export async function itemsBefore(
@@ -22,7 +23,7 @@ export async function itemsBefore(
   if (!Number.isInteger(limit) || limit < 1 || limit > LONGEST_PAGE) {
     throw new UsageError(`A page of the history holds 1 to ${LONGEST_PAGE} items.`);
   }
-  let end = `${start(engagement)}\uffff`;
+  let end = behind(engagement);
   if (before !== null) {
     const place = await vault.get(indexName(engagement, before));
     if (place === null) {
@@ -33,13 +34,26 @@ export async function itemsBefore(
   return (await vault.newest(start(engagement), end, limit)).map(parseStored).reverse();
 }
 
-/** The newest items, the newest first. */
-export async function newestItems(
-  vault: Vault,
+/**
+ * What this person said or changed, the newest first: at most `most`, back to the page of the history in which this
+ * position stands.
+ */
+export async function mineBackTo(
+  vault: Pick<Vault, "newest">,
   engagement: EngagementId,
-  limit: number,
+  seq: number,
+  most: number,
 ): Promise<readonly Stored[]> {
-  return [...(await itemsBefore(vault, engagement, limit, null))].reverse();
+  const found: Stored[] = [];
+  let end = behind(engagement);
+  for (;;) {
+    const page = (await vault.newest(start(engagement), end, LONGEST_PAGE)).map(parseStored);
+    found.push(...page.filter(({ mine, acts }) => mine || acts.length > 0));
+    const last = page.at(-1);
+    if (last === undefined || page.length < LONGEST_PAGE || found.length >= most) return found.slice(0, most);
+    if (last.seq > 0 && last.seq <= seq) return found.slice(0, most);
+    end = historyName(engagement, placeOf(last));
+  }
 }
 
 /** This person's items behind one position up to another: at most a page of them, the newest. */
@@ -60,7 +74,7 @@ export async function* itemsFrom(
   engagement: EngagementId,
   limit: number,
 ): AsyncGenerator<readonly Stored[]> {
-  const end = `${start(engagement)}\uffff`;
+  const end = behind(engagement);
   let from = start(engagement);
   while (true) {
     const page = (await vault.oldest(from, end, limit)).map(parseStored);

@@ -27,9 +27,4 @@ export interface Listening {
 export interface Part<C> {
   readonly methods: Implementation<C>;
   readonly listening: Listening;
-  /**
-   * Methods that may be asked a second time where nobody knows whether they were done: their tab was closed
-   * meanwhile. Others are refused then (`tab_closed`), for a person to look.
-   */
-  readonly safe?: readonly (keyof C & string)[];
 }

@@ -2,28 +2,33 @@
 
 import { SecurityAlarm } from "../alarms.ts";
 import type { Bytes } from "../bytes.ts";
-import { equal, hex } from "../bytes.ts";
+import { equal, hex, unhex } from "../bytes.ts";
 import { IdentityError } from "../errors.ts";
 import { checkCommit } from "../identity/membership.ts";
 import { GroupError } from "../mls/errors.ts";
 import { makeKeyPackage } from "../mls/keyPackages.ts";
 import { rejoinGroup } from "../mls/offer.ts";
 import type { Stored, StoredAct } from "./history.ts";
+import { isRecentLoss } from "./keeping.ts";
 import { checkOffered, readOffer } from "./offers.ts";
 import { placeOwn, REMOVED } from "./receiving.ts";
-import { putCommit, unencrypted, waitingAgain, waitingFor, waitingName } from "./sending.ts";
+import { putCommit, takenBack, unencrypted, waitingAgain, waitingFor, waitingName } from "./sending.ts";
 import { viewIn } from "./views.ts";
 import type { Work } from "./work.ts";
 
-/** What a person says in an hour or two; nobody says more to a silent room. */
-export const MOST_RESENT = 200;
+/** As many as ever wait to be sent; nobody says more to a silent room. */
+export const MOST_RESENT = 1000;
 
 /**
- * Put the external commit into the outbox by which this device takes its own place again. `lastCounter` is the
- * last counter of this device that the relay has stored. False if the GroupInfo is not one of this conversation;
- * one of its past raises an alarm instead.
+ * Put the external commit into the outbox by which this device takes its own place again, by the first GroupInfo that
+ * is one of this conversation; one of its past raises an alarm instead. `lastCounter` is the last counter of this
+ * device that the relay has stored.
  */
-export async function rejoin(work: Work, groupInfo: Bytes, lastCounter: number): Promise<boolean> {
+export async function rejoin(work: Work, groupInfos: readonly Bytes[], lastCounter: number): Promise<void> {
+  for (const groupInfo of groupInfos) if (await isJoinedBy(work, groupInfo, lastCounter)) return;
+}
+
+async function isJoinedBy(work: Work, groupInfo: Bytes, lastCounter: number): Promise<boolean> {
   try {
     const made = await make(work, groupInfo);
     if (made === null) {
@@ -71,26 +76,27 @@ async function settleOutbox(work: Work, lastCounter: number): Promise<void> {
 }
 
 /**
- * After a rejoin: what this device said in an epoch that the others may not have shared is said again, under the
- * same ids: whoever has it already drops it. `newest` are the newest items, the newest first.
+ * What this device said behind a position, in an epoch that the others may not have shared, is said again, under the
+ * same ids: whoever has it already drops it. `newest` are this person's, the newest first.
  */
-export function resendUnattested(work: Work, newest: readonly Stored[]): void {
-  const { account } = work.shared;
-  const own = hex(account.deviceId);
-  const peers = [...work.state.peers.values()].filter(([user]) => user !== account.user);
-  const attested = Math.max(0, ...peers.map(([, seq]) => seq));
+export function resend(work: Work, newest: readonly Stored[], attested: number): void {
+  const own = hex(work.shared.account.deviceId);
   const again: Bytes[] = [];
   const waits = new Set(work.state.box.items.map((item) => hex(item.id)));
   for (const stored of [...newest].reverse()) {
     work.know(stored);
-    const lost = stored.device === own && stored.seq > attested && stored.envelope !== null;
-    if (lost && !waits.has(stored.id) && stored.envelope !== null) {
-      again.push(waitingAgain(work, stored.envelope));
+    const lost = stored.device === own && stored.seq > attested && stored.notice === null;
+    if (lost && !waits.has(stored.id)) {
+      again.push(waitingAgain(work, stored.envelope ?? takenBack(unhex(stored.id), stored.sentMs)));
       work.set({ ...stored, seq: 0, order: work.nextOrder() });
     }
     again.push(...resendActs(work, stored, attested, waits));
   }
-  work.change({ box: work.state.box.saidAgain(again) });
+  const reoffers = isRecentLoss(work) ? again.map(hex) : [];
+  work.change({
+    box: work.state.box.saidAgain(again),
+    reoffers: [...work.state.reoffers, ...reoffers],
+  });
 }
 
 function resendActs(work: Work, stored: Stored, attested: number, waits: ReadonlySet<string>): Bytes[] {

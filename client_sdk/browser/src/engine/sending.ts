@@ -3,25 +3,30 @@
 import type { Bytes } from "../bytes.ts";
 import { equal, hex, unhex } from "../bytes.ts";
 import type { Amendment } from "../content/amending.ts";
-import type { Envelope } from "../content/envelope.ts";
-import { parseEnvelope, serializeEnvelope } from "../content/envelope.ts";
+import { retract } from "../content/amendments.ts";
+import type { Attest, Envelope } from "../content/envelope.ts";
+import { attest, parseEnvelope, serializeEnvelope } from "../content/envelope.ts";
 import type { Content } from "../content/messages.ts";
 import { ID_BYTES } from "../content/messages.ts";
 import { sha256 } from "../crypto.ts";
-import type { OutboxItem } from "../delivery/outbox.ts";
+import type { AttestLog } from "../delivery/attest.ts";
+import type { Outbox } from "../delivery/outbox.ts";
+import type { OutboxItem } from "../delivery/outboxItems.ts";
 import { receiptSent, sent } from "../delivery/receipts.ts";
 import { VaultCorrupt } from "../errors.ts";
 import type { Group } from "../mls/group.ts";
 import { pack, unpack } from "../msgpack.ts";
 import { serializeBundle } from "../wire/bundle.ts";
-import { MESSAGE } from "../wire/fields.ts";
+import { COMMIT, MESSAGE } from "../wire/fields.ts";
 import type { DeviceFrames } from "../wire/frames.ts";
 import type { DeviceId } from "../wire/ids.ts";
 import { note } from "./amending.ts";
 import { amendmentIn } from "./history.ts";
+import { commitName } from "./keeping.ts";
 import type { Reason } from "./state.ts";
 import type { Work } from "./work.ts";
 
+const UNENCRYPTED = { body: null, number: 0, attests: [] } as const;
 const UNSAID = { epoch: 0, seq: 0, hash: new Uint8Array(32) };
 
 /** What waits to be sent: content, and once it is encrypted the entry's body, the same at every retry. */
@@ -30,25 +35,31 @@ export interface Waiting {
   readonly body: Bytes | null;
   /** Files at the relay that its entry names. */
   readonly blobs: readonly string[];
+  /** What the body says inside: its counter, and what it attests, the newest that was seen and the closing values. */
+  readonly number: number;
+  readonly attests: readonly Attest[];
 }
 
 export const waitingName = (work: Pick<Work, "engagement">, id: Bytes): string =>
   `out/${work.engagement}/${hex(id)}`;
 
-const packWaiting = ({ content, body, blobs }: Waiting): Bytes => pack([content, body, blobs]);
+export const packWaiting = ({ content, body, blobs, number, attests }: Waiting): Bytes =>
+  pack([content, body, blobs, number, attests.map(({ epoch, seq, hash }) => [epoch, seq, hash] as const)]);
 
 export function parseWaiting(data: Bytes): Waiting {
   const values = unpack(data);
-  const [content, body, blobs] = Array.isArray(values) ? values : [];
+  const [content, body, blobs, number, attests] = Array.isArray(values) ? values : [];
   const typed = content instanceof Uint8Array && (body === null || body instanceof Uint8Array);
   if (!typed || !Array.isArray(blobs) || !blobs.every((blob) => typeof blob === "string")) {
     throw new VaultCorrupt("A message that waits to be sent is damaged.");
   }
-  return { content, body, blobs };
+  // An earlier version stored neither of the last two.
+  const said = { number: Number(number ?? 0), attests: Array.isArray(attests) ? attests.map(attest) : [] };
+  return { content, body, blobs, ...said };
 }
 
 /** As it waits: what was encrypted once is encrypted anew. */
-export const unencrypted = (data: Bytes): Bytes => packWaiting({ ...parseWaiting(data), body: null });
+export const unencrypted = (data: Bytes): Bytes => packWaiting({ ...parseWaiting(data), ...UNENCRYPTED });
 
 export interface Queued {
   /** The message's id; made up if it is not given. */
@@ -88,19 +99,24 @@ export function waitingFor(work: Work, id: string, what: Amendment): Bytes {
 
 /** A message of ours is to be said again as it is. */
 export function waitingAgain(work: Work, envelope: Envelope): Bytes {
-  const blobs = envelope.content.kind === "file" ? [envelope.content.blob] : [];
-  work.put(waitingName(work, envelope.id), packWaiting(waitingOf(envelope, blobs)));
+  work.put(waitingName(work, envelope.id), packWaiting(waitingOf(envelope, blobsOf(envelope))));
   return envelope.id;
 }
 
-const waitingOf = (envelope: Envelope, blobs: readonly string[] = []): Waiting => ({
+/** What is said again in place of a message that was taken back: that there was one. */
+export const takenBack = (id: Bytes, sentMs: number): Envelope => freshEnvelope(id, retract(id), sentMs);
+
+export const blobsOf = ({ content }: Envelope): readonly string[] =>
+  content.kind === "file" ? [content.blob] : [];
+
+export const waitingOf = (envelope: Envelope, blobs: readonly string[] = []): Waiting => ({
   content: serializeEnvelope(envelope),
-  body: null,
   blobs,
+  ...UNENCRYPTED,
 });
 
 /** What does not fit with all that is added when it is encrypted would wait for ever: raises ContentTooBig. */
-function freshEnvelope(id: Bytes, content: Content, sentMs: number): Envelope {
+export function freshEnvelope(id: Bytes, content: Content, sentMs: number): Envelope {
   const most = Number.MAX_SAFE_INTEGER;
   const largest = { ...UNSAID, epoch: most, seq: most };
   const full = { id, counter: most, attest: largest, closings: Array(8).fill(largest), sentMs, content };
@@ -117,6 +133,18 @@ export async function encryptNext(work: Work): Promise<OutboxItem | null> {
   const stored = await work.read(name);
   if (stored === null) throw new VaultCorrupt("A message that waits to be sent is missing.");
   const waiting = parseWaiting(stored);
+  const isLost = work.state.reoffers.includes(hex(item.id));
+  if (isLost && mayHoldSoon(waiting, log, box)) return null;
+  if (
+    isLost &&
+    waiting.body !== null &&
+    waiting.number === box.nextMessageCounter &&
+    stillHolds(waiting, log)
+  ) {
+    work.change({ box: box.encrypted(item.id, lastCommit, sha256(waiting.body)) });
+    return item;
+  }
+  if (isLost) await forgetCiphertexts(work, item);
   const envelope: Envelope = {
     ...parseEnvelope(waiting.content),
     counter: box.nextMessageCounter,
@@ -130,8 +158,35 @@ export async function encryptNext(work: Work): Promise<OutboxItem | null> {
     box: box.encrypted(item.id, lastCommit, sha256(body)),
     receipts: isReceipt ? receiptSent(work.shared.nowMs()) : sent(receipts),
   });
-  work.put(name, packWaiting({ ...waiting, body }));
+  const said = { number: envelope.counter, attests: [envelope.attest, ...envelope.closings] };
+  work.put(name, packWaiting({ ...waiting, body, ...said }));
   return item;
+}
+
+/** Whether everything that a ciphertext of ours attests is so in the stream as it is now. */
+function stillHolds({ attests: [newest, ...closings] }: Waiting, log: AttestLog): boolean {
+  if (newest === undefined || newest.epoch !== log.epoch || newest.seq < log.lastCommit) return false;
+  const hash = log.hashAt(newest.seq);
+  const isKnown = (one: Attest) =>
+    log.closings.some(
+      ({ epoch, seq, hash: known }) => epoch === one.epoch && seq === one.seq && equal(known, one.hash),
+    );
+  return hash !== null && equal(hash, newest.hash) && closings.every(isKnown);
+}
+
+/** Whether what a lost message attests may be so as soon as those before it stand in the stream again. */
+const mayHoldSoon = ({ attests: [newest] }: Waiting, log: AttestLog, box: Outbox): boolean =>
+  newest !== undefined && box.inFlight.length > 0 && newest.epoch === log.epoch && newest.seq > log.seq;
+
+/** One that the relay lost is encrypted afresh, under a later key: so are those behind it. */
+async function forgetCiphertexts(work: Work, item: OutboxItem): Promise<void> {
+  const { box, reoffers } = work.state;
+  for (const other of box.items) {
+    if (other.state !== "queued" || equal(other.id, item.id) || !reoffers.includes(hex(other.id))) continue;
+    const name = waitingName(work, other.id);
+    const stored = await work.read(name);
+    if (stored !== null) work.put(name, unencrypted(stored));
+  }
 }
 
 /** A commit of ours as it is to be sent; its group counts once its entry is seen. */
@@ -163,13 +218,17 @@ export function putCommit(
 
 /** The appends that carry what is encrypted, the identical bytes at each retry; raises VaultCorrupt. */
 export async function appendFrames(work: Work): Promise<readonly DeviceFrames["Append"][]> {
-  const { box, pending } = work.state;
+  const { box, pending, lostCommits } = work.state;
   const frames: DeviceFrames["Append"][] = [];
   for (const item of box.toSend) {
-    const own = pending !== null && equal(item.id, pending.id);
-    const stored = own ? null : await work.read(waitingName(work, item.id));
-    const { body, blobs } = own ? { body: pending.body, blobs: [] } : parseWaiting(stored ?? NOTHING);
-    if (body === null) throw new VaultCorrupt("A message that waits to be sent is missing.");
+    const { body, blobs } =
+      pending !== null && equal(item.id, pending.id)
+        ? { body: pending.body, blobs: [] }
+        : item.kind === COMMIT && lostCommits[0] !== undefined
+          ? { body: await work.read(commitName(work, lostCommits[0])), blobs: [] }
+          : parseWaiting((await work.read(waitingName(work, item.id))) ?? NOTHING);
+    if (body === null || !equal(sha256(body), item.bodyHash))
+      throw new VaultCorrupt("A message that waits to be sent is missing.");
     frames.push({
       frame: "Append",
       stream: work.engagement,

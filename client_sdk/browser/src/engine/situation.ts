@@ -1,12 +1,13 @@
 /** Where one conversation stands, on this device and at the relay: what may be done, and why something may not. */
 
-import { equal } from "../bytes.ts";
+import { equal, hex } from "../bytes.ts";
 import { MOST_IN_FLIGHT } from "../delivery/outbox.ts";
 import { UpdateRequired } from "../errors.ts";
 import { checkFeatures } from "../identity/conversation.ts";
 import type { ConversationView } from "../identity/membership.ts";
 import { governing, leavesToRemove } from "../identity/membership.ts";
-import type { Engagement, RelayFrames } from "../wire/frames.ts";
+import { COMMIT } from "../wire/fields.ts";
+import type { Engagement, Entry, RelayFrames } from "../wire/frames.ts";
 import type { NewestBundles } from "./receiving.ts";
 import type { State } from "./state.ts";
 import { phaseOf } from "./state.ts";
@@ -14,7 +15,7 @@ import { viewIn } from "./views.ts";
 import type { Reason } from "./waiting.ts";
 import type { Shared } from "./work.ts";
 
-const GENERATION_EPOCHS = 2 ** 32;
+export const GENERATION_EPOCHS = 2 ** 32;
 
 /** What this device knows: durably (`state`), and of the present connection. */
 export interface Situation {
@@ -46,12 +47,44 @@ export function caughtUp({ opened, state, newest }: Situation): boolean {
   return state.cursor >= opened.head || !opened.member;
 }
 
+/** Whether the relay lost something that this device is bringing back. */
+export const isRepairing = ({ state }: Situation): boolean =>
+  phaseOf(state) === "repairing" ||
+  isBelowFloor(state) ||
+  viewOfState(state)?.leaves.some(({ name }) => state.removed.includes(name)) === true ||
+  state.box.items.some(({ id }) => state.reoffers.includes(hex(id)));
+
+/** Whether the group is not yet as far again as it was before the relay lost that. */
+const isBelowFloor = (state: State): boolean =>
+  phaseOf(state) === "member" && state.highestEpoch < state.floor;
+
+/** Whether more epochs of this group bring it there: to a group that takes over it moves by itself. */
+export function mustRise({ state }: Situation): boolean {
+  const [floor, now] = [state.floor, state.highestEpoch].map((epoch) =>
+    Math.floor(epoch / GENERATION_EPOCHS),
+  );
+  return isBelowFloor(state) && floor === now;
+}
+
+/** Entries come: if we were no member, another device has let us in again, or brought back the commit by which we are one. */
+export const asMember = (opened: Opened, entries: readonly Entry[]): Opened =>
+  opened.member ? opened : { ...opened, member: true, head: Math.max(opened.head, entries.at(-1)?.seq ?? 0) };
+type Opened = RelayFrames["Opened"];
+
+/** Whether the next commit that the relay lost is to be offered now: one at a time. */
+export const mayOffer = ({ state, opened, neededCommit }: Situation): boolean =>
+  phaseOf(state) === "repairing" &&
+  opened?.member === true &&
+  state.lastCommit >= neededCommit &&
+  !state.box.inFlight.some(({ kind }) => kind === COMMIT);
+
 /** Whether a commit of ours could be sent now. */
 export function mayCommit(at: Situation): boolean {
   const { state, stopped, neededCommit } = at;
   return (
     caughtUp(at) &&
     state.pending === null &&
+    phaseOf(state) !== "repairing" &&
     state.alarm === null &&
     stopped === "" &&
     !isEnded(at) &&
@@ -75,11 +108,15 @@ export function listIsKnown({ state, shared }: Situation): boolean {
   return own !== null && own.version >= shared.account.manifest.version;
 }
 
-/** Leaves of people of whom this device knows another identity by now, from another conversation. */
+/**
+ * Leaves of people of whom this device knows another identity by now, from another conversation; and those of devices
+ * that had left before the relay lost that they did.
+ */
 export function outdatedLeaves({ state, shared }: Situation): readonly number[] {
   const leaves = viewOfState(state)?.leaves ?? [];
   return leaves
-    .filter(({ user, manifest }) => {
+    .filter(({ user, manifest, name }) => {
+      if (state.removed.includes(name)) return true;
       const known = shared.trust.get(user)?.newest.identityKey ?? manifest.identityKey;
       return user !== shared.account.user && !equal(known, manifest.identityKey);
     })
@@ -116,6 +153,8 @@ export function mayEncrypt(at: Situation): boolean {
   const view = viewOfState(at.state);
   return (
     view !== null &&
+    phaseOf(at.state) === "member" &&
+    !isBelowFloor(at.state) &&
     at.state.alarm === null &&
     at.state.pending === null &&
     at.state.lastCommit >= at.neededCommit &&
@@ -139,6 +178,7 @@ export function hindrance(at: Situation): Reason | null {
     ["catching_up", !caughtUp(at)],
     ["not_accepted", phase === "outside" && startsAnew(at)],
     ["not_joined", phase === "outside"],
+    ["repairing", isRepairing(at)],
     ["rejoining", phase === "rejoining"],
     ["outdated", outdatedLeaves(at).length > 0],
     ["nobody_there", !somebodyListens(at)],

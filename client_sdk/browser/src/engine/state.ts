@@ -5,13 +5,16 @@ import type { Bytes } from "../bytes.ts";
 import { AttestLog } from "../delivery/attest.ts";
 import { MessageCounters } from "../delivery/counters.ts";
 import { Outbox } from "../delivery/outbox.ts";
+import { parseOutbox, serializeOutbox } from "../delivery/outboxRecords.ts";
 import type { Receipts } from "../delivery/receipts.ts";
 import { NO_RECEIPTS } from "../delivery/receipts.ts";
+import type { History } from "../delivery/repair.ts";
 import { RecordInvalid } from "../errors.ts";
 import { GroupError } from "../mls/errors.ts";
 import { Group } from "../mls/group.ts";
 import type { Value } from "../msgpack.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
+import { bytes, list, number, text } from "../packed.ts";
 import type { PortalId } from "../wire/ids.ts";
 
 const FORMAT = 2;
@@ -33,6 +36,18 @@ export interface Raised {
   readonly code: AlarmCode;
   readonly evidence: Readonly<Record<string, Fact>>;
   readonly halted: boolean;
+}
+
+/**
+ * A commit entry that this device accepted, and keeps byte for byte should the relay lose it: the epoch that it began,
+ * where it stood, and whether it is this device's own first bundle of the stream.
+ */
+export interface Kept {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly at: number;
+  readonly size: number;
+  readonly creates: boolean;
 }
 
 export interface State {
@@ -74,6 +89,32 @@ export interface State {
   readonly unread: number;
   /** The last number given to an item that the stream gives none. */
   readonly order: number;
+  /** The position of the commit by which this device came in, the last time. */
+  readonly entered: number;
+  /** Up to here nothing that we said is kept as it was sent any more; and how many bytes of the rest are. */
+  readonly forgotten: number;
+  readonly keptBytes: number;
+  /** Commits that are kept; and those of them that the relay lost, in order: while there are any, we repair. */
+  readonly commits: readonly Kept[];
+  readonly lostCommits: readonly Kept[];
+  /** Earlier incarnations of the stream. */
+  readonly histories: readonly History[];
+  /** Where the relay was, as far as is known here, when its incarnation changed: the lowest of late. */
+  readonly lostFrom: number;
+  /** Whether messages are known that the relay lost and that have not come again. */
+  readonly hasLost: boolean;
+  /** In repair something came that this device has no keys for any more. */
+  readonly unheard: boolean;
+  /** It rejoins because the relay lost the epoch that it was in: another one may have its number. */
+  readonly overtaken: boolean;
+  /** What of ours the relay lost and has not got back yet, by the message's id. */
+  readonly reoffers: readonly string[];
+  /** Devices that this one saw leave, the newest last. One that is in the group has to leave again. */
+  readonly removed: readonly string[];
+  /** In repair: the epoch of the stream as far as it was read. No other history begins before it. */
+  readonly branch: number;
+  /** An epoch that the relay lost: nothing is said before the group is as far again. */
+  readonly floor: number;
 }
 
 export const NEW_STATE: State = {
@@ -104,11 +145,34 @@ export const NEW_STATE: State = {
   startsOver: false,
   unread: 0,
   order: 0,
+  entered: 0,
+  forgotten: 0,
+  keptBytes: 0,
+  commits: [],
+  lostCommits: [],
+  histories: [],
+  lostFrom: 0,
+  hasLost: false,
+  unheard: false,
+  overtaken: false,
+  reoffers: [],
+  removed: [],
+  branch: -1,
+  floor: -1,
 };
 
-/** Whether this device takes part, comes back, or stands outside. */
-export const phaseOf = ({ group, rejoinReason }: State): "member" | "rejoining" | "outside" =>
-  group !== null ? "member" : rejoinReason !== "" ? "rejoining" : "outside";
+/** Whether it is open by which epochs the stream goes on. */
+export const isUnsettled = (state: State): boolean => state.overtaken || phaseOf(state) === "repairing";
+
+/** What others have of a stream that goes no further than this. */
+export const notBeyond = (peers: State["peers"], seq: number): State["peers"] =>
+  new Map([...peers].map(([device, [user, attested]]) => [device, [user, Math.min(attested, seq)]]));
+
+/** Whether this device takes part, brings lost commits back, comes back itself, or stands outside. */
+export function phaseOf({ group, lostCommits, rejoinReason }: State) {
+  if (group !== null) return lostCommits.length > 0 ? "repairing" : "member";
+  return rejoinReason !== "" ? "rejoining" : "outside";
+}
 
 /** Encode for the vault. */
 export function serializeState(state: State): Bytes {
@@ -121,7 +185,7 @@ export function serializeState(state: State): Bytes {
     state.group?.serialize() ?? null,
     state.log?.serialize() ?? null,
     state.counters.serialize(),
-    state.box.serialize(),
+    serializeOutbox(state.box),
     pending && [pending.id, pending.body, pending.after, pending.reason],
     [state.met, state.admitted],
     [...state.peers].map(([device, [user, seq]]) => [device, user, seq] as const),
@@ -131,8 +195,15 @@ export function serializeState(state: State): Bytes {
     [...state.reads].map(([user, seq]) => [user, seq] as const),
     state.rejoinReason,
     state.startsOver,
+    [state.hasLost, state.unheard, state.overtaken],
+    [state.reoffers, state.removed],
+    state.commits.map(packKept),
+    state.lostCommits.map(packKept),
+    state.histories.map(({ incarnation, at, lost }) => [incarnation, at, lost] as const),
   ]);
 }
+
+const packKept = ({ epoch, seq, at, size, creates }: Kept) => [epoch, seq, at, size, creates] as const;
 
 const NUMBERS = [
   "cursor",
@@ -146,6 +217,12 @@ const NUMBERS = [
   "currentAt",
   "unread",
   "order",
+  "entered",
+  "forgotten",
+  "keptBytes",
+  "lostFrom",
+  "branch",
+  "floor",
 ] as const;
 
 /** Decode from the vault; raises RecordInvalid, or what its parts raise. */
@@ -155,12 +232,19 @@ export function parseState(data: Bytes, portal: PortalId): State {
       unpack(data),
     );
     if (format !== FORMAT) throw new PackingError("another form");
-    const [people, peers, receipts, alarm, doubt, reads, rejoinReason, startsOver] = rest;
+    const [people, peers, receipts, alarm, doubt, reads, rejoinReason, startsOver, ...repair] = rest;
+    // What an earlier version stored has nothing of this.
+    const [flags = [], told = [[], []], commits = [], lostCommits = [], histories = []] = repair;
+    const [hasLost, unheard, overtaken] = list(flags);
+    const [reoffers, removed] = list(told);
     const [met, admitted] = list(people);
     const [owed, lastMs] = list(receipts);
-    const counted = Object.fromEntries(NUMBERS.map((name, at) => [name, number(list(numbers)[at])]));
-    const [opened, kept] = openedGroup(group, log, portal);
-    const lost = group !== null && opened === null && rejoinReason === "" ? STATE_LOST : text(rejoinReason);
+    const counted = Object.fromEntries(
+      NUMBERS.map((name, at) => [name, number(list(numbers)[at] ?? NEW_STATE[name])]),
+    );
+    const lost = list(lostCommits).map(parseKept);
+    const [opened, kept] = openedGroup(group, log, lost.length > 0, portal);
+    const isLost = group !== null && opened === null && rejoinReason === "";
     return {
       ...NEW_STATE,
       ...counted,
@@ -170,7 +254,7 @@ export function parseState(data: Bytes, portal: PortalId): State {
       log: kept,
       counters: MessageCounters.parse(bytes(counters)),
       // Nothing of an earlier connection is in flight on this one.
-      box: Outbox.parse(bytes(box)).disconnected(),
+      box: parseOutbox(bytes(box)).disconnected(),
       pending: pending === null ? null : parsePending(list(pending)),
       met: list(met).map(text),
       admitted: list(admitted).map(text),
@@ -179,8 +263,16 @@ export function parseState(data: Bytes, portal: PortalId): State {
       alarm: alarm === null ? null : parseAlarm(list(alarm)),
       doubt: doubt === null ? null : bytes(doubt),
       reads: new Map(list(reads).map(parseRead)),
-      rejoinReason: lost,
+      rejoinReason: isLost ? STATE_LOST : text(rejoinReason),
       startsOver: startsOver === true,
+      hasLost: hasLost === true,
+      unheard: unheard === true,
+      overtaken: overtaken === true,
+      reoffers: list(reoffers).map(text),
+      removed: list(removed).map(text),
+      commits: list(commits).map(parseKept),
+      lostCommits: lost,
+      histories: list(histories).map(parseHistory),
     };
   } catch (error) {
     if (!(error instanceof PackingError)) throw error;
@@ -189,14 +281,25 @@ export function parseState(data: Bytes, portal: PortalId): State {
 }
 
 /** The group's state; what cannot be read any more is given up, and this device comes back by itself. */
-function openedGroup(group: Value | undefined, log: Value | undefined, portal: PortalId) {
-  if (group === null || log === null) return [null, null] as const;
+function openedGroup(group: Value | undefined, log: Value | undefined, repairs: boolean, portal: PortalId) {
+  if (group === null || (log === null && !repairs)) return [null, null] as const;
   try {
-    return [Group.parse(bytes(group), portal), AttestLog.parse(bytes(log))] as const;
+    return [Group.parse(bytes(group), portal), log === null ? null : AttestLog.parse(bytes(log))] as const;
   } catch (error) {
     if (!(error instanceof GroupError || error instanceof RecordInvalid)) throw error;
     return [null, null] as const;
   }
+}
+
+function parseKept(value: Value): Kept {
+  const [epoch, seq, at, size, creates] = list(value);
+  const numbers = { epoch: number(epoch), seq: number(seq), at: number(at), size: number(size) };
+  return { ...numbers, creates: creates === true };
+}
+
+function parseHistory(value: Value): History {
+  const [incarnation, at, lost] = list(value);
+  return { incarnation: bytes(incarnation), at: number(at), lost: lost === true };
 }
 
 function parseRead(value: Value): readonly [string, number] {
@@ -217,24 +320,4 @@ function parseAlarm([code, evidence, halted]: readonly Value[]): Raised {
   const facts = evidence instanceof Map ? [...evidence] : [];
   const known = facts.map(([name, fact]) => [name, typeof fact === "number" ? fact : text(fact)]);
   return { code: text(code) as AlarmCode, evidence: Object.fromEntries(known), halted: halted === true };
-}
-
-function list(value: Value | undefined): readonly Value[] {
-  if (Array.isArray(value)) return value;
-  throw new PackingError("a field of another form");
-}
-
-function bytes(value: Value | undefined): Bytes {
-  if (value instanceof Uint8Array) return value;
-  throw new PackingError("a field of another form");
-}
-
-function number(value: Value | undefined): number {
-  if (typeof value === "number") return value;
-  throw new PackingError("a field of another form");
-}
-
-function text(value: Value | undefined): string {
-  if (typeof value === "string") return value;
-  throw new PackingError("a field of another form");
 }

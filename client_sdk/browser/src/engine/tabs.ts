@@ -22,6 +22,7 @@ type Line =
   | { readonly kind: "who" }
   | { readonly kind: "leads"; readonly leader: string; readonly greeting: unknown }
   | { readonly kind: "call"; readonly tab: string; readonly asked: Asked }
+  | { readonly kind: "begun"; readonly tab: string; readonly id: string }
   | { readonly kind: "said"; readonly tab: string; readonly said: Said }
   | { readonly kind: "event"; readonly happening: Happening };
 
@@ -49,9 +50,18 @@ export interface Tab {
   lead(): Promise<unknown>;
   /** Another tab leads, and greets. */
   follow(greeting: unknown): void;
-  /** This tab was to lead, and cannot. */
-  failed(error: unknown): void;
+  /** This tab was to lead, and cannot: what its page is told of all that it asks. */
+  failed(error: unknown): Failure;
 }
+
+/** What the page asked and nobody has answered; whoever leads says when it begins with it. */
+interface Open {
+  readonly asked: Asked;
+  begun: boolean;
+}
+
+/** So many questions of other tabs are known again: one that is asked twice, as the leader changes, is done once. */
+const MAX_KNOWN = 1024;
 
 export class Tabs {
   readonly #name: string;
@@ -59,9 +69,11 @@ export class Tabs {
   readonly #me = crypto.randomUUID();
   readonly #channel: BroadcastChannel;
   readonly #ended = new AbortController();
-  /** What the page asked and the leader has not answered yet. */
-  readonly #open = new Map<string, Asked>();
+  readonly #open = new Map<string, Open>();
+  readonly #known = new Set<string>();
   #leads = false;
+  /** Why this tab, which was to lead, does not. */
+  #failure: Failure | null = null;
   #greeting: unknown = null;
   #leader = "";
   #release: () => void = () => undefined;
@@ -90,11 +102,9 @@ export class Tabs {
 
   /** Ask whoever leads. */
   async ask(asked: Asked): Promise<void> {
-    if (this.#leads) {
-      this.#tab.say(await this.#tab.serve(asked));
-      return;
-    }
-    this.#open.set(asked.id, asked);
+    if (this.#leads) return this.#answer(asked);
+    if (this.#failure !== null) return this.#refuse(asked.id, this.#failure);
+    this.#open.set(asked.id, { asked, begun: false });
     if (this.#leader !== "") this.#post({ kind: "call", tab: this.#me, asked });
   }
 
@@ -140,8 +150,24 @@ export class Tabs {
       await this.#lead();
     } catch (error) {
       this.#release();
-      this.#tab.failed(error);
+      this.#fail(this.#tab.failed(error));
     }
+  }
+
+  /** Nobody answers what was asked, until another tab leads. */
+  #fail(failure: Failure): void {
+    this.#failure = failure;
+    const open = [...this.#open.keys()];
+    this.#open.clear();
+    for (const id of open) this.#refuse(id, failure);
+  }
+
+  #refuse(id: string, failure: Failure): void {
+    this.#tab.say({ kind: "failure", id, failure });
+  }
+
+  async #answer(asked: Asked): Promise<void> {
+    this.#tab.say(await this.#tab.serve(asked));
   }
 
   async #lead(): Promise<void> {
@@ -155,18 +181,18 @@ export class Tabs {
     this.#leads = true;
     this.#leader = this.#me;
     this.#post({ kind: "leads", leader: this.#me, greeting: this.#greeting });
-    for (const asked of this.#askedAgain()) this.#tab.say(await this.#tab.serve(asked));
+    // In their order, and none waits for the one before: that may take as long as a file does.
+    for (const asked of this.#askedAgain()) void this.#answer(asked);
   }
 
-  /** What the tab that led may have done or not: asked again if that is safe, else told to be open. */
+  /** What no tab began is asked again; what one may have done or not, if that is safe; else it is told to be open. */
   #askedAgain(): readonly Asked[] {
-    const [again, open] = [[...this.#open.values()], new Map(this.#open)];
+    const open = [...this.#open.values()];
     this.#open.clear();
     const { code, message } = new TabClosed();
-    for (const { id, method } of open.values()) {
-      if (!this.#tab.isSafe(method)) this.#tab.say({ kind: "failure", id, failure: { code, message } });
-    }
-    return again.filter(({ method }) => this.#tab.isSafe(method));
+    const isOpen = ({ asked, begun }: Open) => begun && !this.#tab.isSafe(asked.method);
+    for (const { asked } of open.filter(isOpen)) this.#refuse(asked.id, { code, message });
+    return open.filter((one) => !isOpen(one)).map(({ asked }) => asked);
   }
 
   #hear(line: Line): void {
@@ -177,22 +203,31 @@ export class Tabs {
     } else if (this.#leads) return;
     else if (line.kind === "leads") this.#follow(line.leader, line.greeting);
     else if (line.kind === "event") this.#tab.tell(line.happening);
-    else if (line.tab === this.#me && this.#open.delete(line.said.id)) this.#tab.say(line.said);
+    else if (line.tab !== this.#me) return;
+    else if (line.kind === "begun") this.#begins(line.id);
+    else if (this.#open.delete(line.said.id)) this.#tab.say(line.said);
+  }
+
+  #begins(id: string): void {
+    const open = this.#open.get(id);
+    if (open !== undefined) open.begun = true;
   }
 
   async #serve(tab: string, asked: Asked): Promise<void> {
+    this.#post({ kind: "begun", tab, id: asked.id });
+    if (this.#known.has(asked.id)) return; // its answer comes
+    this.#known.add(asked.id);
+    const [oldest] = this.#known;
+    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
     this.#post({ kind: "said", tab, said: await this.#tab.serve(asked) });
   }
 
   #follow(leader: string, greeting: unknown): void {
     if (leader === this.#leader) return;
-    const first = this.#leader === "";
-    this.#leader = leader;
+    [this.#leader, this.#failure] = [leader, null];
     this.#tab.follow(greeting);
-    // Nobody has taken what was asked before there was a leader.
-    const again = first ? [...this.#open.values()] : this.#askedAgain();
-    for (const asked of again) {
-      this.#open.set(asked.id, asked);
+    for (const asked of this.#askedAgain()) {
+      this.#open.set(asked.id, { asked, begun: false });
       this.#post({ kind: "call", tab: this.#me, asked });
     }
   }

@@ -13,6 +13,8 @@ export const REASONS = {
     "You were here before with other keys. The others have to let your new ones in: call them, and have them " +
     "compare your safety number. With your recovery kit you are let in at once.",
   not_joined: "This device waits to be let into the conversation.",
+  repairing:
+    "The relay lost the newest messages and is being brought up to date from the devices; nothing is lost.",
   rejoining: "This device is rejoining the conversation.",
   outdated: "Somebody here has new keys, and their earlier devices have to leave the conversation first.",
   nobody_there: "Nobody else has joined the conversation yet.",

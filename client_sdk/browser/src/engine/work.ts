@@ -3,16 +3,20 @@
 import { SecurityAlarm } from "../alarms.ts";
 import type { Bytes, Rng } from "../bytes.ts";
 import { equal, hex, text, utf8 } from "../bytes.ts";
+import type { Passed } from "../delivery/repair.ts";
+import { serializePassed } from "../delivery/repair.ts";
 import type { ConversationView } from "../identity/membership.ts";
 import { governing } from "../identity/membership.ts";
 import type { TrustRecord } from "../identity/trust.ts";
 import { checkNotOlder, observe, serializeTrust } from "../identity/trust.ts";
 import type { KeyPackageBundle } from "../mls/keyPackages.ts";
-import type { Write } from "../vault/vault.ts";
+import type { Vault, Write } from "../vault/vault.ts";
 import type { EngagementId, UserId } from "../wire/ids.ts";
 import type { Account } from "./account.ts";
 import type { Stored } from "./history.ts";
 import { historyName, indexName, parseStored, placeOf, serializeStored } from "./history.ts";
+import { passedName } from "./keeping.ts";
+import { isEarlier } from "./offers.ts";
 import { parseWaiting, waitingName } from "./sending.ts";
 import type { State } from "./state.ts";
 import { serializeState } from "./state.ts";
@@ -29,8 +33,9 @@ export interface Shared {
   sharesReading: boolean;
   readonly rng: Rng;
   readonly nowMs: () => number;
-  /** A record of the vault. */
+  /** A record of the vault, or those of many names. */
   read(name: string): Promise<Bytes | null>;
+  readonly pages: Pick<Vault, "newest" | "oldest">;
   /** Our key package with this reference, and the names of the records of its whole offer. */
   findKeyPackage(
     ref: Bytes,
@@ -51,8 +56,10 @@ export class Work {
   /** Devices came in: everybody tells them their name. */
   joined = false;
   keyPackagesSpent = false;
-  /** This device has come back by external commit. */
-  rejoined = false;
+  /** What we said behind this position is said again: somebody came back who may not have it. */
+  resendAfter: number | null = null;
+  /** Entries that this step has processed. */
+  readonly passed = new Map<number, Passed>();
   /** Messages of others came: false if nothing but receipts did. */
   heard: boolean | null = null;
 
@@ -167,7 +174,7 @@ export class Work {
    * Note the people of an epoch that was entered; what is wrong with them is an alarm. A list that governed before
    * already is no news, although a newer one may be known from elsewhere.
    */
-  observePeople(view: ConversationView, before: ConversationView | null): void {
+  observePeople(view: ConversationView, before: ConversationView | null, mayBeOlder: boolean): void {
     const own = this.shared.account.user;
     for (const user of new Set(view.leaves.map((leaf) => leaf.user))) {
       const manifest = governing(view, user);
@@ -175,6 +182,7 @@ export class Work {
       if (user === own || manifest === null) continue;
       if (earlier !== null && equal(earlier.raw, manifest.raw)) continue;
       const known = this.trustOf(user);
+      if (mayBeOlder && known !== null && isEarlier(known, manifest)) continue; // the relay lost the newer one
       try {
         checkNotOlder(known, manifest);
       } catch (error) {
@@ -211,6 +219,7 @@ export class Work {
         writes.set(indexName(engagement, id), place === null ? null : utf8(place));
       }
     }
+    for (const [seq, passed] of this.passed) writes.set(passedName(engagement, seq), serializePassed(passed));
     if (this.state !== this.#before) writes.set(`state/${engagement}`, serializeState(this.state));
     return [...writes].map(([name, value]) => ({ name, value }));
   }

@@ -1,11 +1,13 @@
 /** The Worker: keys and MLS live here, in that of the tab that leads. */
 
 import type { Me } from "../api.ts";
-import { callsPart } from "../calls/methods.ts";
-import { devicesPart } from "../devices/methods.ts";
+import { callsPart, SAFE_CALLS } from "../calls/methods.ts";
+import { devicesPart, SAFE_DEVICES } from "../devices/methods.ts";
 import { browserEnvironment } from "../environment.ts";
 import { CoachRelayError, RelayUnreachable, UsageError } from "../errors.ts";
-import { filesPart } from "../files/methods.ts";
+import { filesPart, SAFE_FILES } from "../files/methods.ts";
+import { NOT_SIGNED_IN } from "../transport/refusals.ts";
+import { checkPowers } from "../vault/powers.ts";
 import { vaultName } from "../vault/vault.ts";
 import { tokenSubject } from "./account.ts";
 import { Engine } from "./engine.ts";
@@ -57,7 +59,7 @@ async function token(): Promise<string> {
   try {
     return String(await ask("token"));
   } catch {
-    throw new RelayUnreachable("The portal gave no access token.");
+    throw new RelayUnreachable(NOT_SIGNED_IN);
   }
 }
 
@@ -67,13 +69,21 @@ const failureOf = (error: unknown): Failure =>
     ? { code: error.code, message: error.message }
     : { code: "internal", message: "Something went wrong. Reload the page." };
 
+/** What may be asked a second time, also by a tab that has never led. */
+const SAFE: ReadonlySet<string> = new Set([
+  ...SAFE_RELAY,
+  ...SAFE_ROOM,
+  ...SAFE_CALLS,
+  ...SAFE_DEVICES,
+  ...SAFE_FILES,
+]);
+
 /** This tab's part of the device. */
 class Desk implements Tab {
   readonly #start: Start;
   readonly #tabs: Tabs;
   #engine: Engine | null = null;
   #methods: Methods = {};
-  #safe: ReadonlySet<string> = new Set([...SAFE_RELAY, ...SAFE_ROOM]);
   #begun: ((me: Me) => void) | null = null;
   #refused: (error: unknown) => void = () => undefined;
 
@@ -124,7 +134,7 @@ class Desk implements Tab {
   }
 
   isSafe(method: string): boolean {
-    return this.#safe.has(method);
+    return SAFE.has(method);
   }
 
   async lead(): Promise<Greeting> {
@@ -142,7 +152,6 @@ class Desk implements Tab {
     const methods: Record<string, unknown> = { ...relayMethods(engine), ...roomMethods(engine) };
     for (const part of parts) Object.assign(methods, part.methods);
     this.#methods = methods as Methods;
-    this.#safe = new Set([...this.#safe, ...parts.flatMap((part) => part.safe ?? [])]);
     engine.run();
     this.#begun?.(engine.me);
     return {
@@ -162,9 +171,11 @@ class Desk implements Tab {
     tellPage({ event, engagement: null, detail: null });
   }
 
-  failed(error: unknown): void {
+  failed(error: unknown): Failure {
+    const failure = failureOf(error);
     this.#refused(error);
-    tellPage({ event: "failed", engagement: null, detail: failureOf(error) });
+    tellPage({ event: "failed", engagement: null, detail: failure });
+    return failure;
   }
 }
 
@@ -172,6 +183,7 @@ let desk: Desk | null = null;
 
 async function start(options: Start): Promise<Me> {
   if (desk !== null) throw new UsageError("It is started already.");
+  checkPowers(globalThis);
   const { portal, user } = tokenSubject(await token());
   const made = new Desk(options, vaultName(portal, user));
   desk = made;

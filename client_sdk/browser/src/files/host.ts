@@ -16,6 +16,8 @@ export interface FilesHost {
   access(engagement: string): Promise<Granted>;
   /** Queue the message about a file under this id, and write this, in one step. */
   say(engagement: string, file: Named, id: Bytes, writes: readonly Write[]): Promise<void>;
+  /** Whether there is a message of this id. */
+  said(engagement: string, id: string): Promise<boolean>;
   /** What the message about a file says; raises UsageError if it is about none. */
   fileIn(engagement: string, id: string): Promise<Named>;
   /** Resolves when the relay is there again, or after so many milliseconds, or when `signal` is aborted. */

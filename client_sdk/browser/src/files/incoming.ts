@@ -3,7 +3,7 @@
 import { download } from "../attachments/downloading.ts";
 import { SealedFileInvalid, TransferCancelled, TransferInterrupted } from "../attachments/errors.ts";
 import { harmlessType, safeName } from "../attachments/names.ts";
-import { open } from "../attachments/sealing.ts";
+import { checkSizes, open } from "../attachments/sealing.ts";
 import type { SpoolFile } from "../attachments/spool.ts";
 import type { Bytes } from "../bytes.ts";
 import type { File as Named } from "../content/messages.ts";
@@ -89,6 +89,7 @@ export class Downloads {
   async #once(engagement: string, named: Named, moving: Moving, signal: AbortSignal): Promise<Blob> {
     const { spools, environment, access } = this.#host;
     const { blob, sealedSize } = named;
+    checkSizes(named);
     signal.throwIfAborted();
     const spool = await spools.open(spoolIn(blob));
     try {

@@ -1,7 +1,9 @@
 /** Files, in the Worker: sealing, uploading and downloading go on here, also when the page is reloaded. */
 
 import type { Transfer } from "../api.ts";
+import { StorageFailed } from "../attachments/errors.ts";
 import { PrivateSpools } from "../attachments/spool.ts";
+import { unhex } from "../bytes.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Part } from "../engine/part.ts";
 import { queue } from "../engine/sending.ts";
@@ -15,7 +17,8 @@ import { Withdrawn } from "./withdrawn.ts";
 
 /** What the page may ask about files. */
 export interface FileCalls {
-  fileSend(engagement: string, file: File): string;
+  /** The page names its message, so that asking twice sends it once. */
+  fileSend(engagement: string, id: string, file: File): string;
   fileOpen(engagement: string, id: string): Blob;
   fileTransfers(engagement: string): readonly Transfer[];
   filePause(engagement: string, id: string): null;
@@ -23,31 +26,44 @@ export interface FileCalls {
   fileCancel(engagement: string, id: string): null;
 }
 
+/** What may be asked twice. */
+export const SAFE_FILES: readonly (keyof FileCalls)[] = [
+  ...(["fileSend", "fileOpen", "fileTransfers", "filePause", "fileResume", "fileCancel"] as const),
+];
+
 export function filesPart(engine: Engine): Part<FileCalls> {
   const connections = new Set<() => void>();
   const host = hostOf(engine, connections);
   const [uploads, downloads] = [new Uploads(host, (error) => engine.fault(error)), new Downloads(host)];
   const withdrawn = new Withdrawn(host);
-  let begun = false;
+  let begun: Promise<boolean> | null = null;
+  /** What an earlier page began is known, also to whoever asks about it before there is a connection. */
+  const begin = async () => {
+    begun ??= goesOn(uploads);
+    if (!(await begun)) begun = null;
+  };
   return {
     methods: {
-      fileSend: (engagement, file) => uploads.send(engagement, file),
+      fileSend: (engagement, id, file) => uploads.send(engagement, unhex(id), file),
       fileOpen: (engagement, id) => downloads.open(engagement, id),
-      fileTransfers: async (engagement) => [
-        ...uploads.transfers(engagement),
-        ...downloads.transfers(engagement),
-      ],
+      async fileTransfers(engagement) {
+        await begin();
+        return [...uploads.transfers(engagement), ...downloads.transfers(engagement)];
+      },
       async filePause(_, id) {
+        await begin();
         downloads.pause(id);
         await uploads.pause(id);
         return null;
       },
       async fileResume(_, id) {
+        await begin();
         downloads.resume(id);
         await uploads.resume(id);
         return null;
       },
       async fileCancel(_, id) {
+        await begin();
         downloads.cancel(id);
         await uploads.cancel(id);
         return null;
@@ -56,8 +72,7 @@ export function filesPart(engine: Engine): Part<FileCalls> {
     listening: {
       async online() {
         for (const heard of [...connections]) heard();
-        if (!begun) await uploads.begin();
-        begun = true;
+        await begin();
         await withdrawn.goOn();
       },
       item: (conversation, stored) => withdrawn.heard(conversation.id, stored),
@@ -67,6 +82,20 @@ export function filesPart(engine: Engine): Part<FileCalls> {
       },
     },
   };
+}
+
+/**
+ * Whether what was on its way goes on. Where a browser has no place for files (a private window of Firefox), nothing
+ * was: all else works there, and who sends or opens a file is told why not.
+ */
+async function goesOn(uploads: Uploads): Promise<boolean> {
+  try {
+    await uploads.begin();
+    return true;
+  } catch (error) {
+    if (!(error instanceof StorageFailed)) throw error;
+    return false;
+  }
 }
 
 function hostOf(engine: Engine, connections: Set<() => void>): FilesHost {
@@ -87,6 +116,7 @@ function hostOf(engine: Engine, connections: Set<() => void>): FilesHost {
         throw error;
       }
     },
+    said: async (engagement, id) => (await (await engine.conversation(engagement)).find(id)) !== null,
     async say(engagement, file, id, writes) {
       const conversation = await engine.conversation(engagement);
       await conversation.step(async (work) => {

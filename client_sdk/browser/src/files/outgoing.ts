@@ -11,7 +11,7 @@ import type { SealedFile } from "../attachments/sealing.ts";
 import { seal } from "../attachments/sealing.ts";
 import { giveUp, upload } from "../attachments/uploading.ts";
 import type { Bytes } from "../bytes.ts";
-import { hex } from "../bytes.ts";
+import { hex, unhex } from "../bytes.ts";
 import { file } from "../content/messages.ts";
 import { CoachRelayError, RelayError, UsageError } from "../errors.ts";
 import type { BlobId } from "../wire/ids.ts";
@@ -53,7 +53,8 @@ export class Uploads {
       const [engagement = ""] = name.slice(prefix.length).split("/");
       this.#goOn(engagement, parseUpload(data));
     }
-    const known = new Set([...this.#all.values()].map(({ record }) => record && spoolOut(record.id)));
+    // Those too that are being sealed, of which nothing else is kept yet.
+    const known = new Set([...this.#all.keys()].map((id) => spoolOut(unhex(id))));
     for (const name of await this.#host.spools.names()) {
       if (name.startsWith("out-") && !known.has(name)) await this.#host.spools.remove(name);
     }
@@ -82,12 +83,12 @@ export class Uploads {
   }
 
   /** Seal a file and begin to upload it; resolves with its message's id when it is safe in this browser. */
-  async send(engagement: string, source: File): Promise<string> {
+  async send(engagement: string, id: Bytes, source: File): Promise<string> {
+    if (await this.#begun(engagement, id)) return hex(id);
     if (this.#all.size >= MAX_UPLOADS) {
       throw new UsageError("Too many files wait to be sent. Wait until some have gone, or cancel them.");
     }
-    const { environment, tell, vault, spools } = this.#host;
-    const id = environment.rng(16);
+    const { tell, vault, spools } = this.#host;
     const name = safeName(source.name);
     const shown = {
       id: hex(id),
@@ -115,6 +116,13 @@ export class Uploads {
     }
     this.#background(one);
     return hex(id);
+  }
+
+  /** The page asks again where it does not know whether a tab that was closed had come so far. */
+  async #begun(engagement: string, id: Bytes): Promise<boolean> {
+    const { vault, said } = this.#host;
+    if ((await vault.get(uploadName(engagement, id))) !== null) return true;
+    return (await said(engagement, hex(id))) || this.#all.has(hex(id));
   }
 
   async #seal(source: File, id: Bytes, moving: Moving, signal: AbortSignal): Promise<SealedFile> {

@@ -3,8 +3,8 @@
 import type { Bytes } from "../bytes.ts";
 import { hex } from "../bytes.ts";
 import { RecordInvalid } from "../errors.ts";
-import type { Value } from "../msgpack.ts";
 import { PackingError, pack, unpack } from "../msgpack.ts";
+import { bytes, number, text } from "../packed.ts";
 import { WireError } from "../wire/errors.ts";
 import type { BlobId } from "../wire/ids.ts";
 import { parseBlobId } from "../wire/ids.ts";
@@ -72,19 +72,4 @@ export function parseUpload(data: Bytes): UploadRecord {
     if (!(error instanceof PackingError || error instanceof WireError)) throw error;
     throw new RecordInvalid("What is stored about a file is damaged. Send the file again.");
   }
-}
-
-function bytes(value: Value | undefined): Bytes {
-  if (value instanceof Uint8Array) return value;
-  throw new PackingError("a field of another form");
-}
-
-function number(value: Value | undefined): number {
-  if (typeof value === "number") return value;
-  throw new PackingError("a field of another form");
-}
-
-function text(value: Value | undefined): string {
-  if (typeof value === "string") return value;
-  throw new PackingError("a field of another form");
 }

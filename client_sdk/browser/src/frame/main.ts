@@ -1,15 +1,16 @@
 /** The page in the frame: finds out who embeds it, opens this person's device, shows the conversation. */
 
-import type { RelayApi } from "../api.ts";
+import type { RelayApi, RoomApi } from "../api.ts";
 import { createCoachRelay } from "../client.ts";
 import { type Mounted, mount, type Theme, type Welcome, welcome } from "../element/index.ts";
 import { CoachRelayError } from "../errors.ts";
 import type { Look, Start } from "../loader/protocol.ts";
 import { greet, NotEmbedded, parentOrigin } from "./embedding.ts";
+import { fault, notIn, UNAVAILABLE } from "./faults.ts";
 import { Portal } from "./portal.ts";
 import { deniedPowers, powersDenied } from "./powers.ts";
 import { needStorage, STORAGE_DENIED } from "./storage.ts";
-import { fault, tellOfRelay, tellOfRoom } from "./telling.ts";
+import { tellOfRelay, tellOfRoom } from "./telling.ts";
 import { trustOwnWorker } from "./trusted.ts";
 
 const sheet = new CSSStyleSheet();
@@ -32,6 +33,9 @@ class Session {
   #shown: Mounted | Welcome;
   #relay: RelayApi | null = null;
   #look: Look;
+  #gone = false;
+  /** Why there is no connection, which the page was told. */
+  #offline = "";
 
   constructor(start: Start, port: MessagePort) {
     this.#start = start;
@@ -58,20 +62,54 @@ class Session {
       const relay = await this.#device(opening);
       this.#relay = relay;
       this.#show(relay);
-      await tellOfRoom(await relay.engagement(this.#start.engagement), this.#portal);
+      const room = await relay.engagement(this.#start.engagement);
+      relay.on("engagements", () => {
+        this.#isThere(relay, room).catch((error: unknown) => {
+          if (!(error instanceof CoachRelayError)) throw error; // it was ended meanwhile
+        });
+      });
+      await tellOfRoom(room, this.#portal);
     } catch (error) {
       if (!(error instanceof CoachRelayError)) throw error;
-      fault(this.#portal, error.code);
-      if (this.#relay === null) opening.failed({ code: error.code, message: error.message });
+      if (error.code !== this.#offline) fault(this.#portal, error);
+      if (this.#relay === null) opening.failed(notIn(this.#portal, error));
+      else if (error.code === "engagement_unavailable") this.#notThere();
     }
   }
 
+  /** The portal's page names a conversation that the relay does not have for this person. */
+  async #isThere(relay: RelayApi, room: RoomApi): Promise<void> {
+    if (!relay.online) return; // the relay has not told all of them yet
+    const listed = (await relay.engagements()).some(({ id }) => id === room.id);
+    if (listed || this.#gone || (await room.history({ limit: 1 })).length > 0) return;
+    fault(this.#portal, UNAVAILABLE);
+    this.#notThere();
+  }
+
+  #notThere(): void {
+    this.#shown.destroy();
+    const instead = welcome(root, { theme: themeOf(this.#look) });
+    instead.failed(notIn(this.#portal, UNAVAILABLE));
+    this.#shown = instead;
+    this.#gone = true;
+  }
+
   #device(opening: Welcome): Promise<RelayApi> {
-    const { relay: url, name } = this.#start;
+    const { relay: url, name, iceTransportPolicy } = this.#start;
+    const relayOnlyCalls = iceTransportPolicy === "relay";
     const tokenProvider = (): Promise<string> => this.#portal.token();
-    const options = { url, name, tokenProvider, firstUse: opening.firstUse };
-    return createCoachRelay(options, (made) => {
+    let asked = false;
+    const firstUse: Welcome["firstUse"] = (known) => {
+      asked = true;
+      return opening.firstUse(known);
+    };
+    return createCoachRelay({ url, name, tokenProvider, firstUse, relayOnlyCalls }, (made) => {
       tellOfRelay(made, this.#portal);
+      // Nothing is taken from a person who chooses or types.
+      made.on("offline", (notice) => {
+        this.#offline = notice?.code ?? "";
+        if (notice && this.#relay === null && !asked) opening.failed(notIn(this.#portal, notice));
+      });
       made.on("waiting", () => opening.failed(WAITING));
     });
   }

@@ -2,6 +2,7 @@
 
 import { PROPERTIES } from "../element/theme.ts";
 import {
+  ICE_TRANSPORT_POLICIES,
   type Look,
   MAX_TEXT,
   type Start,
@@ -36,9 +37,12 @@ const parseLook = (value: Unknown): Look => ({
 /** The page's answer to the greeting; null if it is none. */
 export function parseStart(value: unknown): Start | null {
   if (!record(value) || value.coachRelay !== VERSION || value.kind !== "start") return null;
-  const { relay, engagement, name } = value;
+  const { relay, engagement, name, iceTransportPolicy = "all" } = value;
   if (!text(relay, 1024) || !text(engagement, 64) || !text(name, 256)) return null;
-  return { coachRelay: VERSION, kind: "start", relay, engagement, name, ...parseLook(value) };
+  const policy = ICE_TRANSPORT_POLICIES.find((one) => one === iceTransportPolicy);
+  if (policy === undefined) return null;
+  const given = { relay, engagement, name, iceTransportPolicy: policy };
+  return { coachRelay: VERSION, kind: "start", ...given, ...parseLook(value) };
 }
 
 /** What the page said, copied field by field; null if it is nothing that a page says. */

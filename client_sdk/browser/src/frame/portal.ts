@@ -14,6 +14,7 @@ export class Portal {
   readonly #waiting = new Map<number, { resolve(token: string): void; reject(error: Error): void }>();
   readonly #ordering: Ordering;
   #lastToken = 0;
+  #hasToken = true;
 
   constructor(port: MessagePort, ordering: Ordering) {
     this.#port = port;
@@ -30,6 +31,11 @@ export class Portal {
       this.#waiting.set(id, { resolve, reject });
       this.#post({ kind: "token", id });
     }).finally(() => this.#waiting.delete(id));
+  }
+
+  /** Whether the page gave a token when it was last asked; if not, it was told why already. */
+  get hasToken(): boolean {
+    return this.#hasToken;
   }
 
   tell<E extends EventName>(event: E, detail: Details[E]): void {
@@ -51,7 +57,12 @@ export class Portal {
     if (said === null) return;
     if (said.kind === "look") this.#ordering.look(said);
     else if (said.kind === "destroy") this.#ordering.destroy();
-    else if (said.token === null) this.#waiting.get(said.id)?.reject(new Error("the page gave no token"));
-    else this.#waiting.get(said.id)?.resolve(said.token);
+    else this.#answered(said.id, said.token);
+  }
+
+  #answered(id: number, token: string | null): void {
+    this.#hasToken = token !== null;
+    if (token === null) this.#waiting.get(id)?.reject(new Error("the page gave no token"));
+    else this.#waiting.get(id)?.resolve(token);
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Item, RelayApi, RoomApi } from "../api.ts";
 import { MESSAGE_KINDS } from "../loader/protocol.ts";
+import { fault } from "./faults.ts";
 import type { Portal } from "./portal.ts";
 
 const MOST_UNREAD = 100; // beyond it a page shows "99+" anyway
@@ -9,27 +10,40 @@ const SILENT: ReadonlySet<string> = new Set(["profile", "retracted"]); // change
 
 /** Tell the page what happens to this device. A code says what is wrong: sentences may have people's names in them. */
 export function tellOfRelay(relay: RelayApi, portal: Portal): void {
-  relay.on("offline", (notice) => notice && fault(portal, notice.code));
-  relay.on("failed", (notice) => fault(portal, notice.code));
+  let last = ""; // it is tried again and again: what is the same each time is told once
+  relay.on("offline", (notice) => {
+    if (notice && notice.code !== last) fault(portal, notice);
+    last = notice?.code ?? "";
+  });
+  relay.on("online", () => {
+    last = "";
+  });
+  relay.on("failed", (notice) => fault(portal, notice));
   relay.on("token-expiring", (detail) => portal.tell("token-expiring", { endsMs: detail.endsMs }));
 }
 
 /** Tell the page what happens in this conversation. */
 export async function tellOfRoom(room: RoomApi, portal: Portal): Promise<void> {
   const unread = new Unread(room);
+  let told = 0;
+  const count = async (): Promise<number> => {
+    const now = await unread.count();
+    if (now !== told) portal.tell("unread", { count: now });
+    told = now;
+    return now;
+  };
   room.on("message", (item) => {
-    if (!unread.isNew(item)) return;
-    void unread.count().then((count) => {
+    const fresh = unread.isNew(item);
+    void count().then((now) => {
       const kind = MESSAGE_KINDS.includes(item.kind) ? item.kind : "unknown";
-      portal.tell("message", { id: item.id, kind, mine: item.mine, unread: count });
+      if (fresh) portal.tell("message", { id: item.id, kind, mine: item.mine, unread: now });
     });
   });
-  room.on("alarm", (notice) => fault(portal, notice.code));
+  room.on("removed", ({ id }) => unread.forget(id));
+  room.on("changed", () => void count());
+  room.on("alarm", (notice) => fault(portal, notice));
   for (const item of await room.history({ limit: MOST_UNREAD })) unread.isNew(item);
-}
-
-export function fault(portal: Portal, code: string): void {
-  portal.tell("error", { code, message: `Coach Relay: ${code} (docs/EMBEDDING.md says what to do)` });
+  await count();
 }
 
 class Unread {
@@ -55,6 +69,10 @@ class Unread {
     this.#positions.set(item.id, item.mine || SILENT.has(item.kind) ? 0 : item.seq);
     const [oldest] = this.#positions.keys();
     if (this.#positions.size > 2 * MOST_UNREAD && oldest !== undefined) this.#positions.delete(oldest);
+  }
+
+  forget(id: string): void {
+    this.#positions.delete(id);
   }
 
   async count(): Promise<number> {

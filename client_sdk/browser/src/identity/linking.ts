@@ -85,7 +85,7 @@ export class LinkSecret {
   static read(typed: string): LinkSecret {
     const plain = typed.trim().slice(0, 1024);
     if (plain.toUpperCase().startsWith(CODE_START)) return fromHex(plain.slice(CODE_START.length));
-    const words = plain.toLowerCase().replaceAll(",", " ").split(/\s+/).filter(Boolean);
+    const words = plain.toLowerCase().match(/\p{L}+/gu) ?? [];
     const unknown = words.find((word) => !wordlist.includes(word));
     if (words.length !== WORDS || unknown !== undefined) {
       const what =

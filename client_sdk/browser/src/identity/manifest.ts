@@ -70,6 +70,22 @@ export const manifestHash = (manifest: Manifest): Bytes => sha256(label(NAME), m
  */
 export const eraOf = (manifest: Manifest): bigint => BigInt(manifest.version) >> ERA_BITS;
 
+/** A later recovery outranks an earlier one by the clock alone: who has only the words knows nothing else. */
+const MS_AN_ERA = 60_000n;
+/**
+ * How far ahead of the clock (minutes) an era counts that only an identity key signed: half of all eras, for whatever
+ * clock was wrong. Without a bound a thief signs the last era there is, which nothing surpasses; bound to the clock,
+ * each theft moves the eras no further than the next recovery can go.
+ */
+const ERAS_AHEAD = 2n ** 30n;
+
+/** The era that a recovery begins at this time. */
+export const eraAt = (nowMs: number): bigint => BigInt(Math.floor(nowMs)) / MS_AN_ERA;
+
+/** Whether a list may outrank another one at the time of this era, or somebody be met by it first. */
+export const eraCounts = (manifest: Manifest, present: bigint): boolean =>
+  manifest.signer === RECOVERY || eraOf(manifest) <= present + ERAS_AHEAD;
+
 /** Whether a device with this key is the user's. */
 export const lists = (manifest: Manifest, deviceKey: Bytes): boolean =>
   manifest.devices.some((device) => equal(device.deviceKey, deviceKey));

@@ -26,10 +26,6 @@ export function safetyNumber(portal: PortalId, user: UserId, identityKey: Bytes)
   }).join("");
 }
 
-/** Both people's numbers as both of them see them: the lower first, in groups of five digits. */
-export const shownTogether = (one: string, other: string): string =>
-  ([one, other].sort().join("").match(/.{5}/g) ?? []).join(" ");
-
 const CODE_START = "coach-relay:safety:";
 /** Two users of the longest ids stay below 350. */
 const CODE_CHARS = 512;
@@ -76,9 +72,12 @@ function scanned(code: string): readonly [unknown, unknown, Bytes, unknown, Byte
     );
   }
   try {
-    const base64 = text.slice(CODE_START.length).replaceAll("-", "+").replaceAll("_", "/");
+    const digits = text.slice(CODE_START.length);
+    if (!/^[\w-]*$/.test(digits)) throw new PackingError("another form"); // atob passes over spaces
+    const base64 = digits.replaceAll("-", "+").replaceAll("_", "/");
     const values = unpack(Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)));
-    const [format, portal, user, key, other, otherKey] = Array.isArray(values) ? values : [];
+    const [format, portal, user, key, other, otherKey] =
+      Array.isArray(values) && values.length === 6 ? values : [];
     const keys = [key, otherKey].filter((one) => one instanceof Uint8Array && one.length === KEY_BYTES);
     if (format !== CODE_FORMAT || keys.length !== 2) throw new PackingError("another form");
     return [portal, user, keys[0] as Bytes, other, keys[1] as Bytes];

@@ -35,13 +35,6 @@ export interface TrustRecord {
   readonly vouched: boolean;
 }
 
-/** Whether messages may go to this person; raises SecurityAlarm until somebody has decided. */
-export function checkMaySend({ state, vouched, newest }: TrustRecord): void {
-  if (state !== "changed") return;
-  const code = vouched ? "identity_recovered" : "identity_changed";
-  throw new SecurityAlarm(code, { user: newest.user, identity: newest.identityKey });
-}
-
 /** This person compared, and `identityKey` is theirs; raises UsageError if it is not the newest. */
 export function verifiedBy(record: TrustRecord, identityKey: Bytes, nowMs: number): TrustRecord {
   if (!equal(identityKey, record.newest.identityKey)) {
@@ -215,9 +208,8 @@ export const serializeTrust = (record: TrustRecord): Bytes =>
 export function parseTrust(data: Bytes): TrustRecord {
   try {
     const values = unpack(data);
-    const [format, identityKey, newest, stored, firstSeenMs, decidedMs, vouched] = Array.isArray(values)
-      ? values
-      : [];
+    const [format, identityKey, newest, stored, firstSeenMs, decidedMs, vouched] =
+      Array.isArray(values) && values.length === 7 ? values : [];
     const state = STATES.find((one) => one === stored);
     const fits =
       format === FORMAT &&
@@ -226,6 +218,7 @@ export function parseTrust(data: Bytes): TrustRecord {
       newest instanceof Uint8Array &&
       typeof firstSeenMs === "number" &&
       typeof decidedMs === "number" &&
+      Math.min(firstSeenMs, decidedMs) >= 0 &&
       typeof vouched === "boolean";
     if (!fits || state === undefined) throw new PackingError("a field of another form");
     return { identityKey, newest: verifyManifest(newest), state, firstSeenMs, decidedMs, vouched };

@@ -70,7 +70,12 @@ export class Channel {
 }
 
 function usable(token: unknown): string {
-  if (typeof token !== "string" || token === "" || token.length > MAX_TEXT)
-    throw new LoaderError("token_malformed", "the tokenProvider returns the token as a text (a JWT).");
-  return token.trim();
+  const text = typeof token === "string" ? token.trim() : "";
+  if (text.length <= MAX_TEXT && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return text;
+  const what = typeof token === "string" ? `a text of ${token.length} characters that is no JWT` : `${token}`;
+  throw new LoaderError(
+    "token_malformed",
+    `the tokenProvider has to return the token itself as a text (a JWT), and returned ${what}. Does it look at the ` +
+      "answer's status, and take the token out of JSON?",
+  );
 }

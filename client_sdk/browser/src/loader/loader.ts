@@ -7,7 +7,15 @@
 
 import { PROPERTIES } from "../element/theme.ts";
 import { Channel } from "./channel.ts";
-import { frameAddress, LoaderError, pinned } from "./frame.ts";
+import {
+  blocked,
+  checkAttributes,
+  checkSecure,
+  frameAddress,
+  icePolicy,
+  LoaderError,
+  pinned,
+} from "./frame.ts";
 import { type Details, type EventName, isHello, type Look, THEMES, type Theme, VERSION } from "./protocol.ts";
 
 /** Gives an access token of the portal's user. */
@@ -26,15 +34,17 @@ const SANDBOX = [
 ];
 const PATIENCE_MS = 20_000; // for a frame on a slow line to greet
 const GOODBYE_MS = 1_000; // for the frame to leave in order
-const WATCHED = ["relay", "engagement", "name", "theme", "frame", "same-origin"];
+const WATCHED = ["relay", "engagement", "name", "theme", "ice-transport-policy", "frame", "same-origin"];
 const STYLE =
   ":host{display:block;height:40rem;max-height:100%}:host([hidden]){display:none}\
 iframe{display:block;border:0;width:100%;height:100%;color-scheme:normal}p{font:1rem system-ui;padding:1rem}";
 
 // Where this script came from: the frame's page is beside it unless the element says otherwise.
-const script = document.currentScript instanceof HTMLScriptElement ? document.currentScript.src : "";
+// A module does not know: then it is looked for.
+const tag = document.currentScript ?? document.querySelector('script[src*="coach-relay-loader.js"]');
+const script = tag instanceof HTMLScriptElement ? tag.src : "";
 
-/** The element. Attributes: `relay`, `engagement`, `name`, `theme`, `frame`, `same-origin` (development only). */
+/** The element. Its attributes are in docs/EMBEDDING.md. */
 export class CoachRelayElement extends HTMLElement {
   static readonly observedAttributes = WATCHED;
 
@@ -46,6 +56,7 @@ export class CoachRelayElement extends HTMLElement {
   #channel: Channel | null = null;
   #stop: AbortController | null = null;
   #scheduled = false;
+  #warned = "";
 
   connectedCallback(): void {
     this.#schedule();
@@ -93,6 +104,9 @@ export class CoachRelayElement extends HTMLElement {
     sheet.replaceSync(STYLE);
     this.#root.adoptedStyleSheets = [sheet];
     try {
+      checkSecure();
+      checkAttributes(this.getAttribute("relay"), this.getAttribute("engagement"));
+      icePolicy(this.getAttribute("ice-transport-policy"));
       this.#open(frameAddress(this.getAttribute("frame"), script, this.hasAttribute("same-origin")));
     } catch (error) {
       if (!(error instanceof LoaderError)) throw error;
@@ -101,9 +115,6 @@ export class CoachRelayElement extends HTMLElement {
   }
 
   #open(address: URL): void {
-    for (const name of ["relay", "engagement"])
-      if (!this.getAttribute(name))
-        throw new LoaderError("attribute_missing", `<coach-relay> needs the attribute "${name}".`);
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     const frame = document.createElement("iframe");
@@ -115,6 +126,11 @@ export class CoachRelayElement extends HTMLElement {
     const trusted = pinned(address);
     // Whether it can be trusted is asked once; the frame may greet again, when it loads itself anew.
     trusted.catch((error: LoaderError) => signal.aborted || this.#refuse(error));
+    const forbids = (event: SecurityPolicyViolationEvent): void => {
+      const error = blocked(address, event);
+      if (error !== null) this.#refuse(error);
+    };
+    document.addEventListener("securitypolicyviolation", forbids, { signal });
     const late = setTimeout(() => this.#refuse(silent(address)), PATIENCE_MS);
     signal.addEventListener("abort", () => clearTimeout(late));
     const listen = (event: MessageEvent<unknown>): void => {
@@ -139,7 +155,13 @@ export class CoachRelayElement extends HTMLElement {
       happened: (event, detail) => this.#tell(event, detail),
     });
     const text = (name: string): string => this.getAttribute(name) ?? "";
-    const start = { relay: text("relay"), engagement: text("engagement"), name: text("name") };
+    const iceTransportPolicy = icePolicy(this.getAttribute("ice-transport-policy"));
+    const start = {
+      relay: text("relay"),
+      engagement: text("engagement"),
+      name: text("name"),
+      iceTransportPolicy,
+    };
     frame.contentWindow?.postMessage(
       { coachRelay: VERSION, kind: "start", ...start, ...this.#look() },
       { targetOrigin: origin, transfer: [port2] },
@@ -174,11 +196,21 @@ export class CoachRelayElement extends HTMLElement {
   }
 
   #tell<E extends EventName>(event: E, detail: Details[E]): void {
+    if (event === "error") this.#warn(detail as Details["error"]);
+    if (event === "unread") this.setAttribute("unread", String((detail as Details["unread"]).count));
     this.#dispatch(event, detail);
   }
 
   #dispatch(event: string, detail: unknown): void {
     this.dispatchEvent(new CustomEvent(event, { detail }));
+  }
+
+  /** What comes again and again is said once. */
+  #warn({ code, message }: Details["error"]): void {
+    const said = `Coach Relay: ${code}: ${message}`;
+    // biome-ignore lint/suspicious/noConsole: it is where a portal's developer looks
+    if (said !== this.#warned) console.warn(said);
+    this.#warned = said;
   }
 
   /** Loudly: in the page, in the console, and as an event. */
@@ -190,7 +222,7 @@ export class CoachRelayElement extends HTMLElement {
     this.#root.replaceChildren(said);
     reportError(error);
     // Scripts that come after this one listen too.
-    void loaded().then(() => this.#tell("error", { code: error.code, message: error.message }));
+    void loaded().then(() => this.#dispatch("error", { code: error.code, message: error.message }));
   }
 
   #end(): void {
@@ -216,6 +248,6 @@ const loaded = async (): Promise<void> => {
 const silent = (address: URL): LoaderError =>
   new LoaderError(
     "frame_silent",
-    `The frame ${address.origin}${address.pathname} did not answer. Is it served there, and is ${location.origin} ` +
-      "one of the origins that may embed it (coach-relay portal set-origins)?",
+    `The frame ${address.origin}${address.pathname} did not answer. Does its frame-ancestors name ${location.origin}, ` +
+      "and each page around this one (coach-relay portal set-origins)? What the frame shows says more.",
   );

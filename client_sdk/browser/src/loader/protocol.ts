@@ -16,6 +16,9 @@ export const MAX_TOKENS_AT_ONCE = 4;
 export const THEMES = ["auto", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
 
+export const ICE_TRANSPORT_POLICIES = ["all", "relay"] as const;
+export type IceTransportPolicy = (typeof ICE_TRANSPORT_POLICIES)[number];
+
 /** How the page dresses the frame: custom properties, by name. */
 export type Styles = Readonly<Record<string, string>>;
 
@@ -30,6 +33,8 @@ export interface Start extends Look {
   readonly relay: string;
   readonly engagement: string;
   readonly name: string;
+  /** "relay": calls never show the person's network address (as RTCIceTransportPolicy names it). */
+  readonly iceTransportPolicy: IceTransportPolicy;
 }
 
 export interface Hello {
@@ -71,6 +76,8 @@ export interface Details {
     readonly mine: boolean;
     readonly unread: number;
   };
+  /** How much is unread has changed: something came, or was read, here or on another device of this person. */
+  unread: { readonly count: number };
   error: { readonly code: string; readonly message: string };
   "token-expiring": { readonly endsMs: number };
 }
@@ -110,6 +117,7 @@ const details: { [E in EventName]: (value: unknown) => Details[E] | undefined } 
     count(value.unread)
       ? { id: value.id, kind: value.kind, mine: value.mine, unread: value.unread }
       : undefined,
+  unread: (value) => (record(value) && count(value.count) ? { count: value.count } : undefined),
   error: (value) =>
     record(value) && text(value.code, 64) && text(value.message, 1024)
       ? { code: value.code, message: value.message }

@@ -6,6 +6,7 @@ import { validateRatchetTree } from "ts-mls/clientState.js";
 import { encodeGroupContext } from "ts-mls/groupContext.js";
 import { ratchetTreeFromExtension, verifyGroupInfoSignature } from "ts-mls/groupInfo.js";
 import type { Bytes } from "../bytes.ts";
+import { equal } from "../bytes.ts";
 import { EXTENSION_TYPE } from "../identity/conversation.ts";
 import type { KeyPair } from "../identity/keys.ts";
 import type { GroupFacts } from "../identity/membership.ts";
@@ -80,6 +81,19 @@ export async function verifyDescribed({ info, suite }: Described, portal: Portal
   if (wrong !== undefined || !(await refusing(verifyGroupInfoSignature(info, key, cs.signature)))) {
     throw new GroupRefused("A description of an epoch is not valid.");
   }
+}
+
+/** Whether another key package than the one that this device's leaf was made of stands for it there. */
+export function hasNewLeafOf({ info }: Described, { state, ownLeaf }: Group): boolean {
+  const own = state.ratchetTree[2 * ownLeaf];
+  return treeOf(info).some(
+    (node) =>
+      own?.nodeType === "leaf" &&
+      node?.nodeType === "leaf" &&
+      node.leaf.leafNodeSource === "key_package" &&
+      equal(node.leaf.signaturePublicKey, own.leaf.signaturePublicKey) &&
+      !equal(node.leaf.hpkePublicKey, own.leaf.hpkePublicKey),
+  );
 }
 
 /** Whether a GroupInfo lets devices come in by external commit. */

@@ -1,16 +1,25 @@
 /** One conversation, in the page. */
 
-import type { CallApi, Item, Person, Question, RoomApi, RoomEvents, RoomState, Transfer } from "../api.ts";
-import { hex } from "../bytes.ts";
+import type {
+  CallApi,
+  Draft,
+  Item,
+  Person,
+  Question,
+  RoomApi,
+  RoomEvents,
+  RoomState,
+  Transfer,
+} from "../api.ts";
 import type { CallingOptions, RoomCalling } from "../calls/page.ts";
 import { roomCalling } from "../calls/page.ts";
 import type { RoomFiles } from "../files/page.ts";
 import { roomFiles } from "../files/page.ts";
 import type { Bridge } from "./bridge.ts";
 import { Emitter } from "./events.ts";
+import { freshId } from "./ids.ts";
 
 const PAGE = 50;
-const ID_BYTES = 16;
 /** Typing is told again no sooner than this; who hears nothing more for twice as long takes it as over. */
 const TYPING_MS = 3000;
 
@@ -23,7 +32,7 @@ export class Room extends Emitter<RoomEvents> implements RoomApi {
   #typedAt = Number.NEGATIVE_INFINITY;
 
   /** @internal */
-  constructor(id: string, bridge: Bridge, calling: CallingOptions = {}) {
+  constructor(id: string, bridge: Bridge, calling: CallingOptions) {
     super();
     this.id = id;
     this.#bridge = bridge;
@@ -97,6 +106,14 @@ export class Room extends Emitter<RoomEvents> implements RoomApi {
     this.#bridge.call("typing", this.id, on).catch(() => undefined);
   }
 
+  draft(): Promise<Draft | null> {
+    return this.#bridge.call("draft", this.id);
+  }
+
+  async keepDraft(draft: Draft | null): Promise<void> {
+    await this.#bridge.call("keepDraft", this.id, draft);
+  }
+
   sendFile(file: File): Promise<string> {
     return this.#files.sendFile(file);
   }
@@ -153,6 +170,3 @@ export class Room extends Emitter<RoomEvents> implements RoomApi {
     return this.#calling.call(options);
   }
 }
-
-/** The page names its messages, so that asking twice says them once. */
-const freshId = (): string => hex(crypto.getRandomValues(new Uint8Array(ID_BYTES)));

@@ -1,50 +1,30 @@
-/** The lasting connection to a relay: connects, renews the token, and connects again when it breaks. */
+/**
+ * The lasting connection to a relay: connects, renews the token, notices that the network dropped it, and connects
+ * again when it broke.
+ */
 
-import type { Bytes } from "../bytes.ts";
-import type { Environment, Socket } from "../environment.ts";
-import { AccessRefused, CoachRelayError, RelayRefused, RelayUnreachable } from "../errors.ts";
-import type { KeyPair } from "../identity/keys.ts";
-import { decodeFromRelay, encode } from "../wire/codec.ts";
-import { Connection } from "../wire/connection.ts";
-import { WireError } from "../wire/errors.ts";
-import type { DeviceFrame, RelayFrame, RelayFrames, UnknownFrame } from "../wire/frames.ts";
-import type { PortalId } from "../wire/ids.ts";
-import { deviceId } from "../wire/ids.ts";
-import { HANDSHAKE_SECONDS, NONCE_BYTES, PROTOCOL_VERSION } from "../wire/limits.ts";
-import { connectProofBytes } from "../wire/proof.ts";
-import type { RelayAddress } from "./address.ts";
+import { CoachRelayError, RelayRefused, RelayUnreachable } from "../errors.ts";
+import type { DeviceFrame, RelayFrame, RelayFrames } from "../wire/frames.ts";
 import { Backoff } from "./backoff.ts";
+import { whyRefused } from "./refusals.ts";
+import type { End, LinkOptions } from "./session.ts";
+import { SentAway, Session } from "./session.ts";
 
 const RENEW_AT = 0.8; // of the token's remaining life: leaves time for the portal to be slow
 const RENEW_RETRY_MS = 5000;
 const MAX_RETRY_AFTER_MS = 120_000; // a relay cannot send a device away for longer
 const REQUEST_MS = 20_000;
+const LOOK_MS = 5000;
+const SILENT_LOOKS = 4; // about as often as the relay pings, which scripts do not see
+const MOVED_MS = 5000; // another network has answered by then, or the old connection is dead
 
-/** The relay does not let this device in until something changes: the token, its device list, our version. */
-const ACCESS_CODES = new Set([
-  "unsupported_version",
-  "token_invalid",
-  "token_revoked",
-  "signature_invalid",
-  "device_limit",
-  "device_foreign",
-  "device_revoked",
-  "quota_exceeded",
-]);
-
-/** What the link needs to know. `token` asks the portal. */
-export interface LinkOptions {
-  readonly address: RelayAddress;
-  readonly portal: PortalId;
-  readonly device: KeyPair;
-  readonly token: () => Promise<string>;
-  readonly environment: Environment;
-}
-
-/** Who works on what the link brings; `received` is not called again before it has resolved. */
+/**
+ * Who works on what the link brings; `received` is not called again before it has resolved. `isOver` tells, at any time,
+ * whether the connection has ended or the stream of these entries was opened anew: then they are for nobody.
+ */
 export interface LinkHandler {
   connected(ready: RelayFrames["Ready"]): Promise<void>;
-  received(frame: RelayFrame): Promise<void>;
+  received(frame: RelayFrame, isOver: () => boolean): Promise<void>;
   disconnected(error: CoachRelayError | null): Promise<void>;
   /** The portal is asked for another token: the present one ends then (Unix milliseconds). */
   tokenExpiring?(endsMs: number): void;
@@ -54,18 +34,13 @@ type Answer = Extract<RelayFrame, { readonly request: number }>;
 type Asked = Extract<DeviceFrame, { readonly request: number }>;
 type Question = Asked extends infer Q ? (Q extends Asked ? Omit<Q, "request"> : never) : never;
 
-/** How a connection ended, and how long to wait before the next: null for our own judgement. */
-interface End {
-  readonly error: CoachRelayError;
-  readonly retryAfterMs: number;
-}
-
 export class Link {
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #backoff: Backoff;
   readonly #stop = new AbortController();
   readonly #requests = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>();
+  #wait = new AbortController();
   #session: Session | null = null;
   #lastRequest = 0;
 
@@ -81,13 +56,21 @@ export class Link {
 
   /** Connect, again and again, until `close`. */
   async run(): Promise<void> {
-    const { environment } = this.#options;
-    while (!this.#stop.signal.aborted) {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
       const { error, retryAfterMs } = await this.#connectOnce();
-      await this.#handler.disconnected(this.#stop.signal.aborted ? null : error);
-      const wait = Math.min(retryAfterMs, MAX_RETRY_AFTER_MS) || this.#backoff.nextDelayMs();
-      await environment.sleep(wait, this.#stop.signal);
+      await this.#handler.disconnected(signal.aborted ? null : error);
+      await this.#pause(Math.min(retryAfterMs, MAX_RETRY_AFTER_MS));
     }
+  }
+
+  /** For as long as the relay says; else for a while of our own, which `check` ends. */
+  async #pause(retryAfterMs: number): Promise<void> {
+    const { environment } = this.#options;
+    if (retryAfterMs > 0 || this.#stop.signal.aborted)
+      return environment.sleep(retryAfterMs, this.#stop.signal);
+    this.#wait = new AbortController();
+    await environment.sleep(this.#backoff.nextDelayMs(), this.#wait.signal);
   }
 
   /** Have these frames go out in order, in one websocket message; what is said offline is lost. */
@@ -96,7 +79,11 @@ export class Link {
   }
 
   /** Ask and wait for the answer; raises RelayRefused or RelayUnreachable. */
-  async ask<K extends Answer["frame"]>(question: Question, answer: K): Promise<RelayFrames[K]> {
+  async ask<K extends Answer["frame"]>(
+    question: Question,
+    answer: K,
+    patienceMs = REQUEST_MS,
+  ): Promise<RelayFrames[K]> {
     const request = ++this.#lastRequest;
     const session = this.#session;
     if (session === null) throw new RelayUnreachable("There is no connection to the relay.");
@@ -105,15 +92,22 @@ export class Link {
       session.send([{ ...question, request } as DeviceFrame]);
       if (!session.isOpen) reject(new RelayUnreachable("The connection ended."));
       this.#options.environment
-        .sleep(REQUEST_MS, this.#stop.signal)
+        .sleep(patienceMs, this.#stop.signal)
         .then(() => reject(new RelayUnreachable("The relay did not answer in time.")));
     }).finally(() => this.#requests.delete(request));
     if (found.frame !== answer) throw new RelayUnreachable("The relay's answer breaks the protocol.");
     return found as RelayFrames[K];
   }
 
+  /** The network may be another one: a dead connection is given up soon, and the next one does not wait. */
+  check(): void {
+    this.#wait.abort();
+    if (this.#session !== null) void this.#probe(this.#session, MOVED_MS);
+  }
+
   close(): void {
     this.#stop.abort();
+    this.#wait.abort();
     this.#session?.close();
   }
 
@@ -126,7 +120,8 @@ export class Link {
       const done = new AbortController();
       try {
         void this.#keepToken(session.ready, done.signal);
-        session.onFrame = (frame) => this.#take(frame);
+        void this.#keepAlive(session, done.signal);
+        session.onFrame = (frame, isOver) => this.#take(frame, isOver);
         // Who waits for an answer hears of the end at once: so does what is done at the beginning.
         void session.ended.then(() => this.#unanswered());
         await this.#handler.connected(session.ready);
@@ -149,17 +144,45 @@ export class Link {
     for (const { reject } of this.#requests.values()) reject(new RelayUnreachable("The connection ended."));
   }
 
-  async #take(frame: RelayFrame): Promise<void> {
+  async #take(frame: RelayFrame, isOver: () => boolean): Promise<void> {
     const waiting = "request" in frame ? this.#requests.get(frame.request) : undefined;
-    if (waiting === undefined) await this.#handler.received(frame);
-    else if (frame.frame === "Error")
-      waiting.reject(new RelayRefused(`The relay refused (${frame.code}).`, frame.code));
+    if (waiting === undefined) await this.#handler.received(frame, isOver);
+    else if (frame.frame === "Error") waiting.reject(new RelayRefused(whyRefused(frame.code), frame.code));
     else waiting.resolve(frame as Answer);
+  }
+
+  /** A connection that a network dropped stays open for ever: who is silent is asked for a sign of life. */
+  async #keepAlive(session: Session, done: AbortSignal): Promise<void> {
+    let [heard, silent] = [session.messages, 0];
+    while (!done.aborted) {
+      await this.#options.environment.sleep(LOOK_MS, done);
+      silent = session.messages === heard ? silent + 1 : 0;
+      if (silent >= SILENT_LOOKS && !done.aborted) {
+        await this.#probe(session, REQUEST_MS);
+        silent = 0;
+      }
+      heard = session.messages;
+    }
+  }
+
+  /** Who answers is alive; who does not is asked again only while something still comes, or what we send goes out. */
+  async #probe(session: Session, patienceMs: number): Promise<void> {
+    while (session.isOpen) {
+      const { messages, unsent } = session;
+      try {
+        await this.ask({ frame: "PutManifest", manifest: null }, "HeldManifest", patienceMs);
+        return;
+      } catch (error) {
+        if (error instanceof RelayRefused) return; // an answer, too
+        if (session.messages === messages && session.unsent >= unsent) session.giveUp();
+      }
+    }
   }
 
   async #keepToken(ready: RelayFrames["Ready"], done: AbortSignal): Promise<void> {
     const { environment, token } = this.#options;
     let lifeMs = (ready.tokenExpires - ready.time) * 1000;
+    const aheadMs = ready.time * 1000 - environment.nowMs(); // this machine's clock may be wrong
     let wait = lifeMs * RENEW_AT;
     while (true) {
       await environment.sleep(wait, done);
@@ -168,198 +191,11 @@ export class Link {
         const began = environment.nowMs();
         this.#handler.tokenExpiring?.(began + lifeMs * (1 - RENEW_AT));
         const { tokenExpires } = await this.ask({ frame: "Renew", token: await token() }, "Renewed");
-        lifeMs = tokenExpires * 1000 - began;
+        lifeMs = tokenExpires * 1000 - aheadMs - began;
         wait = Math.max(lifeMs * RENEW_AT, RENEW_RETRY_MS);
       } catch {
         wait = RENEW_RETRY_MS; // the relay says goodbye when the old one ends: that is reported
       }
     }
-  }
-}
-
-class SentAway extends RelayRefused {
-  readonly retryAfterMs: number;
-
-  constructor(code: string, retryAfterMs: number) {
-    super(`The relay ended the connection (${code}).`, code);
-    this.retryAfterMs = retryAfterMs;
-  }
-}
-
-const goodbyeError = ({ code, reconnectAfterMs }: DeviceGoodbye): CoachRelayError =>
-  ACCESS_CODES.has(code)
-    ? new AccessRefused(`The relay does not let this device in (${code}).`, code)
-    : new SentAway(code, reconnectAfterMs);
-type DeviceGoodbye = RelayFrames["Goodbye"];
-
-/** One connection: the handshake, then frames in the order of the wire. */
-class Session {
-  readonly #socket: Socket;
-  readonly #automaton = new Connection();
-  readonly ended: Promise<End>;
-  #end: (end: End) => void = () => undefined;
-  #working: Promise<void> = Promise.resolve();
-  #onFrame: (frame: RelayFrame) => Promise<void>;
-  #ready: RelayFrames["Ready"] | null = null;
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    this.ended = new Promise((resolve) => {
-      this.#end = resolve;
-    });
-    const waiting: RelayFrame[] = [];
-    this.#onFrame = async (frame) => void waiting.push(frame);
-    this.#early = waiting;
-    socket.onClose = () => this.#finish(new RelayUnreachable("The relay closed the connection."));
-    socket.onMessage = (message) => this.#receive(message);
-  }
-
-  #early: RelayFrame[];
-
-  get ready(): RelayFrames["Ready"] {
-    if (this.#ready === null) throw new RelayUnreachable("The connection is not ready.");
-    return this.#ready;
-  }
-
-  /** Who gets the frames, also those that came before this was set. */
-  set onFrame(take: (frame: RelayFrame) => Promise<void>) {
-    const early = this.#early.splice(0);
-    this.#onFrame = take;
-    for (const frame of early) this.#hand(frame);
-  }
-
-  /** Dial, greet and authenticate; raises RelayUnreachable, AccessRefused or RelayRefused. */
-  static async open(options: LinkOptions, stop: AbortSignal): Promise<Session> {
-    const { environment, address } = options;
-    const token = await asked(options.token);
-    const late = new AbortController();
-    const done = new AbortController();
-    const stopped = () => done.abort();
-    stop.addEventListener("abort", stopped);
-    let settled = false;
-    const tooLate = environment.sleep(HANDSHAKE_SECONDS * 1000, done.signal).then(() => {
-      if (!settled) late.abort(); // a connection that is there stays
-      throw new RelayUnreachable("The relay does not answer.");
-    });
-    tooLate.catch(() => undefined); // the race below has its verdict; later ones are for nobody
-    const opening = environment
-      .dial(address.connect, late.signal)
-      .catch(() => {
-        throw new RelayUnreachable("The relay cannot be reached.");
-      })
-      .then((socket) => new Session(socket).#greet(options, token));
-    try {
-      return await Promise.race([opening, tooLate]);
-    } catch (error) {
-      late.abort();
-      throw error;
-    } finally {
-      settled = true;
-      done.abort();
-      stop.removeEventListener("abort", stopped);
-    }
-  }
-
-  async #greet({ environment, device, portal, address }: LinkOptions, token: string): Promise<Session> {
-    const clientNonce = environment.rng(NONCE_BYTES);
-    this.send([{ frame: "Hello", versions: [PROTOCOL_VERSION], clientNonce }]);
-    const { version, relayNonce } = await this.#next("Challenge");
-    if (version !== PROTOCOL_VERSION) throw new RelayUnreachable("The relay's greeting breaks the protocol.");
-    const own = deviceId(device.public);
-    const proof = { origin: address.origin, portal, device: own, relayNonce, clientNonce };
-    const signature = device.signLabelled(connectProofBytes(proof));
-    this.send([{ frame: "Authenticate", token, deviceKey: device.public, signature }]);
-    const ready = await this.#next("Ready");
-    if (ready.portal !== portal || ready.device.join() !== own.join()) {
-      throw new RelayUnreachable("The relay took this device for another one.");
-    }
-    this.#ready = ready;
-    return this;
-  }
-
-  /** The next frame of the greeting; raises what ended the connection instead. */
-  async #next<K extends "Challenge" | "Ready">(kind: K): Promise<RelayFrames[K]> {
-    const arrived = new Promise<RelayFrame>((resolve) => {
-      const [first] = this.#early.splice(0, 1);
-      if (first !== undefined) resolve(first);
-      else
-        this.#onFrame = async (frame) => {
-          this.#onFrame = async (later) => void this.#early.push(later);
-          resolve(frame);
-        };
-    });
-    const failed = this.ended.then(({ error }) => {
-      throw error;
-    });
-    const frame = await Promise.race([arrived, failed]);
-    if (frame.frame !== kind) throw new RelayUnreachable("The relay's greeting breaks the protocol.");
-    return frame as RelayFrames[K];
-  }
-
-  /** What is said when the connection is over is lost; raises nothing, as the handler is told of the end. */
-  send(frames: readonly DeviceFrame[]): void {
-    if (this.#automaton.state === "closed" || this.#automaton.state === "draining") return;
-    for (const frame of frames) this.#automaton.sent(frame);
-    this.#socket.send(encode(frames));
-  }
-
-  get isOpen(): boolean {
-    return this.#automaton.state === "ready";
-  }
-
-  close(): void {
-    this.#automaton.closed();
-    this.#socket.close();
-    this.#finish(new RelayUnreachable("The connection was closed."));
-  }
-
-  #receive(message: Bytes): void {
-    if (this.#automaton.state === "closed") return;
-    try {
-      this.#automaton.checkSize(message);
-      for (const frame of decodeFromRelay(message)) this.#accept(frame);
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#finish(new RelayUnreachable(`The relay breaks the protocol (${error.code}).`));
-    }
-  }
-
-  #accept(frame: RelayFrame | UnknownFrame): void {
-    this.#automaton.received(frame);
-    if (frame.frame === "Unknown") return;
-    if (frame.frame === "Goodbye") this.#finish(goodbyeError(frame), frame.reconnectAfterMs);
-    else this.#hand(frame);
-  }
-
-  /**
-   * Answers to requests do not wait for the work on entries that came before them: that work may ask. Nor does
-   * the relay's word about an engagement: it would be applied after that of a later answer.
-   */
-  #hand(frame: RelayFrame): void {
-    if (("request" in frame && frame.request > 0) || frame.frame === "EngagementChanged") {
-      void this.#onFrame(frame);
-      return;
-    }
-    this.#working = this.#working
-      .then(() => this.#onFrame(frame))
-      .catch((error: unknown) => {
-        const known =
-          error instanceof CoachRelayError ? error : new RelayUnreachable("A frame could not be processed.");
-        this.#finish(known);
-      });
-  }
-
-  #finish(error: CoachRelayError, retryAfterMs = 0): void {
-    this.#automaton.closed();
-    this.#end({ error, retryAfterMs });
-  }
-}
-
-async function asked(token: () => Promise<string>): Promise<string> {
-  try {
-    return await token();
-  } catch (error) {
-    if (error instanceof CoachRelayError) throw error;
-    throw new RelayUnreachable("The portal gave no access token.");
   }
 }

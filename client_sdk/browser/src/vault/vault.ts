@@ -5,7 +5,7 @@
  * A record's name is `space/key`. Names are in the clear (engagement and message ids), contents are not.
  */
 
-import type { DBSchema, IDBPDatabase } from "idb";
+import type { DBSchema, IDBPDatabase, IDBPObjectStore, IDBPTransaction } from "idb";
 import { deleteDB, openDB } from "idb";
 import type { Bytes } from "../bytes.ts";
 import { VaultClosed, VaultCorrupt, VaultFull, VaultUnavailable } from "../errors.ts";
@@ -128,13 +128,12 @@ export class Vault {
         value: value === null ? null : await sealRecord(this.#key, name, value),
       })),
     );
+    let tx: IDBPTransaction<Schema, ["records"], "readwrite"> | null = null;
     try {
-      const tx = this.#db.transaction("records", "readwrite", { durability: "strict" });
-      const done = sealed.map(({ name, value }) =>
-        value === null ? tx.store.delete(name) : tx.store.put(value, name),
-      );
-      await Promise.all([...done, tx.done]);
+      tx = this.#db.transaction("records", "readwrite", { durability: "strict" });
+      await Promise.all([tx.done, putAll(tx.store, sealed)]);
     } catch (error) {
+      undo(tx);
       if (error instanceof DOMException && error.name === "QuotaExceededError") {
         throw new VaultFull("This browser's storage is full: nothing was stored. Free some space.");
       }
@@ -149,6 +148,26 @@ export class Vault {
 
   #check(): void {
     if (this.#closed) throw new VaultClosed("The vault was used after its end.");
+  }
+}
+
+type Store = IDBPObjectStore<Schema, ["records"], "records", "readwrite">;
+
+/** Each by itself, so that what a store refuses at once is a rejection like any other. */
+const putAll = (store: Store, sealed: readonly Write[]) =>
+  Promise.all(
+    sealed.map(async ({ name, value }) => {
+      if (value === null) await store.delete(name);
+      else await store.put(value, name);
+    }),
+  );
+
+/** What failed by itself the browser has undone; where one record was refused before it began, the others would stay. */
+function undo(tx: { abort(): void } | null): void {
+  try {
+    tx?.abort();
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error; // it is over already
   }
 }
 

@@ -93,7 +93,6 @@ export const many = <T>(field: Field<T>, most: number, least = 0): Field<readonl
   write: (values) => values.map((value) => field.write(value)),
 });
 
-export type Shape = Readonly<Record<string, Field<never>>>;
 export type Struct<S> = { readonly [K in keyof S]: Of<S[K]> };
 
 /** An array with exactly these fields, in this order, as an object. */

@@ -28,7 +28,6 @@ export const MAX_TOKEN_CHARS = 4096;
 export const MAX_DETAIL_CHARS = 256; // one sentence
 export const MAX_CODE_CHARS = 64;
 
-export const MAX_MESSAGE_BODY_BYTES = 64 * KIB;
 export const MAX_COMMIT_BODY_BYTES = MIB;
 export const MAX_CALL_PATH_CHARS = 16; // host, srflx, relay, failed, or a later word
 export const MAX_EPHEMERAL_BODY_BYTES = 32 * KIB; // an SDP offer with candidates is about 8 KiB
@@ -46,7 +45,6 @@ export const MAX_CLAIMED_DEVICES = 32;
 export const WINDOW_ENTRIES = 256;
 export const HANDSHAKE_SECONDS = 10; // greeting and authenticating together
 
-export const DEFAULT_RETENTION_HOURS = 30 * 24;
 export const MAX_BLOB_BYTES = 2 * 1024 * MIB;
 
 export const MAX_ICE_SERVERS = 16;

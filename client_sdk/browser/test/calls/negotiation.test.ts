@@ -7,7 +7,14 @@ import type { Message } from "../../src/calls/messages.ts";
 import { callIdOf, messageBody, parseMessage } from "../../src/calls/messages.ts";
 import { PLACES, TABLE } from "../../src/calls/negotiation.ts";
 import type { Event } from "../../src/calls/states.ts";
-import { MAX_CANDIDATES, MAX_REPLIES, RING_MS, RING_SILENCE_MS } from "../../src/calls/states.ts";
+import {
+  begin,
+  MAX_CANDIDATES,
+  MAX_REPLIES,
+  RETURN_MS,
+  RING_MS,
+  RING_SILENCE_MS,
+} from "../../src/calls/states.ts";
 import { ready } from "../../src/crypto.ts";
 import type { ValueMap } from "../../src/msgpack.ts";
 import { pack, unpack } from "../../src/msgpack.ts";
@@ -86,6 +93,34 @@ describe("in order", () => {
     expect(outcomes(alone)).toEqual(["missed"]);
   });
 
+  test.each(["call.probe", "call.ringing"])("it still rings when each %s was lost for 35 s", (lost) => {
+    const world = new World();
+    world.invite();
+    for (let passed = 0; passed < RING_MS - 10_000; passed += 500) {
+      for (let next = world.flying.shift(); next !== undefined; next = world.flying.shift()) {
+        if (next.kind !== lost) world.deliver(next);
+      }
+      world.tick(500);
+    }
+    expect(world.ben.state.phase).toBe("inviting");
+    world.settle(5000);
+    expect(world.ben.state.phase).toBe("ringing");
+    world.happen(world.ben, { type: "accepted" });
+    world.settle(2000);
+    expect([world.caller.state.phase, world.ben.state.phase]).toEqual(["connected", "connected"]);
+  });
+
+  test("an old invitation does not ring", () => {
+    const world = new World();
+    world.invite();
+    for (let passed = 0; passed <= RING_MS; passed += 500) {
+      world.flying = [];
+      expect(world.ben.state.phase).not.toBe("ringing");
+      world.tick(500);
+    }
+    expect(world.ben.outcome).toBe("missed");
+  });
+
   test("a caller that vanishes is not rung for long", () => {
     const world = ringing();
     for (let passed = 0; passed <= RING_SILENCE_MS; passed += 500) {
@@ -145,6 +180,75 @@ describe("in order", () => {
     world.happen(world.ben, { type: "networkChanged" });
     world.settle(10_000);
     expect([world.caller.state.phase, world.ben.state.phase]).toEqual(["connected", "connected"]);
+  });
+
+  const leaves = (world: World, device: Device, deadline = RETURN_MS): void => {
+    const { facts, attempt, peerDevice, peerIdentity, connectedAt } = device.state;
+    if (!attempt || !peerDevice || !peerIdentity || connectedAt === null) throw new Error("not connected");
+    device.state = begin(facts);
+    device.connection = null;
+    world.happen(device, {
+      type: "interrupted",
+      attempt: attempt.number,
+      device: peerDevice,
+      identity: peerIdentity,
+      connectedAt,
+      deadline: world.now + deadline,
+    });
+  };
+
+  describe.each(["caller", "ben"] as const)("the page of %s is opened anew in mid-call", (who) => {
+    test.each([0, 4000, RETURN_MS - 8000])(
+      "and returns after %i ms, as another attempt of the same call",
+      (ms) => {
+        const world = connected();
+        const other = who === "caller" ? world.ben : world.caller;
+        leaves(world, world[who]);
+        world.happen(other, { type: "mediaLost", attempt: 1 });
+        world.settle(ms);
+        expect(other.state.phase).toBe("connecting");
+        world.happen(world[who], { type: "returned" });
+        world.settle(6000);
+        expect(world.devices.map(({ state }) => state.phase)).toEqual(["connected", "connected"]);
+        const [one, two] = world.devices.map(({ state }) => state.attempt?.words?.join(" "));
+        expect(one).toBe(two);
+        expect(one).not.toBe(world.ben.words.get(1));
+        world.happen(world[who], { type: "hungUp" });
+        world.settle(1000);
+        expect(outcomes(world)).toEqual(["answered", "answered"]);
+      },
+    );
+
+    test("before the other one has noticed", () => {
+      const world = connected();
+      leaves(world, world[who]);
+      world.happen(world[who], { type: "returned" });
+      world.settle(6000);
+      expect(world.devices.map(({ state }) => state.phase)).toEqual(["connected", "connected"]);
+    });
+
+    test("and the other one ends the call, or the person does, or nobody returns", () => {
+      const [ended, over, alone] = [connected(), connected(), connected()];
+      for (const world of [ended, over, alone]) leaves(world, world[who]);
+      const other = who === "caller" ? ended.ben : ended.caller;
+      ended.happen(other, { type: "hungUp" });
+      ended.settle(1000);
+      over.happen(over[who], { type: "hungUp" });
+      over.settle(1000);
+      alone.settle(RETURN_MS + 1000);
+      for (const world of [ended, over, alone]) expect(outcomes(world)).toEqual(["answered", "answered"]);
+      expect(ended[who].state.end?.reason).toBe("peer_hung_up");
+      expect(alone[who].state.end?.reason).toBe("not_connected");
+    });
+  });
+
+  test("nothing of a call that nobody has left is returned to", () => {
+    const world = new World();
+    world.happen(world.caller, { type: "returned" });
+    world.happen(world.ben, { type: "returned" });
+    expect(world.devices.map(({ state }) => state.phase)).toEqual(["idle", "idle"]);
+    world.happen(world.ben, { type: "hungUp" });
+    expect(world.flying).toEqual([]);
   });
 
   test("an offer that goes out again in a later epoch is another attempt", () => {

@@ -3,11 +3,12 @@
 import { expect, test } from "vitest";
 import type { Look } from "../../src/calls/quality.ts";
 import { lookAt, qualityOf } from "../../src/calls/quality.ts";
+import type { Taker } from "../../src/calls/sentences.ts";
 import { stateOf, whyEnded, whyOver } from "../../src/calls/sentences.ts";
 import type { CallEnd, Negotiation, Role } from "../../src/calls/states.ts";
 import { begin } from "../../src/calls/states.ts";
 import type { Circumstances, Source } from "../../src/calls/trouble.ts";
-import { explain } from "../../src/calls/trouble.ts";
+import { explain, LOST } from "../../src/calls/trouble.ts";
 import { ANNA, BEN, CALL } from "./world.ts";
 
 const FINE: Circumstances = { secure: true, able: true, allowed: true, framed: false, error: "" };
@@ -38,9 +39,54 @@ test.each<[Source, Partial<Circumstances>, string, RegExp]>([
   ["camera", { error: "SecurityError", framed: true }, "call_camera_blocked", /allow="camera"/],
   ["screen", { error: "NotAllowedError" }, "call_screen_refused", /No screen was chosen/],
 ])("the %s with %j: %s", (source, why, code, says) => {
-  const notice = explain(source, { ...FINE, ...why });
-  expect(notice.code).toBe(code);
-  expect(notice.message).toMatch(says);
+  const notice = explain([{ source, why: { ...FINE, ...why } }]);
+  expect(notice?.code).toBe(code);
+  expect(notice?.message).toMatch(says);
+});
+
+test.each<[Partial<Circumstances>, string, RegExp]>([
+  [
+    { error: "NotAllowedError" },
+    "refused",
+    /^The microphone and the camera are not allowed .* allow the microphone and the camera, and switch them on here\. If they are allowed there.* The others neither hear nor see you\.$/,
+  ],
+  [
+    { error: "NotFoundError" },
+    "missing",
+    /^No microphone and no camera were found\. Connect them, and switch them on/,
+  ],
+  [
+    { error: LOST },
+    "lost",
+    /^The microphone and the camera were disconnected, or are not allowed .* choose others/,
+  ],
+  [{ error: "NotReadableError" }, "busy", /do not start: .* using them, or they are switched off/],
+  [{ error: "Other" }, "failed", /do not start\. Try again, or choose others/],
+  [{ secure: false }, "insecure", /^The microphone and the camera cannot be used, because .* over https\./],
+  [{ able: false }, "unsupported", /^The microphone and the camera cannot be used: this browser/],
+  [
+    { allowed: false },
+    "blocked",
+    /of this page must forbid neither “microphone” nor “camera”\. The others neither/,
+  ],
+  [{ allowed: false, framed: true }, "blocked", /needs allow="microphone; camera", and .* nor “camera”\./],
+])("both with %j: %s, said once", (why, kind, says) => {
+  const both = (["microphone", "camera"] as const).map((source) => ({ source, why: { ...FINE, ...why } }));
+  const notice = explain(both);
+  expect(notice?.code).toBe(`call_microphone_${kind}`);
+  expect(notice?.message).toMatch(says);
+});
+
+test("what is not the same is said of each; nothing is said of nothing", () => {
+  const notice = explain([
+    { source: "microphone", why: { ...FINE, error: "NotAllowedError" } },
+    { source: "camera", why: { ...FINE, error: "NotFoundError" } },
+  ]);
+  expect(notice?.code).toBe("call_microphone_refused");
+  expect(notice?.message).toMatch(
+    /^The microphone is not allowed .* do not hear you\. No camera was found\. .* do not see you\.$/,
+  );
+  expect(explain([])).toBeNull();
 });
 
 const look = (changes: Partial<Look>): Look => ({
@@ -136,11 +182,15 @@ test.each<[Role, Partial<CallEnd>, string, RegExp]>([
 });
 
 test("a ring that is over says why", () => {
-  const said = (end: Partial<CallEnd>, device = "") => whyOver(over("callee", end), "Ben", device);
+  const said = (end: Partial<CallEnd>, taker: Taker | null = null) =>
+    whyOver(over("callee", end), "Ben", taker);
   expect(said({ outcome: "declined", device: CALL })).toBe("You declined.");
-  expect(said({ reason: "elsewhere" }, "another device of yours")).toBe(
-    "You answered on another device of yours.",
-  );
+  const mine = { own: true, name: "another device of yours" };
+  expect(said({ reason: "elsewhere" }, mine)).toBe("You answered on another device of yours.");
+  const declined = { outcome: "declined", reason: "elsewhere" } as const;
+  expect(said(declined, mine)).toBe("You declined on another device of yours.");
+  expect(said({ reason: "elsewhere" }, { own: false, name: "Clara" })).toBe("Clara answered.");
+  expect(said({ reason: "elsewhere" })).toBe("The call was answered on another device.");
   expect(said({ outcome: "missed" })).toBe("Ben does not call any more. You missed the call.");
   expect(whyEnded(over("callee", {}), "")?.message).toBe("The other person ended the call.");
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Happening } from "../../src/engine/messages.ts";
+import type { Failure, Happening } from "../../src/engine/messages.ts";
 import type { Asked, Said, Tab } from "../../src/engine/tabs.ts";
 import { Tabs } from "../../src/engine/tabs.ts";
 
@@ -12,6 +12,9 @@ class Page implements Tab {
   readonly hangs: Set<string>;
   readonly name: string;
   followed: () => void = () => undefined;
+  /** As it leads: it waits for this. */
+  begins: Promise<unknown> = Promise.resolve();
+  may: () => void = () => undefined;
 
   constructor(device: string, name: string, hangs: readonly string[] = []) {
     this.name = name;
@@ -42,13 +45,14 @@ class Page implements Tab {
     return method !== "once";
   }
   async lead(): Promise<unknown> {
+    await this.begins;
     return this.name;
   }
   follow(): void {
     this.followed();
   }
-  failed(error: unknown): void {
-    throw error;
+  failed(error: unknown): Failure {
+    return { code: "failed", message: String(error) };
   }
 }
 
@@ -75,6 +79,57 @@ test("the second tab works through the first, and takes over when it is closed",
   expect(second.tabs.leads).toBe(true);
   expect(second.heard).toEqual(["changed"]);
   second.tabs.end();
+});
+
+test("what nobody has begun is asked again, safe or not; what was begun once is not begun twice", async () => {
+  const device = crypto.randomUUID();
+  const pages = ["one", "two", "three"].map((name) => new Page(device, name, ["slow"]));
+  const [one, two, three] = pages as [Page, Page, Page];
+  two.begins = new Promise((resolve) => {
+    two.may = () => resolve(null);
+  });
+  await one.tabs.begin();
+  const both = [following(two), following(three)];
+  await two.tabs.begin();
+  await three.tabs.begin();
+  await Promise.all(both);
+  one.tabs.end();
+  // Asked while nobody leads; the first does not end, and keeps nothing from being done.
+  void two.ask("slow");
+  const answers = [two.ask("once"), three.ask("once"), three.ask("people")];
+  two.may();
+  expect((await Promise.all(answers)).map((said) => said.kind === "answer" && said.value)).toEqual([
+    "once by two",
+    "once by two",
+    "people by two",
+  ]);
+  expect(two.served.filter((method) => method === "once").length).toBe(2);
+  expect(one.served).toEqual([]);
+  for (const page of pages) page.tabs.end();
+});
+
+test("a tab that is to lead and cannot says so to whoever asks, and follows another one", async () => {
+  const device = crypto.randomUUID();
+  const [one, two, three] = ["one", "two", "three"].map((name) => new Page(device, name)) as [
+    Page,
+    Page,
+    Page,
+  ];
+  two.begins = Promise.reject(new Error("the vault is gone"));
+  two.begins.catch(() => undefined);
+  await one.tabs.begin();
+  const follows = following(two);
+  await two.tabs.begin();
+  await follows;
+  one.tabs.end();
+  const failed = { kind: "failure", failure: { code: "failed" } };
+  expect(await two.ask("people")).toMatchObject(failed);
+  expect(await two.ask("once")).toMatchObject(failed);
+  const goesOn = following(two);
+  await three.tabs.begin();
+  await goesOn;
+  expect(await two.ask("people")).toMatchObject({ value: "people by three" });
+  for (const page of [two, three]) page.tabs.end();
 });
 
 test("of three tabs one leads, then another one, and the third goes on through it", async () => {

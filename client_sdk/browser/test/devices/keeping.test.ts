@@ -109,6 +109,22 @@ describe("keeping an archive", () => {
     expect(world.asking("PutArchive")).toHaveLength(2);
   });
 
+  test("what the relay refuses for one conversation keeps back no other one", async () => {
+    const { world, archives } = await keeping();
+    await world.keep(message(1, 1));
+    world.conversations.push(world.conversation);
+    let asked = 0;
+    world.answer = (question) => {
+      if (question.frame === "PutArchive" && ++asked === 1)
+        throw new RelayRefused("no room", "quota_exceeded");
+      return honest(question);
+    };
+    await expect(archives.catchUp()).rejects.toThrow(RelayRefused);
+    expect(asked).toBe(2);
+    await archives.catchUp();
+    expect(asked).toBe(2);
+  });
+
   test("a relay that lost parts is an alarm, and keeps nobody busy", async () => {
     const { world, archives } = await keeping();
     await world.keep(message(1, 1));

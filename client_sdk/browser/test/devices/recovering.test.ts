@@ -13,8 +13,15 @@ import { parseAccount } from "../../src/engine/account.ts";
 import { itemsBefore } from "../../src/engine/pages.ts";
 import { KeyPair } from "../../src/identity/keys.ts";
 import type { Manifest } from "../../src/identity/manifest.ts";
-import { verifyManifest } from "../../src/identity/manifest.ts";
+import {
+  eraOf,
+  MAY_LINK,
+  nextManifest,
+  recoveredManifest,
+  verifyManifest,
+} from "../../src/identity/manifest.ts";
 import { recoveryKey, recoveryWords } from "../../src/identity/recovery.ts";
+import { makeKeyPackage, packOffer } from "../../src/mls/keyPackages.ts";
 import type { Asked } from "./world.ts";
 import { ANNA, ENGAGEMENT, message, PORTAL, rng, World } from "./world.ts";
 
@@ -42,32 +49,48 @@ async function archive(world: World, writer = world.account.device, device = wor
 
 /** A relay that holds this list and this archive; `cut` breaks the connection for good at a frame. */
 function relay(world: World, parts: readonly Bytes[]) {
-  let held: Manifest = world.account.manifest;
-  const state = { cut: "", taken: [] as Manifest[], series: [SERIES] };
+  const lost = { user: ANNA, device: world.account.deviceId, member: true, hasKeyPackage: true };
+  const state = {
+    cut: "",
+    held: world.account.manifest as Manifest | null,
+    offers: [] as readonly (Bytes | null)[],
+    claimed: [] as Asked[],
+    taken: [] as Manifest[],
+    series: [SERIES],
+  };
   const answer = async (question: Asked): Promise<unknown> => {
     if (question.frame === state.cut) throw new Error("the page was closed");
     if (question.frame === "PutManifest") {
-      held = verifyManifest(question.manifest as Bytes);
-      state.taken.push(held);
-      return { manifest: held.raw };
+      const put = verifyManifest(question.manifest as Bytes);
+      state.held = put;
+      state.taken.push(put);
+      return { manifest: put.raw };
     }
-    if (question.frame === "ListEngagements") return { engagements: [{ id: ENGAGEMENT, status: "active" }] };
+    if (question.frame === "ListEngagements") {
+      return { engagements: [{ id: ENGAGEMENT, status: "active", devices: [lost] }] };
+    }
+    if (question.frame === "ClaimKeyPackages") {
+      state.claimed.push(question);
+      const given = state.offers.map((offer) => ({ device: lost.device, package: offer, lastResort: false }));
+      return { packages: given };
+    }
     if (question.frame === "ListArchive") {
       return { series: state.series.map((series) => ({ series, parts: parts.length })) };
     }
     return { parts: parts.slice(question.after as number) };
   };
-  return { state, answer, held: () => held };
+  return { state, answer };
 }
 
-async function empty(world: World, { answer, held }: ReturnType<typeof relay>) {
+async function empty(world: World, { answer, state }: ReturnType<typeof relay>) {
   const { vault } = await World.begin();
   const device = KeyPair.generate(rng);
-  const contact = { device, held: async () => held(), insist: answer, ask: answer } as unknown as Contact;
+  const contact = { device, held: async () => state.held, insist: answer, ask: answer } as unknown as Contact;
   const { environment } = world;
   const arrival = { portal: PORTAL, user: ANNA, name: "Anna", vault, environment } as unknown as Arrival;
   const words = recoveryWords(world.account.recoverySeed);
-  const come = () => recover(arrival, contact, words, async () => Promise.reject(new Error("no progress")));
+  const come = (unchecked = false) =>
+    recover(arrival, contact, { words, unchecked }, async () => Promise.reject(new Error("no progress")));
   const told = async () => {
     const items = await itemsBefore(vault, ENGAGEMENT, 50, null);
     const said = items.map(({ notice, envelope }) => notice?.text.split(".")[1] ?? envelope?.content);
@@ -92,7 +115,7 @@ test("an archive comes back whole, though the page fails to show how far it is",
   expect([...(await vault.scan("first/")).keys()]).toEqual([]);
 });
 
-test.each(["PutManifest", "ListEngagements", "ReadArchive"])(
+test.each(["ListEngagements", "ClaimKeyPackages", "PutManifest", "ListArchive", "ReadArchive"])(
   "closed at %s, there is no account yet, and the same words go on with the same identity",
   async (frame) => {
     const world = await World.begin();
@@ -113,7 +136,7 @@ test("after another recovery elsewhere, the one that was cut off is not gone on 
   const world = await World.begin();
   const there = relay(world, await archive(world));
   const [first, second] = [await empty(world, there), await empty(world, there)];
-  there.state.cut = "ListEngagements";
+  there.state.cut = "ListArchive";
   await expect(first.come()).rejects.toThrow("closed");
   there.state.cut = "";
   await second.come();
@@ -160,6 +183,109 @@ test("the words of another account are refused, and nothing is stored", async ()
   const { come, vault } = await empty(other, relay(world, []));
   await expect(come()).rejects.toThrow(RecoveryRefused);
   expect([...(await vault.scan("")).keys()]).toEqual([]);
+});
+
+/** What the device of this account has published, with this list of devices. */
+async function offer({ account }: World, manifest: Manifest, device = account.device): Promise<Bytes> {
+  return packOffer([await makeKeyPackage(3, device, manifest, 1_800_000_000, false)]);
+}
+
+/** The list of a recovery in the far future: a machine's clock was wrong, and the relay does not show it. */
+function ofAnotherRecovery({ account }: World): Manifest {
+  const devices = [{ deviceKey: account.device.public, flags: MAY_LINK }];
+  const recovery = recoveryKey(account.recoverySeed);
+  const identityKey = KeyPair.generate(rng).public;
+  return recoveredManifest({
+    portal: PORTAL,
+    user: ANNA,
+    devices,
+    suites: [3],
+    era: 2n ** 30n,
+    recovery,
+    identityKey,
+  });
+}
+
+test("a relay that shows no list has its person come back by the key packages of the lost device", async () => {
+  const world = await World.begin();
+  const there = relay(world, await archive(world));
+  there.state.held = null;
+  there.state.offers = [await offer(world, world.account.manifest)];
+  const { come, told } = await empty(world, there);
+  await come();
+  expect(await told()).toEqual(["message 1", "message 2", ENDS]);
+  expect(there.state.claimed).toEqual([
+    { frame: "ClaimKeyPackages", stream: ENGAGEMENT, devices: [world.account.deviceId] },
+  ]);
+});
+
+test("a relay that shows an old list does not have an older one made than what the devices carry", async () => {
+  const world = await World.begin();
+  const there = relay(world, []);
+  const newest = ofAnotherRecovery(world);
+  there.state.offers = [await offer(world, newest)];
+  const { come } = await empty(world, there);
+  await come();
+  expect(there.state.taken.map((one) => eraOf(one))).toEqual([eraOf(newest) + 1n]);
+});
+
+test.each([2n ** 31n - 1n, 2n ** 31n - 2n])(
+  "a list of era %s that a stolen identity key signed neither stops the kit nor takes its room",
+  async (era) => {
+    const world = await World.begin();
+    const there = relay(world, []);
+    const { manifest, identity } = world.account;
+    if (identity === null) throw new Error("no identity key");
+    const before = { ...manifest, version: ((era << 32n) + 7n) as unknown as Manifest["version"] };
+    const forged = nextManifest(before, identity, {});
+    there.state.held = forged;
+    there.state.offers = [await offer(world, forged)];
+    await (await empty(world, there)).come();
+    there.state.offers = [await offer(world, forged)];
+    await (await empty(world, there)).come();
+    const eras = there.state.taken.map((one) => eraOf(one));
+    expect(eras.every((one) => one < 2n ** 30n)).toBe(true);
+    expect(eras[1]).toBe((eras[0] ?? 0n) + 1n);
+  },
+);
+
+test("a relay that shows no device at all delays nobody who is sure", async () => {
+  const world = await World.begin();
+  const there = relay(world, await archive(world));
+  there.state.held = null;
+  there.state.offers = [null];
+  const { come, told, vault } = await empty(world, there);
+  await expect(come()).rejects.toThrow("The relay knows no earlier device of yours.");
+  expect(there.state.taken).toEqual([]);
+  expect([...(await vault.scan("")).keys()]).toEqual([]);
+  await come(true);
+  expect(await told()).toEqual(["message 1", "message 2", ENDS]);
+});
+
+test("who is sure and is cut off goes on with the same words, and is not asked again", async () => {
+  const world = await World.begin();
+  const there = relay(world, await archive(world));
+  there.state.held = null;
+  there.state.cut = "PutManifest";
+  const { come } = await empty(world, there);
+  await expect(come(true)).rejects.toThrow("the page was closed");
+  there.state.cut = "";
+  await come();
+  expect(there.state.taken.length).toBe(1);
+});
+
+test.each<readonly [string, (world: World, other: World) => Promise<Bytes | null>]>([
+  ["nothing", async () => null],
+  ["noise", async () => new Uint8Array(64).fill(9)],
+  ["a package of another device", (_, other) => offer(other, other.account.manifest)],
+  ["a package whose list does not name the device", (world, other) => offer(world, other.account.manifest)],
+])("what is no key package of the lost device says nothing of its list: %s", async (_, give) => {
+  const [world, other] = [await World.begin(), await World.begin()];
+  const there = relay(world, []);
+  there.state.held = null;
+  there.state.offers = [await give(world, other)];
+  const { come } = await empty(world, there);
+  await expect(come()).rejects.toThrow("The relay knows no earlier device of yours.");
 });
 
 const flipped = (part: Bytes | undefined): Bytes =>

@@ -69,6 +69,10 @@ export class World {
     rng,
     nowMs: () => NOW,
     read: (name: string) => this.vault.get(name),
+    pages: {
+      newest: (from: string, before: string, most: number) => this.vault.newest(from, before, most),
+      oldest: (from: string, before: string, most: number) => this.vault.oldest(from, before, most),
+    },
     findKeyPackage: async () => null,
   };
 
@@ -89,10 +93,12 @@ export class World {
     say: async (content: unknown) => void this.said.push(content),
   };
 
+  readonly conversations = [this.conversation];
+
   /** As much of an engine as the parts about devices use. */
   get engine(): Engine {
     const { vault, account, environment, shared, askRelay } = this;
-    const conversations = async () => [this.conversation];
+    const conversations = async () => this.conversations;
     const tell = (...told: readonly unknown[]) => void this.told.push(told);
     const made = { vault, account, environment, shared, askRelay, conversations, tell, online: true };
     return made as unknown as Engine;

@@ -4,6 +4,7 @@ import type {
   CallApi,
   CallEvents,
   Device,
+  Draft,
   FileItem,
   Item,
   ItemBase,
@@ -128,9 +129,15 @@ export class DoubleCall implements CallApi {
   readonly #events = new Emitter<CallEvents>();
   readonly id = "c0ffee";
   user = "ben";
+  media: CallApi["media"] = ["audio", "video"];
   state: CallApi["state"] = "ringing";
   local: MediaStream | null = null;
   remote: MediaStream | null = null;
+  get picture(): boolean {
+    return (
+      this.remote?.getVideoTracks().some((track) => track.readyState === "live" && !track.muted) ?? false
+    );
+  }
   words: readonly string[] = [];
   quality: CallApi["quality"] = "unknown";
   microphone = true;
@@ -263,6 +270,12 @@ export class DoubleRoom implements RoomApi {
     this.now = { ...this.now, readTo: (await this.item(id))?.seq ?? 0 };
   };
   typing = (on: boolean): void => this.#ask("typing", on);
+  kept: Draft | null = null;
+  draft = async (): Promise<Draft | null> => this.kept;
+  keepDraft = async (draft: Draft | null): Promise<void> => {
+    this.#ask("keepDraft", draft?.text ?? "");
+    this.kept = draft;
+  };
 
   sendFile = async (given: File): Promise<string> => {
     this.#ask("sendFile", given.name, given.size);
@@ -333,7 +346,10 @@ export class DoubleRoom implements RoomApi {
   };
 
   /** Somebody calls; the answer stops the ringing. */
-  ring(media: Ring["media"] = ["audio", "video"]): { ring: Ring; stop: (why: string) => void } {
+  ring(
+    media: Ring["media"] = ["audio", "video"],
+    returns = false,
+  ): { ring: Ring; stop: (why: string) => void } {
     let stop: (why: string) => void = () => undefined;
     const over = new Promise<string>((resolve) => {
       stop = resolve;
@@ -341,6 +357,7 @@ export class DoubleRoom implements RoomApi {
     const ring: Ring = {
       call: "c0ffee",
       user: "ben",
+      returns,
       media,
       over,
       accept: async ({ video }) => this.call({ video }),
@@ -416,6 +433,11 @@ export class DoubleRelay implements RelayApi {
 
   setArchive = async (on: boolean): Promise<void> => {
     this.archived = on;
+  };
+  addressHidden = false;
+  addressAlwaysHidden = false;
+  setAddressHidden = async (on: boolean): Promise<void> => {
+    this.addressHidden = on;
   };
   destroy = async (): Promise<void> => undefined;
 }

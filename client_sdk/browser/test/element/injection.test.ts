@@ -167,6 +167,7 @@ async function tour(say: string): Promise<ReturnType<typeof shapes>> {
   relay.room.events.emit("ring", {
     call: say,
     user: say,
+    returns: false,
     media: [say as "audio"],
     accept: () => relay.room.call({ video: true }),
     decline: async () => undefined,

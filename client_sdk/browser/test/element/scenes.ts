@@ -1,8 +1,10 @@
 /** Each state of the interface, by name: tests of accessibility go through all, and pictures are taken of all. */
 
 import type { CheckInItem, Item, Transfer } from "../../src/api.ts";
+import { explain } from "../../src/calls/trouble.ts";
 import type { Theme } from "../../src/element/index.ts";
 import { mount, welcome } from "../../src/element/index.ts";
+import { REASONS } from "../../src/engine/waiting.ts";
 import { BEN, base, DoubleRelay, ENGAGEMENT, file, NOW, person, scale, text } from "./double.ts";
 
 const MINUTE = 60_000;
@@ -115,6 +117,14 @@ export async function conversation(relay: DoubleRelay, now = NOW): Promise<void>
 
 const LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".repeat(3);
 
+/** On the portal's list, and not let in yet. */
+const CLEO = person("cleo", "Cleo Marchetti", {
+  role: "supervisor",
+  member: false,
+  waitsForAdmission: true,
+  devices: 0,
+});
+
 type Setup = (relay: DoubleRelay, now: number) => Promise<void> | void;
 type After = (scene: Scene) => Promise<void> | void;
 
@@ -222,7 +232,7 @@ export const ROOMS: Readonly<Record<string, Told>> = {
   },
   menu: {
     before: conversation,
-    after: async (scene) => press(scene, "article:last-of-type .more"),
+    after: async (scene) => press(scene, "cr-page:last-of-type article:last-of-type .more"),
   },
   attaching: {
     before: conversation,
@@ -337,6 +347,13 @@ export const ROOMS: Readonly<Record<string, Told>> = {
     },
     after: () => settled(1700),
   },
+  repairing: {
+    before: async (relay, now) => {
+      await conversation(relay, now);
+      const waiting = { code: "repairing", message: REASONS.repairing };
+      relay.room.now = { ...relay.room.now, waiting };
+    },
+  },
   alarm: {
     before: async (relay, now) => {
       await conversation(relay, now);
@@ -394,14 +411,7 @@ export const ROOMS: Readonly<Record<string, Told>> = {
   knock: {
     before: async (relay, now) => {
       await conversation(relay, now);
-      relay.room.persons.push(
-        person("cleo", "Cleo Marchetti", {
-          role: "supervisor",
-          member: false,
-          waitsForAdmission: true,
-          devices: 0,
-        }),
-      );
+      relay.room.persons.push(CLEO);
     },
     after: (scene) => press(scene, ".notice .primary"),
   },
@@ -474,6 +484,13 @@ export const ROOMS: Readonly<Record<string, Told>> = {
       await settled();
     },
   },
+  "ring-return": {
+    before: conversation,
+    after: async (scene) => {
+      scene.relay.room.ring(["audio", "video"], true);
+      await settled();
+    },
+  },
   call: { before: conversation, after: inCall },
   "call-words": {
     before: conversation,
@@ -501,9 +518,24 @@ export const ROOMS: Readonly<Record<string, Told>> = {
     before: conversation,
     after: async (scene) => {
       await inCall(scene);
-      const message =
-        "Your camera cannot be used, so Ben hears you and does not see you. Allow the camera in the settings of your browser, then switch it on here.";
-      scene.relay.room.theCall.change({ camera: false, trouble: { code: "camera_refused", message } });
+      const why = { secure: true, able: true, allowed: true, framed: true, error: "NotAllowedError" };
+      const trouble = explain([
+        { source: "microphone", why },
+        { source: "camera", why },
+      ]);
+      scene.relay.room.theCall.change({ microphone: false, camera: false, trouble });
+      await settled();
+    },
+  },
+  "call-notices": {
+    before: async (relay, now) => {
+      await conversation(relay, now);
+      relay.due = true;
+      relay.room.persons.push(CLEO);
+    },
+    after: async (scene) => {
+      await inCall(scene);
+      scene.relay.setOnline(false);
       await settled();
     },
   },
@@ -593,6 +625,16 @@ export const WELCOMES: Readonly<Record<string, After>> = {
   },
   recovering: async (scene) => {
     void (scene.root as HTMLElementTagNameMap["coach-relay-welcome"]).firstUse({ elsewhere: true });
+    await settled();
+    await press(scene, ".offer:nth-of-type(2)");
+  },
+  "recovery-refused": async (scene) => {
+    const message =
+      "The relay knows no earlier device of yours. Check whether you are logged in to your portal as the person on the page.";
+    void (scene.root as HTMLElementTagNameMap["coach-relay-welcome"]).firstUse({
+      elsewhere: true,
+      failure: { code: "recovery_refused", message },
+    });
     await settled();
     await press(scene, ".offer:nth-of-type(2)");
   },

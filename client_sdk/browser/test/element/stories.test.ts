@@ -2,8 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { page, userEvent } from "vitest/browser";
-import { base, DoubleError, DoubleRelay, file, person, scale, text } from "./double.ts";
-import { conversation, picture, type Scene, settled, showRoom } from "./scenes.ts";
+import type { Transfer } from "../../src/api.ts";
+import { ANNA, BEN, base, DoubleError, DoubleRelay, file, person, scale, text } from "./double.ts";
+import { conversation, picture, type Scene, settled, show, showRoom } from "./scenes.ts";
 
 let scene: Scene | undefined;
 let relay: DoubleRelay;
@@ -62,26 +63,52 @@ describe("writing", () => {
     await expect.element(page.getByRole("alert").filter({ hasText: "The disk is full." })).toBeVisible();
   });
 
-  test("a draft is kept while the conversation is closed, for this person alone", async () => {
+  test("a draft outlives the page, with what it answers; it is erased when it is sent or emptied", async () => {
+    relay.room.items.push(text("ben", "How did it go?"));
     await open();
+    await button(/What to do with the message from Ben/).click();
+    await page.getByRole("menuitem", { name: "Reply" }).click();
     await composer().fill("Half a thought");
+    await vi.waitUntil(() => relay.room.kept !== null, { timeout: 3000 });
     scene?.end();
-    const { id } = relay.room;
-    const again = await showRoom(relay);
-    again.end();
-    relay.room.id = id;
-    const { mount } = await import("../../src/element/index.ts");
-    const host = document.body.appendChild(document.createElement("div"));
-    const mounted = mount(host, relay, { engagement: id });
+    await open();
     await expect.element(composer()).toHaveValue("Half a thought");
-    mounted.destroy();
-    const other = new DoubleRelay();
-    other.room.id = id;
-    other.me = { ...other.me, user: "somebody else" };
-    const second = mount(host, other, { engagement: id });
+    await expect.element(page.getByText("Replying to Ben")).toBeVisible();
+    await composer().fill("");
+    await vi.waitUntil(() => relay.room.kept === null);
+    await composer().fill("A whole one");
+    await vi.waitUntil(() => relay.room.kept?.text === "A whole one", { timeout: 3000 });
+    await composer().click();
+    await userEvent.keyboard("{Enter}");
+    await vi.waitUntil(() => relay.room.kept === null);
+    expect(relay.room.asked.findLastIndex((asked) => asked.startsWith("send "))).toBeLessThan(
+      relay.room.asked.findLastIndex((asked) => asked.startsWith("keepDraft")),
+    );
+  });
+
+  test("leaving the page keeps what was typed at once; what was sent already does not come back", async () => {
+    await open();
+    await composer().fill("Said before the end");
+    scene?.end();
+    await vi.waitUntil(() => relay.room.kept?.text === "Said before the end", { timeout: 500 });
+    relay.room.items.push(text("anna", "Said before the end"));
+    await open();
+    await vi.waitUntil(() => relay.room.kept === null);
     await expect.element(composer()).toHaveValue("");
-    second.destroy();
-    host.remove();
+  });
+
+  test("a draft that cannot be kept is told once", async () => {
+    const fails = { action: "keepDraft", error: new DoubleError("vault_full", "The disk is full.") };
+    relay.room.fails = fails;
+    await open();
+    await composer().fill("One");
+    await expect.element(page.getByText(/cannot be stored in this browser/)).toBeVisible();
+    await button("Dismiss").click();
+    relay.room.fails = fails;
+    await composer().fill("One, two");
+    await vi.waitUntil(() => relay.room.fails === null, { timeout: 3000 });
+    await settled(50);
+    expect(page.getByText(/cannot be stored in this browser/).query()).toBeNull();
   });
 
   test("typing is told once, and taken back when it is sent", async () => {
@@ -229,10 +256,43 @@ describe("the history, by keyboard", () => {
     }
     relay.room.put(text("ben", "Good morning"));
     await vi.waitUntil(() =>
-      root.querySelector('.sr[role="status"]')?.textContent?.includes("Ben Sommer: Good morning"),
+      root.querySelector('.app > .sr[role="status"]')?.textContent?.includes("Ben Sommer: Good morning"),
     );
     relay.room.events.emit("typing", { user: "ben", on: true });
-    await expect.element(page.getByText("Ben Sommer is typing…")).toBeVisible();
+    await expect.element(page.getByText("Ben Sommer is typing…").last()).toBeVisible();
+  });
+
+  test("what comes is announced as it stands there, with the name that came with it", async () => {
+    relay.room.persons = [ANNA, { ...BEN, name: "" }];
+    const root = await open();
+    const announces = (said: string) =>
+      vi.waitUntil(() => root.querySelector('.app > .sr[role="status"]')?.textContent?.trim() === said);
+    relay.room.persons = [ANNA, BEN];
+    relay.room.put(text("ben", "My first words"));
+    await announces("Ben Sommer: My first words");
+    const call = { call: "1", outcome: "answered", seconds: 244, missed: false } as const;
+    relay.room.put({ ...base("ben"), kind: "call.ended", ...call });
+    await announces("Call, 4:04");
+    relay.room.put({ ...base("ben"), kind: "profile", name: "Benjamin" });
+    await announces("Benjamin is the name of this person now.");
+  });
+
+  test("who types is said aloud once until they have said something", async () => {
+    relay.room.items.push(text("ben", "Hello"));
+    const root = await open();
+    const types = async (on: boolean): Promise<string> => {
+      relay.room.events.emit("typing", { user: "ben", on });
+      await settled();
+      const seen = root.querySelector(".typing")?.textContent?.includes("Ben Sommer is typing…");
+      expect(seen).toBe(on);
+      return root.querySelector('cr-history > [role="status"]')?.textContent ?? "";
+    };
+    expect(await types(true)).toBe("Ben Sommer is typing…");
+    expect(await types(true)).toBe("Ben Sommer is typing…"); // the same: nothing is said
+    expect(await types(false)).toBe("");
+    expect(await types(true)).toBe("");
+    relay.room.put(text("ben", "Good morning"));
+    expect(await types(true)).toBe("Ben Sommer is typing…");
   });
 
   test("only http and https become links, in a new window, without telling where from", async () => {
@@ -362,6 +422,25 @@ describe("files", () => {
     await button("Cancel Slides.key").click();
     expect(relay.room.asked.slice(-2).every((asked) => asked.startsWith("cancel"))).toBe(true);
     await vi.waitUntil(() => page.getByRole("progressbar").query() === null);
+  });
+
+  test("a file whose turn comes in a moment does not say that it waits; one without a connection does", async () => {
+    const up: Transfer = {
+      id: "a".repeat(32),
+      engagement: relay.room.id,
+      direction: "up",
+      name: "plan.pdf",
+      size: 450_000,
+      done: 0,
+      state: "waiting",
+      failure: null,
+    };
+    relay.room.moving = [up];
+    await open();
+    await expect.element(page.getByText("0 B of 450 kB, 0 %", { exact: true })).toBeVisible();
+    expect(page.getByText(/Waits for the connection/).query()).toBeNull();
+    relay.setOnline(false);
+    await expect.element(page.getByText("Waits for the connection 0 B of 450 kB, 0 %")).toBeVisible();
   });
 
   test("an image is drawn anew here and shown in full; its addresses are revoked", async () => {
@@ -570,6 +649,19 @@ describe("who can read this", () => {
     await vi.waitUntil(() => page.getByText("Sending has stopped").query() === null);
   });
 
+  test("what has to be decided now comes before the recovery kit, which is offered when it is done", async () => {
+    localStorage.clear(); // that the kit was put off
+    relay.due = true;
+    relay.room.persons.push(person("cleo", "Cleo Marchetti", { member: false, waitsForAdmission: true }));
+    await open();
+    await expect.element(button("Decide")).toBeVisible();
+    expect(page.getByRole("dialog").query()).toBeNull();
+    expect(page.getByText(/recovery kit/).query()).toBeNull();
+    await button("Decide").click();
+    await button("Let in").click();
+    await expect.element(button("Make one")).toBeVisible();
+  });
+
   test("a further person is let in by a person alone", async () => {
     relay.room.persons.push(
       person("cleo", "Cleo", { role: "supervisor", member: false, waitsForAdmission: true }),
@@ -629,6 +721,27 @@ describe("who can read this", () => {
     await expect.element(page.getByText("Your recovery kit is made")).toBeVisible();
     expect(relay.asked).toEqual(['kitMade {"3":"ocean","9":"copper"}']);
     expect(root.textContent).not.toContain("meadow");
+  });
+});
+
+describe("coming back with the words", () => {
+  test("who is sure goes on, when the relay shows none of their devices; nobody is asked before", async () => {
+    scene = await show("recovering");
+    const words = "a b c d e f g h i j k l".split(" ");
+    const type = async () => {
+      await page.getByRole("textbox").fill(words.join(" "));
+      await button("Bring me back").click();
+    };
+    await expect.element(page.getByRole("textbox")).toBeVisible();
+    expect(page.getByRole("checkbox").query()).toBeNull();
+    const welcome = scene.root as HTMLElementTagNameMap["coach-relay-welcome"];
+    const failure = { code: "recovery_refused", message: "The relay knows no earlier device of yours." };
+    const decided = welcome.firstUse({ elsewhere: false, failure });
+    await expect.element(page.getByRole("alert").filter({ hasText: "no earlier device" })).toBeVisible();
+    await button(/I have my recovery kit/).click();
+    await page.getByRole("checkbox", { name: "I am sure of these words" }).click();
+    await type();
+    expect(await decided).toMatchObject({ kind: "recover", words, unchecked: true });
   });
 });
 
@@ -698,6 +811,45 @@ describe("calls", () => {
     await expect.element(button("Call with sound")).toBeVisible();
   });
 
+  test("a ring is answered in the dialog that is open, and the call takes its place", async () => {
+    localStorage.clear();
+    relay.due = true;
+    await open();
+    await expect.element(page.getByRole("dialog", { name: "Your recovery kit" })).toBeVisible();
+    relay.room.ring();
+    const ring = page.getByRole("alertdialog", { name: "Ben Sommer is calling" });
+    await expect.element(ring).toBeVisible();
+    await ring.getByRole("button", { name: "Answer", exact: true }).click();
+    await expect.element(page.getByRole("region", { name: "Call with Ben Sommer" })).toBeVisible();
+    expect(page.getByRole("dialog").query()).toBeNull();
+    relay.room.theCall.connect();
+    await button("End call").click();
+    await button("Close").click();
+    await expect.element(button("Make one")).toBeVisible();
+  });
+
+  test("trouble in a call is read and put away; the next one is shown again", async () => {
+    const root = await open();
+    await button("Call with picture").click();
+    const { theCall } = relay.room;
+    theCall.connect();
+    const refused = () => ({
+      trouble: { code: "call_camera_refused", message: "The camera is not allowed." },
+    });
+    theCall.change(refused());
+    await button("Dismiss").click();
+    expect(page.getByText("The camera is not allowed.").query()).toBeNull();
+    await settled();
+    expect(active(root).textContent?.trim()).toBe("Mute");
+    theCall.change({ quality: "good" });
+    await settled();
+    expect(page.getByText("The camera is not allowed.").query()).toBeNull();
+    theCall.change(refused());
+    await expect
+      .element(page.getByRole("alert").filter({ hasText: "The camera is not allowed." }))
+      .toBeVisible();
+  });
+
   test("a call that cannot begin says why; a missed one can be called back", async () => {
     relay.room.items.push({
       ...base("ben"),
@@ -758,8 +910,9 @@ describe("states that explain themselves", () => {
     ];
     await open();
     await expect.element(page.getByRole("heading", { name: "Your client" })).toBeVisible();
+    await expect.element(page.getByText(/Only you and your client can read/)).toBeVisible();
     await expect
-      .element(page.getByText("Your client is invited and has not been here yet.", { exact: false }))
+      .element(page.getByText("Your client has not been here yet.", { exact: false }))
       .toBeVisible();
   });
 

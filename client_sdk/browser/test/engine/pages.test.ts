@@ -5,7 +5,7 @@ import { text } from "../../src/content/messages.ts";
 import { ready } from "../../src/crypto.ts";
 import type { Stored } from "../../src/engine/history.ts";
 import { historyName, indexName, placeOf, serializeStored } from "../../src/engine/history.ts";
-import { itemsBefore, mineBetween } from "../../src/engine/pages.ts";
+import { itemsBefore, mineBackTo, mineBetween } from "../../src/engine/pages.ts";
 import { Vault } from "../../src/vault/vault.ts";
 import { parseEngagementId, parsePortalId, parseUserId } from "../../src/wire/ids.ts";
 
@@ -65,6 +65,19 @@ describe("pages of the history", () => {
       [0, 7],
     ]);
     expect((await mineBetween(vault, ENGAGEMENT, 3, 4)).map(({ seq }) => seq)).toEqual([4]);
+    vault.close();
+  });
+
+  test("what this person said is read back to a position, however many pages that takes, the newest first", async () => {
+    const all = Array.from({ length: 1999 }, (_, at) => stored(at + 1));
+    const vault = await filled("back", [...all, stored(0, 2000)]);
+    const found = await mineBackTo(vault, ENGAGEMENT, 700, 1000);
+    const mine = found.map(({ order }) => order);
+    expect(mine.slice(0, 3)).toEqual([2000, 1998, 1996]);
+    expect(mine.filter((one) => one > 700)).toHaveLength(650);
+    expect(mine.at(-1)).toBeGreaterThan(500); // nothing is read behind the page of the position
+    expect((await mineBackTo(vault, ENGAGEMENT, 700, 600)).at(-1)?.order).toBe(802);
+    expect(await mineBackTo(vault, ENGAGEMENT, 0, MOST)).toHaveLength(1000);
     vault.close();
   });
 

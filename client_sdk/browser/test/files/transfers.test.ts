@@ -2,6 +2,7 @@
 
 import { beforeAll, beforeEach, expect, test, vi } from "vitest";
 import type { Transfer } from "../../src/api.ts";
+import { sealedSize as sealedSizeOf } from "../../src/attachments/sealing.ts";
 import type { Spools } from "../../src/attachments/spool.ts";
 import type { Bytes } from "../../src/bytes.ts";
 import { hex } from "../../src/bytes.ts";
@@ -72,6 +73,7 @@ class Browser {
       this.said.push(file);
       await this.host.vault.write(writes);
     },
+    said: async () => false,
     fileIn: async () => {
       if (this.named === null) throw new Error("no file");
       return this.named;
@@ -115,11 +117,37 @@ beforeEach(() => {
 const plan = (size = 100_000) =>
   new File([new Uint8Array(size).map((_, at) => at % 250)], "../plan.txt", { type: "text/plain" });
 
+const named = () => crypto.getRandomValues(new Uint8Array(16));
+
+test("a file that is sent a second time under its name, perhaps by another page, is sent once", async () => {
+  const browser = new Browser();
+  browser.away = true;
+  const id = named();
+  expect(await browser.page().uploads.send(ENGAGEMENT, id, plan())).toBe(hex(id));
+  const again = browser.page().uploads;
+  expect(await again.send(ENGAGEMENT, id, plan())).toBe(hex(id));
+  await again.begin();
+  expect(again.transfers(ENGAGEMENT).length).toBe(1);
+  expect(browser.spools.all.size).toBe(1);
+});
+
+test("what is being sealed is not taken for what an earlier page left, and is sent", async () => {
+  const browser = new Browser();
+  browser.away = true;
+  const { uploads } = browser.page();
+  const sending = uploads.send(ENGAGEMENT, named(), plan(1_000_000));
+  await vi.waitFor(() => expect(browser.spools.all.size).toBe(1));
+  await uploads.begin();
+  expect(browser.spools.all.size).toBe(1);
+  await sending;
+  expect(browser.spools.all.size).toBe(1);
+});
+
 test("while the relay is away a file waits, says why, and goes on waiting after a reload", async () => {
   const browser = new Browser();
   browser.away = true;
   const { uploads } = browser.page();
-  const id = await uploads.send(ENGAGEMENT, plan());
+  const id = await uploads.send(ENGAGEMENT, named(), plan());
   await vi.waitFor(() => expect(uploads.transfers(ENGAGEMENT)[0]?.failure?.code).toBe("relay_unreachable"));
   expect(uploads.transfers(ENGAGEMENT)[0]).toMatchObject({ id, name: "plan.txt", state: "waiting" });
   const again = browser.page().uploads;
@@ -140,7 +168,7 @@ test("cancelled: no record, no sealed copy, no message, and the relay is told", 
   const browser = new Browser();
   browser.away = true;
   const { uploads } = browser.page();
-  const id = await uploads.send(ENGAGEMENT, plan());
+  const id = await uploads.send(ENGAGEMENT, named(), plan());
   const [name] = [...browser.records.keys()];
   const record = parseUpload(browser.records.get(name ?? "") ?? new Uint8Array());
   browser.records.set(name ?? "", serializeUpload({ ...record, blob: BLOB as BlobId }));
@@ -160,7 +188,7 @@ test("paused stays paused over a reload", async () => {
   const browser = new Browser();
   browser.away = true;
   const { uploads } = browser.page();
-  const id = await uploads.send(ENGAGEMENT, plan());
+  const id = await uploads.send(ENGAGEMENT, named(), plan());
   await uploads.pause(id);
   expect(uploads.transfers(ENGAGEMENT)[0]?.state).toBe("paused");
   const again = browser.page().uploads;
@@ -173,7 +201,7 @@ test("paused stays paused over a reload", async () => {
 test("a sealed copy that is gone is told, stays told over a reload, and can be removed", async () => {
   const browser = new Browser();
   browser.away = true;
-  const id = await browser.page().uploads.send(ENGAGEMENT, plan());
+  const id = await browser.page().uploads.send(ENGAGEMENT, named(), plan());
   browser.spools.all.clear();
   const again = browser.page().uploads;
   await again.begin();
@@ -195,7 +223,7 @@ test("a file that cannot be read is refused, and nothing of it stays", async () 
     return piece;
   });
   const { uploads } = browser.page();
-  await expect(uploads.send(ENGAGEMENT, broken)).rejects.toMatchObject({
+  await expect(uploads.send(ENGAGEMENT, named(), broken)).rejects.toMatchObject({
     code: "attachment_source_unreadable",
   });
   expect([browser.records.size, browser.spools.all.size]).toEqual([0, 0]);
@@ -206,7 +234,7 @@ test("a file that cannot be read is refused, and nothing of it stays", async () 
 async function received(browser: Browser): Promise<void> {
   const sender = new Browser();
   sender.away = true;
-  await sender.page().uploads.send(ENGAGEMENT, plan());
+  await sender.page().uploads.send(ENGAGEMENT, named(), plan());
   const [record] = [...sender.records.values()].map(parseUpload);
   const [spool] = [...sender.spools.all.values()];
   if (record === undefined || spool === undefined) throw new Error("nothing was sealed");
@@ -238,6 +266,23 @@ test("opened twice at once it is fetched once, and comes as it was", async () =>
   expect(hex(new Uint8Array(await one.arrayBuffer()))).toBe(hex(new Uint8Array(await plan().arrayBuffer())));
   expect(browser.spools.all.size).toBe(0);
   expect(browser.states).toEqual(["moving", "done"]);
+});
+
+test.each([
+  { sealedSize: 1 },
+  { sealedSize: 2 ** 40 },
+  { size: 2 ** 40 },
+  { size: 2 ** 40, sealedSize: sealedSizeOf(2 ** 40) },
+])("of a file whose sizes cannot be (%o) nothing is fetched", async (wrong) => {
+  const browser = new Browser();
+  await received(browser);
+  if (browser.named === null) throw new Error("there is no message");
+  browser.named = { ...browser.named, ...wrong };
+  await expect(browser.page().downloads.open(ENGAGEMENT, "id")).rejects.toMatchObject({
+    code: "attachment_altered",
+  });
+  expect(browser.spools.all.size).toBe(0);
+  expect(browser.states).not.toContain("moving");
 });
 
 test.each([0, 30, 70_000, -1])(

@@ -14,8 +14,11 @@ const start = {
 describe("what the page says to the frame", () => {
   it("starts it, with what it knows and nothing more", () => {
     const said = { ...start, theme: "dark", styles: { "--coach-relay-accent": "#123" }, more: "x" };
-    expect(parseStart(said)).toEqual({ ...start, theme: "dark", styles: { "--coach-relay-accent": "#123" } });
-    expect(parseStart(start)).toEqual({ ...start, theme: "auto", styles: {} });
+    const all = { ...start, iceTransportPolicy: "all" };
+    expect(parseStart(said)).toEqual({ ...all, theme: "dark", styles: { "--coach-relay-accent": "#123" } });
+    expect(parseStart(start)).toEqual({ ...all, theme: "auto", styles: {} });
+    const hidden = { ...start, iceTransportPolicy: "relay" };
+    expect(parseStart(hidden)).toEqual({ ...hidden, theme: "auto", styles: {} });
   });
 
   it.each([
@@ -28,6 +31,7 @@ describe("what the page says to the frame", () => {
     { ...start, relay: 7 },
     { ...start, engagement: "e".repeat(65) },
     { ...start, name: "n".repeat(257) },
+    { ...start, iceTransportPolicy: "Relay" },
   ])("is nothing if it is %j", (said) => expect(parseStart(said)).toBeNull());
 
   it("gives tokens of a length that there is", () => {

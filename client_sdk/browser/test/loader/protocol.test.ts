@@ -17,6 +17,14 @@ describe("what the frame says to the page", () => {
     expect(said).toEqual(event("message", detail));
   });
 
+  it("tells how much is unread, as a number alone", () => {
+    expect(parseToPage(event("unread", { count: 2, text: "How was the week?" }))).toEqual(
+      event("unread", { count: 2 }),
+    );
+    for (const count of [-1, 1.5, "2", Number.NaN, undefined])
+      expect(parseToPage(event("unread", { count }))).toBeNull();
+  });
+
   it.each([
     event("message", { id: "ab", kind: "poem", mine: false, unread: 3 }),
     event("message", { id: "ab", kind: "text", mine: false, unread: -1 }),

@@ -4,11 +4,13 @@ if (globalThis.indexedDB === undefined) {
 }
 
 import { openDB } from "idb";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { utf8 } from "../../src/bytes.ts";
-import { VaultClosed, VaultCorrupt } from "../../src/errors.ts";
+import { UsageError, VaultClosed, VaultCorrupt, VaultFull, VaultUnavailable } from "../../src/errors.ts";
+import { DRAFT_BYTES, keepDraft, readDraft } from "../../src/vault/drafts.ts";
+import { checkPowers } from "../../src/vault/powers.ts";
 import { Vault, vaultName } from "../../src/vault/vault.ts";
-import { parsePortalId, parseUserId } from "../../src/wire/ids.ts";
+import { parseEngagementId, parsePortalId, parseUserId } from "../../src/wire/ids.ts";
 
 const PORTAL = parsePortalId("growth");
 let people = 0;
@@ -50,6 +52,25 @@ test("nothing is in the clear, and nothing opens under another name", async () =
   await expect(vault.get("a/1")).rejects.toThrow(VaultCorrupt);
 });
 
+test("a draft is sealed, replaced, bounded and erased", async () => {
+  const user = somebody();
+  const engagement = parseEngagementId("eng_AAAAAAAAAAAAAAAAAAAAAA");
+  const vault = await Vault.open(PORTAL, user);
+  expect(await readDraft(vault, engagement)).toBeNull();
+  await keepDraft(vault, engagement, { text: "half a secret", replyTo: null });
+  await keepDraft(vault, engagement, { text: "half a secret thought", replyTo: "aa" });
+  const db = await openDB(vaultName(PORTAL, user), 1);
+  const [sealed] = await db.getAll("records");
+  expect(new TextDecoder().decode(sealed)).not.toContain("secret");
+  expect(await readDraft(vault, engagement)).toEqual({ text: "half a secret thought", replyTo: "aa" });
+  const long = { text: "é".repeat(DRAFT_BYTES / 2 + 1), replyTo: null };
+  await expect(keepDraft(vault, engagement, long)).rejects.toThrow(UsageError);
+  await vault.write([{ name: `draft/${engagement}`, value: utf8("of another form") }]);
+  expect(await readDraft(vault, engagement)).toBeNull();
+  await keepDraft(vault, engagement, null);
+  expect(await db.count("records")).toBe(0);
+});
+
 test("the key cannot be taken out", async () => {
   const user = somebody();
   await Vault.open(PORTAL, user);
@@ -78,4 +99,74 @@ test("what was erased is gone", async () => {
   vault.close();
   await Vault.erase(PORTAL, user);
   expect((await (await Vault.open(PORTAL, user)).scan("")).size).toBe(0);
+});
+
+/** The browser runs out of room, or fails, at the second record that is put. */
+function failingAt(second: string) {
+  const put = IDBObjectStore.prototype.put;
+  let count = 0;
+  return vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(function (
+    this: IDBObjectStore,
+    ...given
+  ) {
+    count += 1;
+    if (count > 1) throw new DOMException("no room", second);
+    return put.apply(this, given);
+  });
+}
+
+test.each([
+  ["QuotaExceededError", VaultFull],
+  ["UnknownError", VaultUnavailable],
+])(
+  "%s in the middle of a write: nothing of it is stored, what was there stays, and the next one goes",
+  async (name, kind) => {
+    const vault = await Vault.open(PORTAL, somebody());
+    await vault.write([{ name: "a/1", value: utf8("before") }]);
+    const failing = failingAt(name);
+    const both = ["a/1", "a/2"].map((at) => ({ name: at, value: utf8("after") }));
+    await expect(vault.write(both)).rejects.toThrow(kind);
+    failing.mockRestore();
+    expect(await vault.scan("a/")).toEqual(new Map([["a/1", utf8("before")]]));
+    await vault.write(both);
+    expect((await vault.scan("a/")).size).toBe(2);
+  },
+);
+
+test("a browser that refuses to open a store is explained", async () => {
+  const denied = vi.spyOn(indexedDB, "open").mockImplementation(() => {
+    throw new DOMException("denied", "SecurityError");
+  });
+  await expect(Vault.open(PORTAL, somebody())).rejects.toThrow(VaultUnavailable);
+  denied.mockRestore();
+});
+
+test("a store that another page erases is told at once, and nothing more is written to it", async () => {
+  const user = somebody();
+  const vault = await Vault.open(PORTAL, user);
+  const lost = new Promise<void>((resolve) => {
+    vault.onLost = resolve;
+  });
+  await Promise.all([lost, Vault.erase(PORTAL, user)]);
+  await expect(vault.write([{ name: "a/1", value: utf8("x") }])).rejects.toThrow(VaultClosed);
+});
+
+const ALL = {
+  isSecureContext: true,
+  indexedDB: {},
+  BroadcastChannel: {},
+  crypto: { subtle: {} },
+  navigator: { locks: {} },
+};
+
+test.each([
+  ["by http", { isSecureContext: false }, /https/],
+  ["without WebCrypto", { crypto: {} }, /https/],
+  ["without IndexedDB", { indexedDB: undefined }, /store anything/],
+  ["without Web Locks", { navigator: {} }, /too old/],
+  ["without a channel between tabs", { BroadcastChannel: undefined }, /too old/],
+])("%s no device is begun, and why is said", (_, lacks, why) => {
+  expect(() => checkPowers(ALL)).not.toThrow();
+  expect(() => checkPowers({ ...ALL, ...lacks })).toThrow(VaultUnavailable);
+  expect(() => checkPowers({ ...ALL, ...lacks })).toThrow(why);
 });

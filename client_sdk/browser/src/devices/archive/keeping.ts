@@ -206,17 +206,31 @@ export class Archives {
     }
   }
 
-  /** Bring everything that is new into the archives. Raises RelayError or VaultError. */
+  /**
+   * Bring everything that is new into the archives. Raises RelayError or VaultError. What the relay refuses for one
+   * conversation keeps back no other one.
+   */
   catchUp(): Promise<void> {
     return this.#next(async () => {
       this.#fresh = 0;
       if (!(await this.wanted())) return;
+      const refused: RelayRefused[] = [];
       for (const conversation of await this.#engine.conversations()) {
-        const goesOn = () => conversation.member && conversation.engagement?.status === "active";
-        while (goesOn() && (await this.#onePart(conversation)));
-        if (goesOn()) await this.#tell(conversation);
+        try {
+          await this.#bring(conversation);
+        } catch (error) {
+          if (!(error instanceof RelayRefused)) throw error;
+          refused.push(error);
+        }
       }
+      if (refused[0] !== undefined) throw refused[0];
     });
+  }
+
+  async #bring(conversation: Conversation): Promise<void> {
+    const goesOn = () => conversation.member && conversation.engagement?.status === "active";
+    while (goesOn() && (await this.#onePart(conversation)));
+    if (goesOn()) await this.#tell(conversation);
   }
 
   async #record(id: EngagementId): Promise<ArchiveRecord> {

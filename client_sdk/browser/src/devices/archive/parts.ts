@@ -13,14 +13,31 @@ import { verifySignature } from "../../identity/keys.ts";
 import { implementation, SUITE_3 } from "../../mls/suites.ts";
 import type { Packable, Value } from "../../msgpack.ts";
 import { PackingError, pack, unpack } from "../../msgpack.ts";
+import { WireError } from "../../wire/errors.ts";
+import * as f from "../../wire/fields.ts";
 import type { EngagementId, PortalId, UserId } from "../../wire/ids.ts";
 import { label } from "../../wire/ids.ts";
+import { MAX_ARCHIVE_PART_BYTES } from "../../wire/limits.ts";
 import { ArchiveDamaged } from "../errors.ts";
 
 const FORMAT = 1;
 const LENGTH_BYTES = 4;
 const WRITER = "archive writer";
 export const NO_HEAD: Bytes = new Uint8Array(32);
+
+const [bytes, string] = [f.binary(MAX_ARCHIVE_PART_BYTES), f.text(MAX_ARCHIVE_PART_BYTES)];
+const many = <T>(field: f.Field<T>) => f.many(field, MAX_ARCHIVE_PART_BYTES);
+const SIGNED = f.record({ body: bytes, signature: bytes });
+const WRITER_BODY = f.record({
+  ...{ format: f.uint, portal: string, user: string, deviceKey: bytes, rank: f.uint },
+  before: many(f.record({ engagement: string, series: bytes, parts: f.uint, head: bytes })),
+});
+const PART = f.record({ format: f.uint, enc: bytes, sealed: bytes, signature: bytes });
+const CONTENT = f.record({
+  ...{ format: f.uint, atMs: f.uint, items: many(f.plain(list)) },
+  people: many(f.record({ user: string, trust: bytes, name: string })),
+  writer: bytes,
+});
 
 /** Where a part stands; `previous` is the head of the part before. */
 export interface Place {
@@ -68,23 +85,11 @@ export function signedWriter(writer: Writer, portal: PortalId, user: UserId, rec
 /** The writer in these bytes; raises ArchiveDamaged if the recovery key did not sign it. */
 export function verifyWriter(data: Bytes, portal: PortalId, user: UserId, recoveryKey: Bytes): Writer {
   return understood(() => {
-    const [body, signature] = list(unpack(data));
-    verifySignature(recoveryKey, WRITER, bytes(body), bytes(signature));
-    const [format, itsPortal, itsUser, deviceKey, rank, before] = list(unpack(bytes(body)));
+    const { body, signature } = SIGNED.read(unpack(data));
+    verifySignature(recoveryKey, WRITER, body, signature);
+    const { format, portal: itsPortal, user: itsUser, ...writer } = WRITER_BODY.read(unpack(body));
     if (format !== FORMAT || itsPortal !== portal || itsUser !== user) throw damaged();
-    return {
-      deviceKey: bytes(deviceKey),
-      rank: count(rank),
-      before: list(before).map((one): Restored => {
-        const [engagement, series, parts, head] = list(one);
-        return {
-          engagement: text(engagement),
-          series: bytes(series),
-          parts: count(parts),
-          head: bytes(head),
-        };
-      }),
-    };
+    return writer;
   });
 }
 
@@ -122,11 +127,8 @@ export interface OpenedPart {
 
 /** Open a part that stands at this place, with the recovery key; raises ArchiveDamaged. */
 export async function openPart(place: Place, part: Bytes, recovery: KeyPair): Promise<OpenedPart> {
-  const [enc, sealed, signature] = understood(() => {
-    const [format, ...fields] = list(unpack(part));
-    if (format !== FORMAT) throw damaged();
-    return fields.map(bytes) as [Bytes, Bytes, Bytes];
-  });
+  const { format, enc, sealed, signature } = understood(() => PART.read(unpack(part)));
+  if (format !== FORMAT) throw damaged();
   const padded = await opened(place, enc, sealed, recovery);
   const content = understood(() => {
     const length = new DataView(padded.buffer, padded.byteOffset, padded.byteLength).getUint32(0);
@@ -152,17 +154,9 @@ async function opened(place: Place, enc: Bytes, sealed: Bytes, recovery: KeyPair
 }
 
 function contentIn(plain: Bytes): ArchiveContent {
-  const [format, atMs, items, people, writer] = list(unpack(plain));
+  const { format, ...content } = CONTENT.read(unpack(plain));
   if (format !== FORMAT) throw damaged();
-  return {
-    atMs: count(atMs),
-    items: list(items).map(list),
-    people: list(people).map((one) => {
-      const [user, trust, name] = list(one);
-      return { user: text(user), trust: bytes(trust), name: text(name) };
-    }),
-    writer: bytes(writer),
-  };
+  return content;
 }
 
 const signedBytes = (place: Place, enc: Bytes, sealed: Bytes): Bytes =>
@@ -177,6 +171,7 @@ function understood<T>(action: () => T): T {
   } catch (error) {
     const known =
       error instanceof PackingError ||
+      error instanceof WireError ||
       error instanceof SignatureInvalid ||
       error instanceof TypeError ||
       error instanceof RangeError;
@@ -185,22 +180,7 @@ function understood<T>(action: () => T): T {
   }
 }
 
-function list(value: Value | undefined): readonly Value[] {
+function list(value: Value): Value[] {
   if (Array.isArray(value)) return value;
-  throw new TypeError("a field of another form");
-}
-
-function bytes(value: Value | undefined): Bytes {
-  if (value instanceof Uint8Array) return value;
-  throw new TypeError("a field of another form");
-}
-
-function text(value: Value | undefined): string {
-  if (typeof value === "string") return value;
-  throw new TypeError("a field of another form");
-}
-
-function count(value: Value | undefined): number {
-  if (typeof value === "number" && value >= 0) return value;
   throw new TypeError("a field of another form");
 }

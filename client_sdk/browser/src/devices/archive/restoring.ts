@@ -11,6 +11,7 @@ import { eraOf } from "../../identity/manifest.ts";
 import { parseTrust } from "../../identity/trust.ts";
 import type { Value } from "../../msgpack.ts";
 import type { Vault, Write } from "../../vault/vault.ts";
+import type { Engagement } from "../../wire/frames.ts";
 import type { EngagementId } from "../../wire/ids.ts";
 import type { Contact } from "../contact.ts";
 import { ArchiveDamaged, LinkTampered } from "../errors.ts";
@@ -65,15 +66,13 @@ export class Restoration {
   }
 
   /**
-   * Bring back what there is; then this device may go on with the archives, and what else is to be written is.
+   * Bring back what there is of these; then this device may go on with the archives, and what else is to be written is.
    * Cut off and done again, it changes nothing twice. Raises RelayError.
    */
-  async restore(more: readonly Write[]): Promise<void> {
-    const { engagements } = await this.#contact.insist({ frame: "ListEngagements" }, "Engagements");
+  async restore(engagements: readonly Engagement[], more: readonly Write[]): Promise<void> {
     const before: Restored[] = [];
     const writes: Write[] = [];
-    for (const { id, status } of engagements) {
-      if (status !== "active") continue;
+    for (const { id } of engagements) {
       const found = await this.#engagement(id);
       before.push(...found.before);
       writes.push(...(await this.#end(id, found)));
@@ -110,6 +109,7 @@ export class Restoration {
       rng: this.#rng,
       nowMs: this.#nowMs,
       read: (name: string) => this.#vault.get(name),
+      pages: this.#vault,
       findKeyPackage: async () => null,
     };
     return new Work(shared, id, NEW_STATE);

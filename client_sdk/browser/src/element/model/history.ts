@@ -3,10 +3,12 @@
 import type { Item, RoomApi } from "../../api.ts";
 import { Observable } from "./observable.ts";
 
-/** Items a page, and asked for at once. */
-const PAGE = 50;
-/** Pages that are looked through for the first unread item, or for one that a reply quotes. */
-const MOST_PAGES_BACK = 60;
+/** Items asked for at once. */
+const ASKED = 60;
+/** Items a page: what is drawn in one go, so it is a part of a frame's work. */
+const PAGE = 15;
+/** So often it is asked for more, for the first unread item, or for one that a reply quotes. */
+const MOST_BACK = 50;
 /** Quotes of items outside of what is loaded that are kept. */
 const MOST_QUOTES = 200;
 
@@ -51,8 +53,14 @@ export class History extends Observable {
     return this.#callsOver.has(call);
   }
 
+  /** The key of the page that holds an item. */
+  pageOf(id: string): number | undefined {
+    return this.#pageOf.get(id);
+  }
+
   find(id: string): Item | undefined {
     const key = this.#pageOf.get(id);
+    if (key === undefined) return undefined;
     return this.pages.find((page) => page.key === key)?.items.find((item) => item.id === id);
   }
 
@@ -70,7 +78,7 @@ export class History extends Observable {
   async load(readTo: number): Promise<void> {
     await this.older();
     const unread = (item: Item): boolean => !item.mine && item.sender !== "" && item.seq > readTo;
-    for (let page = 0; page < MOST_PAGES_BACK && !this.complete; page++) {
+    for (let page = 0; page < MOST_BACK && !this.complete; page++) {
       if (readTo === 0 || this.first === undefined || !unread(this.first)) break;
       await this.older();
     }
@@ -92,24 +100,26 @@ export class History extends Observable {
   async #older(): Promise<void> {
     if (this.complete) return;
     const before = this.first?.id;
-    const items = await this.#room.history({ limit: PAGE, ...(before === undefined ? {} : { before }) });
-    this.complete = items.length < PAGE;
+    const items = await this.#room.history({ limit: ASKED, ...(before === undefined ? {} : { before }) });
+    this.complete = items.length < ASKED;
     const fresh = items.filter((item) => !this.#pageOf.has(item.id));
     if (fresh.length === 0) {
       this.complete = true;
       return;
     }
-    const key = this.#firstKey--;
-    for (const item of fresh) {
-      this.#pageOf.set(item.id, key);
-      if (item.kind === "call.ended") this.#callsOver.add(item.call);
+    const made: Page[] = [];
+    for (let end = fresh.length; end > 0; end -= PAGE) {
+      const page = { key: this.#firstKey--, items: fresh.slice(Math.max(0, end - PAGE), end) };
+      for (const item of page.items) this.#pageOf.set(item.id, page.key);
+      made.unshift(page);
     }
-    this.pages = [{ key, items: fresh }, ...this.pages];
+    for (const item of fresh) if (item.kind === "call.ended") this.#callsOver.add(item.call);
+    this.pages = [...made, ...this.pages];
   }
 
   /** Load back to an item; false: it is not on this device. */
   async reach(id: string): Promise<boolean> {
-    for (let page = 0; page < MOST_PAGES_BACK && !this.#pageOf.has(id) && !this.complete; page++) {
+    for (let page = 0; page < MOST_BACK && !this.#pageOf.has(id) && !this.complete; page++) {
       await this.older();
     }
     return this.#pageOf.has(id);

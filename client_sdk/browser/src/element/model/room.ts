@@ -14,9 +14,11 @@ import type {
 } from "../../api.ts";
 import { personName, shownName } from "../format.ts";
 import { words } from "../words.ts";
+import { Draft } from "./draft.ts";
 import { History } from "./history.ts";
 import { Observable } from "./observable.ts";
 import { Previews } from "./previews.ts";
+import { announcement } from "./sentences.ts";
 
 /** Somebody who typed and then closed the page is not typing for ever. */
 const TYPING_MS = 8_000;
@@ -53,11 +55,14 @@ export class Room extends Observable {
   readonly api: RoomApi;
   readonly history: History;
   readonly previews: Previews;
+  readonly draft: Draft;
   state: RoomState | null = null;
   people: readonly Person[] = [];
   devices: readonly Device[] = [];
   transfers: readonly Transfer[] = [];
   typing: readonly string[] = [];
+  /** Who types, said aloud once until they have said something: they stop and go on many times. */
+  typingSaid = "";
   online: boolean;
   /** It was online since this was opened: before that it is connecting, not offline. */
   wasOnline: boolean;
@@ -78,6 +83,7 @@ export class Room extends Observable {
   /** Changed identities about which the person said "not now". */
   later: ReadonlySet<string> = new Set();
   readonly #leave: (() => void)[] = [];
+  readonly #typingTold = new Set<string>();
   readonly #typingEnds = new Map<string, ReturnType<typeof setTimeout>>();
   #toastEnds: ReturnType<typeof setTimeout> | undefined;
   #happened: (what: { type: "joined" | "left"; call: string } | { type: "knock"; user: string }) => void;
@@ -87,6 +93,10 @@ export class Room extends Observable {
   #closed = false;
   #lookAgain: ReturnType<typeof setTimeout> | undefined;
   #callOver: ReturnType<typeof setTimeout> | undefined;
+  /** What rings besides, the first one first. */
+  #ringing: Ring[] = [];
+  readonly #stillRings = new Set<Ring>();
+  #answering = false;
 
   constructor(relay: RelayApi, api: RoomApi, happened: Room["happened"] = () => undefined) {
     super();
@@ -94,6 +104,9 @@ export class Room extends Observable {
     this.api = api;
     this.history = new History(api);
     this.previews = new Previews(api);
+    this.draft = new Draft(api, () =>
+      this.say({ code: "draft", message: words.composer.draftNotKept }, true),
+    );
     this.online = relay.online;
     this.wasOnline = relay.online;
     this.#happened = happened;
@@ -110,7 +123,18 @@ export class Room extends Observable {
 
   /** What the other side is called: one name, or several. */
   get otherNames(): string {
-    return this.others.map(personName).join(", ") || words.someone;
+    return this.others.map((person) => personName(person)).join(", ") || words.someone;
+  }
+
+  /** The same in the middle of a sentence. */
+  get otherNamesWithin(): string {
+    return (
+      this.others.map((person) => personName(person, words.unnamedWithin)).join(", ") || words.someoneWithin
+    );
+  }
+
+  get whoTypes(): string {
+    return words.history.typing(this.typing.map((user) => this.nameOf(user)));
   }
 
   /** Whose key has changed and waits for a decision. */
@@ -118,6 +142,17 @@ export class Room extends Observable {
     const named = this.state?.alarm?.code === "identity_changed" ? this.state.alarm.user : undefined;
     return this.people.find(
       (person) => person.trust === "changed" || (named !== undefined && person.user === named),
+    );
+  }
+
+  /** Something waits for this person's decision: what can wait, does. */
+  get asksAlready(): boolean {
+    const { ring, call, question, changedPerson, state, people } = this;
+    return (
+      [ring, call, question].some((one) => one !== null) ||
+      changedPerson !== undefined ||
+      Boolean(state?.alarm) ||
+      people.some((person) => person.waitsForAdmission)
     );
   }
 
@@ -134,7 +169,18 @@ export class Room extends Observable {
   async load(): Promise<void> {
     await this.refresh();
     await this.attempt(() => this.history.load(this.state?.readTo ?? 0));
+    await this.#resume();
     this.kitDue = (await this.attempt(() => this.relay.recoveryKitDue())) ?? false;
+    this.changed();
+  }
+
+  /** Go on with what was being written when the page was last closed. */
+  async #resume(): Promise<void> {
+    const own = [...this.history.items()].findLast((item) => item.mine && item.kind === "text");
+    await this.attempt(() => this.draft.load(own?.kind === "text" ? own.text : undefined));
+    const { replyTo } = this.draft;
+    const about = replyTo === null ? null : await this.attempt(() => this.api.item(replyTo));
+    if (about && this.writing.editing === undefined) this.writing = { replyTo: about };
     this.changed();
   }
 
@@ -215,6 +261,7 @@ export class Room extends Observable {
     >,
   ): void {
     Object.assign(this, change);
+    this.#ringNext();
     this.changed();
   }
 
@@ -241,14 +288,21 @@ export class Room extends Observable {
   }
 
   async answer(ring: Ring, video: boolean): Promise<void> {
+    this.#answering = true;
     this.set({ ring: null });
     const call = await this.attempt(() => ring.accept({ video }));
-    if (call !== undefined) this.join(call);
+    this.#answering = false;
+    if (call !== undefined) return this.join(call);
+    if (this.#stillRings.has(ring)) this.#ringing.unshift(ring);
+    this.set({});
   }
 
   join(call: CallApi): void {
     this.call = call;
     this.panel = false;
+    this.open = null;
+    this.question?.decide(false);
+    if (this.kitDue) this.kitLater = true;
     this.#happened({ type: "joined", call: call.id });
     const leave = call.on("changed", () => {
       if (call.state === "ended") {
@@ -256,6 +310,7 @@ export class Room extends Observable {
         this.#happened({ type: "left", call: call.id });
         if (call.ended?.code === "call_over")
           this.#callOver = setTimeout(() => this.leaveCall(), CALL_OVER_MS);
+        this.#ringNext();
       }
       this.changed();
     });
@@ -274,6 +329,7 @@ export class Room extends Observable {
     for (const timer of this.#typingEnds.values()) clearTimeout(timer);
     for (const timer of [this.#toastEnds, this.#lookAgain, this.#callOver]) clearTimeout(timer);
     this.#closed = true;
+    this.draft.close();
     this.previews.close();
     const call = this.call;
     this.call = null;
@@ -316,17 +372,31 @@ export class Room extends Observable {
     const fresh = this.history.put(item);
     if (fresh && !item.mine) {
       this.#typed(item.sender, false);
-      this.announced = announcement(this, item);
+      this.#typingTold.delete(item.sender);
       this.changed();
+      void this.#announce(item);
     }
+  }
+
+  async #announce(item: Item): Promise<void> {
+    // A name comes with the first message of who has one: it is not looked up yet.
+    if (item.sender !== "" && this.person(item.sender)?.name === "") await this.refresh();
+    // The same words twice are said twice: what does not change is not read aloud.
+    const said = announcement(this, item);
+    this.announced = said === this.announced ? `${said}\u00a0` : said;
+    this.changed();
   }
 
   #typed(user: string, on: boolean): void {
     clearTimeout(this.#typingEnds.get(user));
     this.#typingEnds.delete(user);
-    this.typing = this.typing.filter((one) => one !== user);
-    if (on && user !== this.relay.me.user) {
-      this.typing = [...this.typing, user];
+    const types = on && user !== this.relay.me.user;
+    if (types !== this.typing.includes(user))
+      this.typing = types ? [...this.typing, user] : this.typing.filter((one) => one !== user);
+    if (this.typing.length === 0) this.typingSaid = "";
+    if (types) {
+      if (!this.#typingTold.has(user)) this.typingSaid = words.history.typing([this.nameOf(user)]);
+      this.#typingTold.add(user);
       this.#typingEnds.set(
         user,
         setTimeout(() => this.#typed(user, false), TYPING_MS),
@@ -345,13 +415,31 @@ export class Room extends Observable {
   }
 
   #rings(ring: Ring): void {
-    if (this.call !== null && this.call.state !== "ended") return;
-    this.set({ ring });
+    if (this.#inCall && this.call?.id === ring.call) return; // it is in this tab, and goes on
+    this.#ringing.push(ring);
+    this.#stillRings.add(ring);
+    this.set({});
     void ring.over.then((message) => {
-      if (this.ring?.call !== ring.call) return;
+      this.#ringing = this.#ringing.filter((one) => one !== ring);
+      this.#stillRings.delete(ring);
+      if (this.ring !== ring) return this.changed();
       this.set({ ring: null });
-      this.say({ code: "ring_over", message });
+      if (message !== "") this.say({ code: "ring_over", message });
     });
+  }
+
+  /** What rings once this call, or what rings now, is over. */
+  get ringsLater(): readonly Ring[] {
+    return this.#answering ? [] : this.#ringing;
+  }
+
+  get #inCall(): boolean {
+    return this.#answering || (this.call !== null && this.call.state !== "ended");
+  }
+
+  /** One after the other; what rang during a call and still does is shown when that is over. */
+  #ringNext(): void {
+    if (this.ring === null && !this.#inCall) this.ring = this.#ringing.shift() ?? null;
   }
 
   #knock(): void {
@@ -370,38 +458,3 @@ export function noticeOf(error: unknown): Notice {
     ? { code: String(error.code), message: error.message }
     : { code: "failed", message: words.failed };
 }
-
-function announcement(room: Room, item: Item): string {
-  return item.sender === ""
-    ? summary(room, item)
-    : words.history.newsFrom(room.nameOf(item.sender), summary(room, item));
-}
-
-/** An item in one line of plain text. */
-export function summary(room: Room, item: Item): string {
-  const name = room.nameOf(item.sender);
-  switch (item.kind) {
-    case "text":
-    case "gap":
-    case "unknown":
-      return item.text;
-    case "file":
-      return item.name;
-    case "checkin":
-      return `${words.checkIn.title}: ${item.prompt}`;
-    case "checkin.answer":
-      return words.checkIn.answersUnknown;
-    case "call.invite":
-      return words.call.invited(name);
-    case "call.ended":
-      return item.missed ? words.call.missed(name) : outcomeOf(item.outcome);
-    case "profile":
-      return words.message.profile(shownName(item.name));
-    case "retracted":
-      return words.message.retracted(name);
-  }
-}
-
-/** How a call went; a name that is none, from whoever made it up, is just "ended". */
-export const outcomeOf = (outcome: string): string =>
-  Object.entries(words.call.outcomes).find(([name]) => name === outcome)?.[1] ?? words.call.rangOut;

@@ -93,7 +93,7 @@ export const base = css`
     align-items: center;
     justify-content: center;
     gap: 0.5em;
-    min-block-size: 2.5rem;
+    min-block-size: 2.75rem;
     padding: 0.35em 1em;
     border: 1px solid var(--edge);
     border-radius: var(--small-radius);

@@ -68,6 +68,10 @@ export const layout = css`
   cr-scanner {
     display: block;
   }
+  /* What happens in one page of the history is laid out without a look at the others. */
+  cr-page {
+    contain: layout style;
+  }
   cr-notices {
     max-block-size: 70%;
     overflow: auto;
@@ -123,8 +127,8 @@ export const layout = css`
     background: var(--quiet-ground);
     font-size: 0.9375em;
   }
-  .quiet-notice button {
-    min-block-size: 2.25rem;
+  .quiet-notice > p {
+    flex-basis: 9rem;
   }
   .panel {
     display: flex;
@@ -228,6 +232,17 @@ export const layout = css`
     color: var(--ground);
     box-shadow: var(--shadow);
     pointer-events: auto;
+  }
+  .within .toast {
+    max-inline-size: none;
+    box-shadow: none;
+  }
+  .within .toast span {
+    flex: 1;
+  }
+  /* Always there, so that what comes into it is read aloud; the gap before it is not. */
+  .within:empty {
+    margin-block-start: -0.75rem;
   }
   .toast button,
   .toast button:hover:not(:disabled) {

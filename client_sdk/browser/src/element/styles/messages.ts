@@ -27,8 +27,10 @@ export const messages = css`
   }
   .empty {
     flex: 1;
+    min-block-size: 0;
+    overflow: auto;
     display: grid;
-    align-content: center;
+    align-content: safe center;
     justify-items: center;
     gap: 0.75rem;
     padding: 1.5rem;
@@ -179,6 +181,19 @@ export const messages = css`
   .message:focus .more,
   .more[aria-expanded="true"] {
     opacity: 1;
+  }
+  /* A finger needs more than what is drawn. */
+  .more,
+  .reaction,
+  button.link {
+    position: relative;
+  }
+  .more::after,
+  .reaction::after,
+  button.link::after {
+    content: "";
+    position: absolute;
+    inset: -0.5rem -0.375rem;
   }
   @media (hover: none) {
     .more.round {

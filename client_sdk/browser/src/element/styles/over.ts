@@ -51,9 +51,6 @@ export const over = css`
     position: absolute;
     inset-block-start: -0.4rem;
     inset-inline-end: 0.25rem;
-    inline-size: 2.25rem;
-    block-size: 2.25rem;
-    min-block-size: 2.25rem;
   }
   .pair {
     display: flex;
@@ -169,6 +166,13 @@ export const over = css`
     box-shadow: var(--shadow);
     z-index: 40;
   }
+  .dialog-body .ring {
+    position: static;
+    margin-inline: 0;
+    max-inline-size: none;
+    box-shadow: none;
+    background: var(--quiet-ground);
+  }
   .ring-text {
     flex: 1;
     min-inline-size: 0;
@@ -226,6 +230,7 @@ export const over = css`
     inset-inline-end: 0.75rem;
     inset-block-end: 0.75rem;
     inline-size: min(9rem, 28%);
+    border: 1px solid rgb(255 255 255 / 45%);
     border-radius: var(--small-radius);
     background: #000;
     box-shadow: var(--shadow);
@@ -248,8 +253,15 @@ export const over = css`
     align-items: baseline;
     gap: 0 0.75rem;
     padding: 0.6rem 1rem 1rem;
-    background: linear-gradient(rgb(0 0 0 / 75%), rgb(0 0 0 / 45%) 65%, transparent);
+    background: linear-gradient(rgb(0 0 0 / 75%), rgb(0 0 0 / 60%) 75%, transparent);
     color: #fff;
+    text-shadow: 0 0 3px #000;
+  }
+  .call-head strong {
+    min-inline-size: 0;
+    overflow: hidden;
+    text-overflow: ellipsis;
+    white-space: nowrap;
   }
   .call-head .clock {
     margin-inline-start: auto;
@@ -264,17 +276,32 @@ export const over = css`
     max-inline-size: 34rem;
     max-block-size: calc(100% - 4rem);
     overflow: auto;
-    padding: 0.7rem 1rem;
+    padding: 0.35rem 0.35rem 0.35rem 0.9rem;
     border-radius: var(--small-radius);
     background: #3a2c0f;
     color: #ffe2ac;
     font-size: 0.9375em;
+    z-index: 1;
+  }
+  .call-trouble > .icon,
+  .call-trouble > p {
+    margin-block: 0.55rem;
+  }
+  .call-trouble > p {
+    flex: 1;
+    min-inline-size: 0;
+  }
+  .call-trouble > button {
+    position: sticky;
+    inset-block-start: 0;
+    color: inherit;
+    background: #3a2c0f;
   }
   .call-card {
     position: absolute;
     inset-block-end: 0.75rem;
     inset-inline: 0.75rem;
-    max-inline-size: 26rem;
+    max-inline-size: 30rem;
     max-block-size: calc(100% - 1.5rem);
     overflow: auto;
     margin-inline: auto;
@@ -368,7 +395,8 @@ export const over = css`
       max-inline-size: none;
       border: 0;
     }
-    .in-call cr-call:has(.call-card) {
+    /* Read and put away; what is written meanwhile has room enough. */
+    .in-call cr-call:has(.call-card, .call-trouble) {
       flex-basis: 80%;
     }
     .in-call .conversation {
@@ -378,7 +406,7 @@ export const over = css`
       gap: 0.125rem;
     }
     .control {
-      flex: 1 1 3.5rem;
+      flex: 1 1 3.25rem;
       min-inline-size: 0;
       max-inline-size: 6rem;
       padding-inline: 0.125rem;
@@ -396,8 +424,11 @@ export const over = css`
     dialog,
     dialog[open] {
       position: static;
+      inset: 0;
+      margin: 0;
       display: block;
       max-block-size: none;
+      max-inline-size: none;
       inline-size: auto;
       border: 0;
       box-shadow: none;
@@ -417,7 +448,8 @@ export const over = css`
     .kit-page {
       display: block;
       white-space: pre-wrap;
-      font: 12pt / 1.5 ui-monospace, monospace;
+      /* Its lines have up to 78 letters: they fit between the margins of A4 and Letter. */
+      font: 10pt / 1.5 ui-monospace, monospace;
       color: #000;
     }
   }

@@ -60,15 +60,15 @@ export const parts = css`
   .transfer.failed .hint {
     color: var(--danger);
   }
-  .transfer .round {
-    inline-size: 2.25rem;
-    block-size: 2.25rem;
-    min-block-size: 2.25rem;
+  .transfers > * {
+    inline-size: 100%;
+    max-inline-size: 52rem;
+    margin-inline: auto;
   }
   .transfers {
     display: grid;
     gap: 0.5rem;
-    max-block-size: 12rem;
+    max-block-size: 14rem;
     overflow: auto;
     padding: 0.6rem 1rem;
     border-block-start: 1px solid var(--border);
@@ -116,6 +116,9 @@ export const parts = css`
   .checkin fieldset {
     inline-size: 100%;
   }
+  .checkin .hint > .icon {
+    vertical-align: -0.25em;
+  }
   .checkin legend {
     padding: 0 0 0.35rem;
   }
@@ -145,7 +148,7 @@ export const parts = css`
   .choice span {
     display: grid;
     place-items: center;
-    min-block-size: 2.5rem;
+    min-block-size: 2.75rem;
     padding: 0.2rem 0.3rem;
     border: 1px solid var(--edge);
     border-radius: var(--small-radius);
@@ -172,6 +175,7 @@ export const parts = css`
   }
   .slider input {
     flex: 1;
+    min-block-size: 2.75rem;
     min-inline-size: 0;
   }
   .slider output {
@@ -384,7 +388,9 @@ export const parts = css`
     border-radius: 0.35rem;
   }
   .staged .file-name {
-    max-block-size: 2.9em;
+    display: -webkit-box;
+    -webkit-box-orient: vertical;
+    -webkit-line-clamp: 2;
     overflow: hidden;
   }
 `;

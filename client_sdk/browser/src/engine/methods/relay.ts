@@ -20,6 +20,7 @@ export interface RelayCalls extends StartCalls {
   setName(name: string): Me;
   readReceipts(): boolean;
   setReadReceipts(on: boolean): null;
+  checkConnection(): null;
 }
 
 export const relayMethods = (engine: Engine): Implementation<Omit<RelayCalls, keyof StartCalls>> => ({
@@ -33,6 +34,10 @@ export const relayMethods = (engine: Engine): Implementation<Omit<RelayCalls, ke
     await engine.setReadReceipts(on);
     return null;
   },
+  async checkConnection() {
+    engine.checkConnection();
+    return null;
+  },
 });
 
 /** What may be asked twice. */
@@ -41,4 +46,5 @@ export const SAFE_RELAY: readonly (keyof RelayCalls)[] = [
   "setName",
   "readReceipts",
   "setReadReceipts",
+  "checkConnection",
 ];

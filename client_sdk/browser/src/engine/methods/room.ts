@@ -9,7 +9,9 @@ import { text } from "../../content/messages.ts";
 import { UsageError } from "../../errors.ts";
 import type { Compared } from "../../identity/safety.ts";
 import { checkScanned, safetyCode, safetyNumber } from "../../identity/safety.ts";
-import { parseUserId } from "../../wire/ids.ts";
+import type { Draft } from "../../vault/drafts.ts";
+import { keepDraft, readDraft } from "../../vault/drafts.ts";
+import { parseEngagementId, parseUserId } from "../../wire/ids.ts";
 import type { Conversation } from "../conversation.ts";
 import { acceptIdentity, goOn, shownKey, verify } from "../decisions.ts";
 import type { Engine } from "../engine.ts";
@@ -36,6 +38,8 @@ export interface RoomCalls {
   react(engagement: string, id: string, emoji: string, on: boolean): null;
   markRead(engagement: string, id: string): null;
   typing(engagement: string, on: boolean): null;
+  draft(engagement: string): Draft | null;
+  keepDraft(engagement: string, draft: Draft | null): null;
   safetyNumber(engagement: string, user: string): string;
   verificationCode(engagement: string, user: string): string;
   verify(engagement: string, user: string, number: string): null;
@@ -48,6 +52,7 @@ export interface RoomCalls {
 /** What may be asked twice: the page names its messages, so that they are said once. */
 export const SAFE_ROOM: readonly (keyof RoomCalls)[] = [
   ...(["open", "state", "people", "history", "item", "typing", "markRead"] as const),
+  ...(["draft", "keepDraft"] as const),
   ...(["send", "checkIn", "answer", "edit", "react"] as const),
   ...(["safetyNumber", "verificationCode", "verify", "verifyScanned", "admit"] as const),
 ];
@@ -102,6 +107,12 @@ export function roomMethods(engine: Engine): Implementation<RoomCalls> {
     async typing(id, on) {
       const conversation = await room(id);
       if (conversation.member && engine.online) await conversation.whisper("typing", new Map([["on", on]]));
+      return null;
+    },
+
+    draft: async (id) => readDraft(engine.vault, parseEngagementId(id)),
+    async keepDraft(id, draft) {
+      await keepDraft(engine.vault, parseEngagementId(id), draft);
       return null;
     },
 
