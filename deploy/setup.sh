@@ -13,11 +13,11 @@ need_packages() {
     command -v apt-get >/dev/null 2>&1 || fail "please install: $* (this system has no apt-get), then run the same command again."
     if [ "$(id -u)" = 0 ]; then as_root=""
     elif sudo -n true 2>/dev/null; then as_root="sudo"
-    else fail "these system packages are missing: $*. Run: sudo apt-get install $*, then the same command again."
+    else fail "these system packages are missing: $*. Run apt-get install $* as root (or with sudo), then the same command again."
     fi
     say "installing system packages: $*"
     $as_root apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    $as_root env DEBCONF_NOWARNINGS=yes DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 if [ -z "$PYTHON" ]; then

@@ -46,6 +46,9 @@ listening-ip=$MACHINE_ADDRESS
 relay-ip=$MACHINE_ADDRESS"
 [ "$PUBLIC_ADDRESS" = "$MACHINE_ADDRESS" ] || addresses="$addresses
 external-ip=$PUBLIC_ADDRESS/$MACHINE_ADDRESS"
+[ -z "${PUBLIC_ADDRESS_6:-}" ] || addresses="$addresses
+listening-ip=$PUBLIC_ADDRESS_6
+relay-ip=$PUBLIC_ADDRESS_6"
 {
     grep -vE '^(cert|pkey|tls-listening-port)=' "$SHIPPED"
     printf '%s\n' "static-auth-secret=$TURN_SECRET" "cert=$ROOM/turn.crt" "pkey=$ROOM/turn.key" \
