@@ -8,9 +8,9 @@ import sys
 from relay.cli.main import main
 
 if __name__ == "__main__":
-    path, sys.argv = sys.argv[1], ["coach-relay", *sys.argv[2:]]
+    path, *arguments = sys.argv[1:]
     profile = cProfile.Profile()
     try:
-        profile.runcall(main)
+        profile.runcall(main, arguments)  # without them it would end the process, and nothing be written
     finally:
         profile.dump_stats(path)

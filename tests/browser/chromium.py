@@ -6,19 +6,25 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
+from tests.browser.program import Program
 from tests.support.real_relay import RealRelay
 
 PACKAGE: Final = Path(__file__).resolve().parents[2] / "client_sdk" / "browser"
-BUNDLE: Final = Path(os.environ.get("BROWSER_BUNDLE", PACKAGE / "dist" / "coach-relay.js"))
+_OTHER_BUNDLE: Final = os.environ.get("BROWSER_BUNDLE")
+"""For those who work on it: the one file that `npx vite build` makes in a second or two."""
+BUNDLE: Final = Path(_OTHER_BUNDLE or PACKAGE / "dist" / "release" / "coach-relay.js")
+_IS_FRESH: Final = (str(PACKAGE / "hatch_build.py"), "--is-fresh")
 CHROMIUM: Final = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ANSWER_SECONDS: Final = 90
-_LINE_BYTES: Final = 16 << 20
 
 PAGE: Final = """<!doctype html><meta charset="utf-8"><title>Portal</title>
 <link rel="icon" href="data:,">
@@ -39,16 +45,30 @@ window.start = async (name, begin = null) => {
   const options = { url: parameters.get("relay"), tokenProvider, name, ...(begin && { firstUse }) };
   window.relay = await createCoachRelay(options, (made) => {
     for (const event of ["online", "offline", "waiting", "failed"])
-      made.addEventListener(event, ({ detail }) => window.happened.push([event, detail && detail.code]));
+      made.addEventListener(event, ({ detail }) => {
+        window.happened.push([event, detail && detail.code]);
+        wake();
+      });
   });
   window.room = await window.relay.engagement(parameters.get("engagement"));
+  for (const event of ["message", "removed", "changed", "history", "alarm", "transfer"])
+    window.room.on(event, wake);
   return window.relay.me;
 };
+// What may have changed is looked at when something happens, and from time to time.
+const waiting = new Set();
+const wake = () => { for (const look of waiting) look(); };
+const happens = () => new Promise((resolve) => {
+  const look = () => { waiting.delete(look); resolve(); };
+  waiting.add(look);
+  setTimeout(look, 100);
+});
 window.until = async (holds) => {
   for (;;) {
+    const next = happens();
     const found = await holds();
     if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await next;
   }
 };
 window.hears = (text) => window.until(async () =>
@@ -59,16 +79,18 @@ window.isIn = (id, state) => window.until(async () =>
 """
 
 
+@cache
 def missing() -> str | None:
     """Why there are no pages here, or None."""
-    if os.environ.get("BROWSER_TESTS") != "1":
-        return "pages in Chromium are tested by `make browser-pages`, which builds what they load"
     if shutil.which("node") is None:
         return "node is not installed: the browser's SDK cannot be run"
     if not Path(CHROMIUM).exists():
         return f"there is no Chromium at {CHROMIUM} (CHROMIUM names another one)"
-    if not BUNDLE.exists():
-        return "the browser's SDK is not built: make browser"
+    if not (PACKAGE / "node_modules" / "playwright").exists():
+        return "what drives Chromium is not installed: make browser"
+    # Our own program, asked about our own files.
+    if _OTHER_BUNDLE is None and subprocess.run([sys.executable, *_IS_FRESH], check=False).returncode != 0:
+        return "what pages load is not built, or of other sources than these: make browser"
     return None
 
 
@@ -76,56 +98,28 @@ class PageError(Exception):
     """A page raised something."""
 
 
-class Chromium:
+class Chromium(Program):
     """One browser; pages go by name."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._asked = 0
-
-    async def start(self) -> None:
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(
-            *("node", "e2e/driver.mjs"),
-            cwd=PACKAGE,
-            env={**os.environ, "CHROMIUM_ARGUMENTS": json.dumps(self._arguments)},
-            stdin=pipe,
-            stdout=pipe,
-            limit=_LINE_BYTES,
+    def __init__(self, *arguments: str, inside: Sequence[str] = ()) -> None:
+        super().__init__(
+            "e2e/driver.mjs",
+            patience=ANSWER_SECONDS,
+            folder=PACKAGE,
+            environment={**os.environ, "CHROMIUM_ARGUMENTS": json.dumps(arguments)},
+            inside=inside,
         )
-        self._reading = asyncio.create_task(self._read(self._process))
-
-    async def stop(self) -> None:
-        if self._process is None or self._process.stdin is None or self._reading is None:
-            return
-        self._process.stdin.close()
-        await self._process.wait()
-        await self._reading
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            raise PageError("the browser has no pipe")
-        async for line in process.stdout:
-            answer = json.loads(line)
-            waiting = self._waiting.pop(answer["id"])
-            if not waiting.done():
-                waiting.set_result(answer)
 
     async def ask(self, command: str, **arguments: object) -> Any:
-        """One request, one answer; raises `PageError`."""
-        if self._process is None or self._process.stdin is None:
-            raise PageError("the browser was not started")
-        self._asked += 1
-        answered = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
-        request = {"id": self._asked, "command": command, **arguments}
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        answer = await asyncio.wait_for(answered, ANSWER_SECONDS)
-        if "error" in answer:
-            raise PageError(answer["error"])
-        return answer["value"]
+        """What the browser gives; raises `PageError`."""
+        said = await self.answer(command, **arguments)
+        if "error" in said:
+            raise PageError(said["error"])
+        return said["value"]
+
+    async def forget(self) -> None:
+        """As if it had just been started: no page, no store, no error."""
+        await self.ask("forget")
 
     async def run(self, page: str, code: str, **values: object) -> Any:
         """What this code returns in the page; `values` are its constants."""

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
-from client_sdk.demo.servers import free_port
 from relay.config import ConfigError
 from relay.http.element_files import element_folder
 from tests.browser import chromium
@@ -21,6 +22,7 @@ from tests.browser.chromium import Chromium
 from tests.relay.cli.processes import environment
 from tests.support.real_relay import RealRelay
 
+NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 FRAME: Final = "/element/frame.html"
 HEARS: Final = ("ready", "joined", "left", "knock", "message", "error", "token-expiring")
 
@@ -78,7 +80,7 @@ class Site:
     """One web server under many names: `portal.localhost` is an origin, `evil.localhost` another."""
 
     relay: RealRelay
-    port: int
+    port: int = 0
     pages: dict[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
     """Further pages: their text and headers, by path."""
     headers: dict[str, str] = field(default_factory=dict)
@@ -127,13 +129,13 @@ class Site:
 class RelayWithElement(RealRelay):
     """A relay that serves the element to the pages of its portal."""
 
-    def __init__(self, folder: Path, origins: list[str]) -> None:
-        super().__init__(folder, options=("--serve-element",))
-        self._origins = origins
+    def __init__(self, folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> None:
+        super().__init__(folder, options=("--serve-element",), settings=settings)
+        self.origins: list[str] = []  # of its portal, when it starts
 
     async def add_portal(self, name: str) -> dict[str, str]:
         keys = await super().add_portal(name)
-        await self.set_origins(name, *self._origins)
+        await self.set_origins(name, *self.origins)
         return keys
 
     async def set_origins(self, portal: str, *origins: str) -> None:
@@ -157,10 +159,18 @@ class Place:
     chromium: Chromium
 
     async def open(
-        self, page: str, engagement: str, user: str, *, origin: str = "portal", **more: Any
+        self,
+        page: str,
+        engagement: str,
+        user: str,
+        *,
+        origin: str = "portal",
+        attributes: str = "",
+        **more: Any,
     ) -> None:
         """A page of the portal with the element in it, in a profile of its own."""
-        url = f"{self.site.origin(origin)}/?engagement={engagement}&user={user}"
+        asked = urlencode({"engagement": engagement, "user": user, "more": attributes})
+        url = f"{self.site.origin(origin)}/?{asked}"
         await self.chromium.ask("open", name=page, url=url, **more)
 
     async def begin(self, page: str, *, frames: int = 1, part: str = FRAME) -> None:
@@ -184,22 +194,31 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path, *arguments: str) -> AsyncIterator[Place]:
-    """Everything started; a page may be at `portal`, `second` and `both`, and not at any other name."""
-    port = free_port()
-    relay = RelayWithElement(
-        folder, [f"http://{name}.localhost:{port}" for name in ("portal", "second", "both")]
-    )
-    site = Site(relay, port)
+async def place(
+    folder: Path, browser: Chromium, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[Place]:
+    """A page may be at `portal`, `second` and `both`, and not at any other name."""
+    relay = RelayWithElement(folder, settings)
+    site = Site(relay)
     runner = web.AppRunner(site.app())
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    site.port = runner.addresses[0][1]
+    relay.origins = [site.origin(name) for name in ("portal", "second", "both")]
     await relay.start()
-    browser = Chromium(*arguments)
-    await browser.start()
     try:
         yield Place(relay, site, browser)
     finally:
-        await browser.stop()
         await relay.kill()
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def browser_with(*arguments: str) -> AsyncIterator[Chromium]:
+    """A browser of its own; its end is waited for."""
+    browser = Chromium(*arguments)
+    await browser.start()
+    try:
+        yield browser
+    finally:
+        await browser.stop()

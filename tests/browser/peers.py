@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 from tests.browser.chromium import PACKAGE
+from tests.browser.program import Program
 
 ANSWER_SECONDS: Final = 60
-_LINE_BYTES: Final = 16 << 20
 
 
 class PeerError(Exception):
@@ -36,63 +35,28 @@ async def build(folder: Path) -> Path:
     return folder / "peer.js"
 
 
-class Peers:
+class Peers(Program):
     """Devices of people, by name; a name is its user."""
 
     def __init__(self, program: Path, token_for: Callable[[str], Callable[[], Awaitable[str]]]) -> None:
-        self._program = program
+        super().__init__("--experimental-websocket", "--no-warnings", str(program), patience=ANSWER_SECONDS)
         self._token_for = token_for
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._asked = 0
 
-    async def start(self) -> None:
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(
-            *("node", "--experimental-websocket", "--no-warnings", str(self._program)),
-            stdin=pipe,
-            stdout=pipe,
-            limit=_LINE_BYTES,
-        )
-        self._reading = asyncio.create_task(self._read(self._process))
-
-    async def stop(self) -> None:
-        if self._process is None or self._process.stdin is None or self._reading is None:
-            return
-        self._process.stdin.close()
-        await self._process.wait()
-        await self._reading
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            raise RuntimeError("the peers have no pipe")
-        async for line in process.stdout:
-            said = json.loads(line)
-            if "token" in said:
-                task = asyncio.create_task(self._give_token(said["token"], said["id"]))
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
-                continue
-            waiting = self._waiting.pop(said["id"])
-            if not waiting.done():
-                waiting.set_result(said)
+    def heard(self, said: dict[str, Any]) -> bool:
+        if "token" not in said:
+            return False
+        task = asyncio.create_task(self._give_token(said["token"], said["id"]))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return True
 
     async def _give_token(self, name: str, number: int) -> None:
-        self._write({"id": number, "token": await self._token_for(name)()})
-
-    def _write(self, line: dict[str, Any]) -> None:
-        if self._process is None or self._process.stdin is None:
-            raise RuntimeError("the peers were not started")
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
+        self.write({"id": number, "token": await self._token_for(name)()})
 
     async def ask(self, command: str, **arguments: object) -> Any:
-        """One request, one answer; raises `PeerError`."""
-        self._asked += 1
-        answered = self._waiting[self._asked] = asyncio.get_running_loop().create_future()
-        self._write({"id": self._asked, "command": command, **arguments})
-        said = await asyncio.wait_for(answered, ANSWER_SECONDS)
+        """What the device gives; raises `PeerError`."""
+        said = await self.answer(command, **arguments)
         if "error" in said:
             raise PeerError(said["error"], said["detail"])
         return said["value"]

@@ -31,6 +31,12 @@ class Stage:
         me = await self.chromium.run(page, "return window.start(called)", called=user.capitalize())
         assert (me["portal"], me["user"]) == ("growth", user)
 
+    async def enters(self, user: str, engagement: str) -> str:
+        """A page of this person, who is set up in it."""
+        page = await self.page(user, engagement)
+        await self.start(page, user)
+        return page
+
     def python(self, user: str) -> AbstractAsyncContextManager[Client]:
         return Client.open(
             self.vaults / f"{user}.vault",
@@ -73,17 +79,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(folder: Path) -> AsyncIterator[Stage]:
+async def staged(folder: Path, chromium: Chromium) -> AsyncIterator[Stage]:
     """Everything that a story needs, and its end."""
-    portal, chromium = Portal(), Chromium()
+    portal = Portal()
     await portal.start()
     relay = portal.relay = RelayForPages(folder, portal.origin)
     await relay.start()
-    await chromium.start()
     try:
         yield Stage(relay, portal, chromium, folder)
     finally:
-        await chromium.stop()
         await relay.kill()
         await portal.stop()
 

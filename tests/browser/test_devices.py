@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
-import pytest_asyncio
-
-from client_sdk import Client, Engagement, Text
+from client_sdk import Engagement, Text
 from client_sdk.identity.linking import LinkSecret
-from tests.browser.chromium import missing
-from tests.browser.stage import PATIENCE, Stage, reads, staged
+from tests.browser import marks
+from tests.browser.stage import PATIENCE, Stage, reads
+from tests.e2e.own_devices import newcomer
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
+pytestmark = marks.in_chromium()
 
 LINK = (
     "window.starting = window.start(called, {kind: 'link', deviceName});"
     "return window.until(() => window.shown)"
 )
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with staged(tmp_path_factory.mktemp("stage")) as made:
-        yield made
 
 
 async def heard(room: Engagement, text: str) -> None:
@@ -54,9 +42,9 @@ async def test_a_page_is_linked_by_the_python_sdk_and_has_what_was_said(stage: S
         shown = await stage.chromium.run(page, LINK, called="Anna", deviceName="the browser")
         assert await stage.chromium.run(page, "return window.known.elsewhere") is True
         assert shown["qr"] == LinkSecret.read(" ".join(shown["words"])).code
-        newcomer = await anna.devices.find(" ".join(shown["words"]))
-        assert newcomer.name == "the browser"
-        await anna.devices.link(newcomer)
+        other = await anna.devices.find(" ".join(shown["words"]))
+        assert other.name == "the browser"
+        await anna.devices.link(other)
         me = await stage.chromium.run(page, "return window.starting")
         assert (me["user"], me["name"]) == ("anna", "Anna")
 
@@ -99,14 +87,7 @@ async def test_a_page_links_a_device_of_the_python_sdk(stage: Stage) -> None:
     shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
 
     async def open_linked() -> None:
-        async with Client.link(
-            stage.vaults / "carl2.vault",
-            relay=stage.relay.url,
-            token=stage.relay.token_for("carl"),
-            show=shown.set_result,
-            device_name="Carl's laptop",
-            key=b"carl2".ljust(32, b"."),
-        ) as linked:
+        async with newcomer(stage.relay, stage.vaults, "carl", "carls laptop", shown) as linked:
             await linked.devices.wait_history()
             room = await linked.engagement(engagement)
             said = [item.text for item in await room.history() if isinstance(item, Text)]
@@ -116,8 +97,7 @@ async def test_a_page_links_a_device_of_the_python_sdk(stage: Stage) -> None:
 
     async with asyncio.timeout(PATIENCE), stage.python("dora") as dora:
         room = await dora.engagement(engagement)
-        carl = await stage.page("carl", engagement)
-        await stage.start(carl, "carl")
+        carl = await stage.enters("carl", engagement)
         await room.wait_joined()
         sent = await stage.say(carl, "said in a page")
         await stage.chromium.run(
@@ -127,14 +107,14 @@ async def test_a_page_links_a_device_of_the_python_sdk(stage: Stage) -> None:
         await stage.hears(carl, "an answer")
         linking = asyncio.create_task(open_linked())
         words = (await shown).words
-        newcomer = await stage.chromium.run(
+        found = await stage.chromium.run(
             carl, "return window.relay.findNewcomer(words)", words=" ".join(words)
         )
-        assert newcomer["name"] == "Carl's laptop"
+        assert found["name"] == "carls laptop"
         await stage.chromium.run(
             carl,
             "return window.relay.linkNewcomer(newcomer, {mayLink: true}).then(() => null)",
-            newcomer=newcomer,
+            newcomer=found,
         )
         await linking
         await stage.until(
@@ -142,7 +122,7 @@ async def test_a_page_links_a_device_of_the_python_sdk(stage: Stage) -> None:
         )
         await stage.calm(carl)
         await stage.chromium.run(
-            carl, "return window.relay.removeDevice(id).then(() => null)", id=newcomer["id"]
+            carl, "return window.relay.removeDevice(id).then(() => null)", id=found["id"]
         )
         devices = await stage.chromium.run(carl, "return window.relay.devices()")
         assert [device["isThis"] for device in devices] == [True]
@@ -154,8 +134,7 @@ async def test_who_lost_the_browser_comes_back_with_the_page_of_words(stage: Sta
     engagement = await stage.relay.create_engagement(eva="coach", finn="client")
     async with asyncio.timeout(PATIENCE), stage.python("finn") as finn:
         room = await finn.engagement(engagement)
-        eva = await stage.page("eva", engagement)
-        await stage.start(eva, "eva")
+        eva = await stage.enters("eva", engagement)
         items = aiter(room.items())
         await room.wait_joined()
         edited = await stage.say(eva, "before it was lots")
@@ -213,8 +192,7 @@ async def test_who_lost_the_browser_comes_back_with_the_page_of_words(stage: Sta
 async def test_words_of_somebody_else_bring_nobody_back(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(gina="coach", hugo="client")
     async with asyncio.timeout(PATIENCE):
-        gina = await stage.page("gina", engagement)
-        await stage.start(gina, "gina")
+        gina = await stage.enters("gina", engagement)
         await stage.until(gina, "window.relay.online")
         again = await stage.page("gina", engagement, name="gina again")
         words = LinkSecret(bytes(range(16))).words
@@ -269,31 +247,23 @@ async def test_a_link_goes_on_when_the_page_that_links_is_opened_again(stage: St
     shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
 
     async def said_before() -> list[str]:
-        async with Client.link(
-            stage.vaults / "kim2.vault",
-            relay=stage.relay.url,
-            token=stage.relay.token_for("kim"),
-            show=shown.set_result,
-            device_name="Kim's laptop",
-            key=b"kim2".ljust(32, b"."),
-        ) as linked:
+        async with newcomer(stage.relay, stage.vaults, "kim", "kims laptop", shown) as linked:
             await linked.devices.wait_history()
             room = await linked.engagement(engagement)
             return [item.text for item in await room.history() if isinstance(item, Text)]
 
     async with asyncio.timeout(PATIENCE), stage.python("leo") as leo:
         room = await leo.engagement(engagement)
-        kim = await stage.page("kim", engagement)
-        await stage.start(kim, "kim")
+        kim = await stage.enters("kim", engagement)
         await room.wait_joined()
         await stage.say(kim, "before")
         linking = asyncio.create_task(said_before())
         words = " ".join((await shown).words)
-        newcomer = await stage.chromium.run(kim, "return window.relay.findNewcomer(words)", words=words)
+        found = await stage.chromium.run(kim, "return window.relay.findNewcomer(words)", words=words)
         await stage.chromium.run(
             kim,
             "void window.relay.linkNewcomer(newcomer, {mayLink: false}).catch(() => null)",
-            newcomer=newcomer,
+            newcomer=found,
         )
         await stage.until(kim, "(await window.relay.devices()).length === 2")
         await stage.chromium.ask("reload", name=kim)

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 
 from client_sdk import Client
 from relay.http.element_files import element_folder, frame_policy
-from tests.browser.embedded import FRAME, Place, missing, place
+from tests.browser import marks
+from tests.browser.embedded import FRAME, Place, browser_with, place
 
 PATIENCE: Final = 40
 CANARY: Final = "the heron stood in the reeds at dawn"
 NOBODY: Final = "not an origin"
 REFUSED: Final = "chrome-error://chromewebdata/"
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def there(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
-    async with place(tmp_path_factory.mktemp("place")) as made:
-        yield made
+pytestmark = marks.with_the_element()
 
 
 def python(there: Place, folder: Path, user: str) -> Any:
@@ -43,6 +33,21 @@ async def frames(there: Place, page: str) -> list[str]:
     """The addresses of the frames in a page, as the browser shows them."""
     found: list[str] = await there.chromium.script(page, "return page.frames().slice(1).map((f) => f.url())")
     return found
+
+
+async def test_a_page_keeps_its_focus_and_its_place_while_the_frame_begins(there: Place) -> None:
+    """Who looks for something in the portal is not taken to the conversation below."""
+    engagement = await there.relay.create_engagement(anna="coach", ben="client")
+    above = '<input id="search" autofocus><div style="height: 2000px"></div>'
+    text = there.site.html(engagement, "anna").replace("<coach-relay ", f"{above}<coach-relay ")
+    there.site.pages["/below"] = (text, {})
+    async with asyncio.timeout(PATIENCE):
+        await there.chromium.ask("open", name="anna", url=f"{there.site.origin()}/below?user=anna")
+        begins = 'await (await frame(part)).getByRole("button", { name }).waitFor(); return null;'
+        name = "This is my first device Begin here. It takes a moment."
+        await there.chromium.script("anna", begins, part=FRAME, name=name)
+        stands = "return [document.activeElement.id, document.hasFocus(), scrollY]"
+        assert await there.chromium.run("anna", stands) == ["search", True, 0]
 
 
 async def test_a_page_of_the_portal_gets_a_frame_of_another_origin(there: Place) -> None:
@@ -217,7 +222,7 @@ async def test_a_page_that_is_not_the_portals_gets_nothing(there: Place) -> None
     async with asyncio.timeout(PATIENCE):
         await there.open("evil", engagement, "lea", origin="evil")
         error = await there.hears("evil", "error")
-        assert error["code"] == "frame_not_pinned"
+        assert error["code"] == "origin_not_allowed"
         assert "set-origins" in error["message"]
         assert "ready" not in json.dumps(await there.chromium.run("evil", "return window.happened"))
         # And by hand, without the loader, as if it were the portal's: the browser shows it nothing.
@@ -386,7 +391,8 @@ async def test_a_browser_that_lets_frames_keep_nothing_is_explained(
     # Storage of third parties not kept apart, and blocked: as strict settings of some browsers have it.
     async with (
         asyncio.timeout(PATIENCE),
-        place(engagement_of, "--disable-features=ThirdPartyStoragePartitioning") as strict,
+        browser_with("--disable-features=ThirdPartyStoragePartitioning") as browser,
+        place(engagement_of, browser) as strict,
     ):
         engagement = await strict.relay.create_engagement(anna="coach", ben="client")
         await strict.open("anna", engagement, "anna")
@@ -397,7 +403,11 @@ async def test_a_browser_that_lets_frames_keep_nothing_is_explained(
 async def test_nothing_is_asked_of_anybody_but_relay_and_portal(tmp_path: Path) -> None:
     """The browser's own log of every request, websockets and Workers included."""
     log = tmp_path / "net.json"
-    async with asyncio.timeout(PATIENCE), place(tmp_path / "place", f"--log-net-log={log}") as watched:
+    async with (
+        asyncio.timeout(PATIENCE),
+        browser_with(f"--log-net-log={log}") as browser,
+        place(tmp_path / "place", browser) as watched,
+    ):
         engagement = await watched.relay.create_engagement(anna="coach", ben="client")
         await watched.open("anna", engagement, "anna")
         await watched.open("ben", engagement, "ben")

@@ -21,8 +21,10 @@ from aiohttp import web
 
 from client_sdk import Client
 from relay.http.element_files import element_folder
+from tests.browser import marks
 from tests.browser.chromium import Chromium
-from tests.browser.embedded import FRAME, missing
+from tests.browser.conftest import Browsers
+from tests.browser.embedded import FRAME
 from tests.browser.stage import reads
 from tests.docs.embedding import Followed, followed, snippet
 from tests.relay.cli.processes import environment
@@ -31,11 +33,7 @@ PATIENCE: Final = 110
 PRINTED: Final = "http://127.0.0.1:8470"
 EXAMPLE: Final = "https://relay.example"
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-    pytest.mark.timeout(150),
-]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
 
 # What a person does in the frame of a page.
 PERSON: Final = """
@@ -119,10 +117,8 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(folder: Path) -> AsyncIterator[Reader]:
+async def reading(folder: Path, browser: Chromium) -> AsyncIterator[Reader]:
     async with followed(folder) as done:
-        browser = Chromium()
-        await browser.start()
         reader = Reader(done, browser)
         runner = web.AppRunner(reader.app())
         await runner.setup()
@@ -132,7 +128,6 @@ async def reading(folder: Path) -> AsyncIterator[Reader]:
             await let_embed(reader)
             yield reader
         finally:
-            await browser.stop()
             await runner.cleanup()
 
 
@@ -149,10 +144,18 @@ async def let_embed(reader: Reader) -> None:
     assert await setting.wait() == 0
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reader]:
-    async with reading(tmp_path_factory.mktemp("reader")) as made:
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def shared_reader(
+    tmp_path_factory: pytest.TempPathFactory, browsers: Browsers
+) -> AsyncIterator[Reader]:
+    async with reading(tmp_path_factory.mktemp("reader"), await browsers()) as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def reader(shared_reader: Reader) -> AsyncIterator[Reader]:
+    yield shared_reader
+    await shared_reader.chromium.forget()
 
 
 async def test_the_portals_page_as_printed_lets_two_people_talk(reader: Reader) -> None:
@@ -189,12 +192,21 @@ async def test_the_elements_snippets_work_together_in_one_page(reader: Reader, t
         await reader.chromium.ask("open", name="cleo", url=f"{reader.origin}/own?user=cleo")
         await reader.person("cleo", ENTER)  # the token came, so the event was answered
         # Nobody looks at the page: as when its tab is in the background.
-        hide = """const value = "hidden"; Object.defineProperty(document, "visibilityState", { value });"""
+        hide = """const value = "hidden";
+            Object.defineProperty(document, "visibilityState", { value, configurable: true });"""
         await reader.person("cleo", "await one.evaluate(hide); return null", hide=hide)
         await room.wait_joined()
         await room.send("Long, but good.")
         title = "while (document.title !== wanted) await new Promise((f) => setTimeout(f, 20)); return true"
         assert await reader.chromium.run("cleo", title, wanted="(1) My portal")
+        unread = "return document.querySelector('coach-relay').getAttribute('unread')"
+        assert await reader.chromium.run("cleo", unread) == "1"
+        # Somebody looks again: it has been read.
+        show = """Object.defineProperty(document, "visibilityState", { value: "visible" });
+            document.dispatchEvent(new Event("visibilitychange"));"""
+        await reader.person("cleo", "await one.evaluate(show); return null", show=show)
+        assert await reader.chromium.run("cleo", title, wanted="My portal")
+        assert await reader.chromium.run("cleo", unread) == "0"
         height = "document.querySelector('coach-relay').getBoundingClientRect().height"
         assert await reader.chromium.run("cleo", f"return {height} === innerHeight") is True
         accent = """getComputedStyle(document.querySelector("main").firstElementChild)
@@ -207,9 +219,13 @@ async def test_an_interface_of_ones_own_is_heard(reader: Reader, tmp_path: Path)
     """createCoachRelay in a page of its own origin, under a strict policy."""
     engagement = await reader.engagement(eve="coach", finn="client")
     relay = reader.done.relay
-    reader.policy = (
-        f"default-src 'none'; script-src 'self' {relay} 'wasm-unsafe-eval'; worker-src blob:; "
-        f"connect-src 'self' {relay} {relay.replace('http', 'ws')}; img-src data:; base-uri 'none'"
+    printed = (
+        snippet("http", "script-src 'self' https://relay.example 'wasm-unsafe-eval'")
+        .partition(": ")[2]
+        .strip()
+    )
+    reader.policy = printed.replace("wss://relay.example", relay.replace("http", "ws")).replace(
+        EXAMPLE, relay
     )
     page = '<!doctype html><meta charset="utf-8"><title>Own</title><link rel="icon" href="data:,">'
     page += '<script type="module" src="/interface.js"></script>'

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from client_sdk.engine.items import FileItem
-from tests.browser.chromium import missing
-from tests.browser.stage import PATIENCE, Stage, next_of, staged
+from tests.browser import marks
+from tests.browser.stage import PATIENCE, Stage, next_of
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
+pytestmark = marks.in_chromium()
 LARGE = 20_000_000
 MAKE = """
 window.made = (size) => {
@@ -44,12 +40,6 @@ window.sent = id;
 return id;
 """
 )
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with staged(tmp_path_factory.mktemp("stage")) as made:
-        yield made
 
 
 @cache
@@ -82,8 +72,7 @@ async def gone(stage: Stage, before: set[Path]) -> None:
 async def meet(stage: Stage, coach: str, client: str) -> tuple[str, str]:
     """Two pages that talk."""
     engagement = await stage.relay.create_engagement(**{coach: "coach", client: "client"})
-    one, other = await stage.page(coach, engagement), await stage.page(client, engagement)
-    await asyncio.gather(stage.start(one, coach), stage.start(other, client))
+    one, other = await asyncio.gather(stage.enters(coach, engagement), stage.enters(client, engagement))
     await stage.say(one, "hello")
     await stage.hears(other, "hello")
     return one, other
@@ -102,8 +91,7 @@ async def test_twenty_megabytes_each_way_with_the_python_sdk(stage: Stage, tmp_p
     async with asyncio.timeout(PATIENCE), stage.python("anna") as anna:
         room = await anna.engagement(engagement)
         items = aiter(room.items())
-        ben = await stage.page("ben", engagement)
-        await stage.start(ben, "ben")
+        ben = await stage.enters("ben", engagement)
         await room.wait_joined()
         told = await stage.chromium.run(
             ben,

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
-import pytest_asyncio
 
 from client_sdk import CheckIn, Question, Retracted
+from client_sdk.engagement import Engagement
 from client_sdk.engine.items import Changed, CheckInAnswerItem, CheckInItem, TextItem
-from tests.browser.chromium import missing
-from tests.browser.stage import PATIENCE, Stage, next_of, staged
+from tests.browser import marks
+from tests.browser.stage import PATIENCE, Stage, next_of
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with staged(tmp_path_factory.mktemp("stage")) as made:
-        yield made
+pytestmark = marks.in_chromium()
 
 
 async def test_replies_edits_reactions_and_retractions(stage: Stage) -> None:
@@ -30,8 +18,7 @@ async def test_replies_edits_reactions_and_retractions(stage: Stage) -> None:
     async with asyncio.timeout(PATIENCE), stage.python("anna") as anna:
         room = await anna.engagement(engagement)
         items = aiter(room.items())
-        ben = await stage.page("ben", engagement)
-        await stage.start(ben, "ben")
+        ben = await stage.enters("ben", engagement)
         await room.wait_joined()
         question = (await room.send("How was the week?")).id.hex()
         await stage.hears(ben, "How was the week?")
@@ -73,8 +60,7 @@ async def test_a_check_in_is_answered_and_receipts_say_what_was_read(stage: Stag
     async with asyncio.timeout(PATIENCE), stage.python("carl") as carl:
         room = await carl.engagement(engagement)
         items = aiter(room.items())
-        dora = await stage.page("dora", engagement)
-        await stage.start(dora, "dora")
+        dora = await stage.enters("dora", engagement)
         await room.wait_joined()
         questions = (Question("energy", "Energy?"), Question("word", "One word?", answer="text"))
         asked = (await room.send(CheckIn("This week", questions))).id.hex()
@@ -116,16 +102,15 @@ async def test_a_check_in_is_answered_and_receipts_say_what_was_read(stage: Stag
         await stage.calm(dora)
 
 
-def reads_of(room: object) -> list[int]:
+def reads_of(room: Engagement) -> list[int]:
     """Up to where each of the others has read, as this room was told."""
-    return [read for _, read in room._conversation.standing.record.reads]  # type: ignore[attr-defined]
+    return [read for _, read in room._conversation.standing.record.reads]
 
 
 async def test_names_typing_and_why_something_waits(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(eva="coach", finn="client")
     async with asyncio.timeout(PATIENCE):
-        eva = await stage.page("eva", engagement)
-        await stage.start(eva, "eva")
+        eva = await stage.enters("eva", engagement)
         state = await stage.until(
             eva, "((s) => s.waiting?.code === 'nobody_there' && s)(await window.room.state())"
         )
@@ -133,8 +118,7 @@ async def test_names_typing_and_why_something_waits(stage: Stage) -> None:
         never = await stage.chromium.run(eva, "return window.room.send('not meant')")
         await stage.chromium.run(eva, "await window.room.retract(id)", id=never)
         assert await stage.chromium.run(eva, "return window.room.item(id)", id=never) is None
-        finn = await stage.page("finn", engagement)
-        await stage.start(finn, "finn")
+        finn = await stage.enters("finn", engagement)
         await stage.say(eva, "hello")
         await stage.hears(finn, "hello")
         await stage.chromium.run(
@@ -162,8 +146,7 @@ async def test_what_is_said_is_shown_before_the_network_has_it(stage: Stage) -> 
     async with asyncio.timeout(PATIENCE), stage.python("gus") as gus:
         room = await gus.engagement(engagement)
         items = aiter(room.items())
-        hana = await stage.page("hana", engagement)
-        await stage.start(hana, "hana")
+        hana = await stage.enters("hana", engagement)
         await room.wait_joined()
         await stage.chromium.ask("offline", name=hana, offline=True)
         shown = await stage.chromium.run(
@@ -182,8 +165,7 @@ async def test_what_is_said_is_shown_before_the_network_has_it(stage: Stage) -> 
 async def test_a_store_that_is_taken_away_is_noticed_at_once(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(ina="coach", jon="client")
     async with asyncio.timeout(PATIENCE):
-        ina = await stage.page("ina", engagement)
-        await stage.start(ina, "ina")
+        ina = await stage.enters("ina", engagement)
         storage = await stage.chromium.run(ina, "return window.relay.storage()")
         assert storage["quota"] > storage["usage"] > 0
         await stage.chromium.run(

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from client_sdk import Protection, WaitReason
 from client_sdk.delivery.alarms import ALARMS
 from relay.core.operations import ExpireEntries
 from relay.store.sqlite.streams import SqliteStreamStore
 from relay.wire.ids import EngagementId
+from tests.browser import marks
 from tests.browser.peers import PeerError, Room
-from tests.browser.world import PATIENCE, World, has, missing, peopled, python_has, say, texts, until
+from tests.browser.world import PATIENCE, World, has, python_has, say, texts, until
 from tests.support.real_relay import RealRelay
 from tests.support.suites import Versions
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with peopled(tmp_path_factory.mktemp("world")) as made:
-        yield made
+pytestmark = marks.in_node()
 
 
 async def test_who_was_away_for_too_long_comes_back_with_a_visible_gap(world: World) -> None:

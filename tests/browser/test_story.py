@@ -14,13 +14,13 @@ from typing import Final
 
 import pytest
 
-from tests.browser.chromium import Chromium
-from tests.browser.embedded import FRAME, Place, missing, place
+from tests.browser import marks
+from tests.browser.embedded import FRAME, Place
 from tests.relay.cli.processes import environment
 
 PATIENCE: Final = 110
 
-pytestmark = [pytest.mark.skipif(missing() is not None, reason=str(missing())), pytest.mark.timeout(150)]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
 
 PEOPLE: Final = """
 const of = async (who) => {
@@ -149,25 +149,21 @@ async def demo_page(folder: Path) -> AsyncIterator[str]:
         await process.communicate()
 
 
-async def test_the_whole_story_of_the_demo_page(tmp_path: Path) -> None:
-    chromium = Chromium()
-    await chromium.start()
-    try:
-        async with asyncio.timeout(PATIENCE), demo_page(tmp_path) as address:
-            await chromium.ask("open", name="demo", url=address, viewport={"width": 1400, "height": 900})
-            for part in (BEGIN, WRITE):
-                await chromium.script("demo", PEOPLE + part)
-            assert await chromium.script("demo", PEOPLE + FILE) is True
-            for part in (CHECK_IN, VERIFY):
-                await chromium.script("demo", PEOPLE + part)
-            hers, his = await chromium.script("demo", PEOPLE + CALL)
-            assert len(hers) == 5
-            assert hers == his
-            await chromium.ask("reload", name="demo")
-            assert await chromium.script("demo", PEOPLE + AFTERWARDS) == 0
-            assert await chromium.ask("errors") == []
-    finally:
-        await chromium.stop()
+async def test_the_whole_story_of_the_demo_page(tmp_path: Path, there: Place) -> None:
+    chromium = there.chromium
+    async with asyncio.timeout(PATIENCE), demo_page(tmp_path) as address:
+        await chromium.ask("open", name="demo", url=address, viewport={"width": 1400, "height": 900})
+        for part in (BEGIN, WRITE):
+            await chromium.script("demo", PEOPLE + part)
+        assert await chromium.script("demo", PEOPLE + FILE) is True
+        for part in (CHECK_IN, VERIFY):
+            await chromium.script("demo", PEOPLE + part)
+        hers, his = await chromium.script("demo", PEOPLE + CALL)
+        assert len(hers) == 5
+        assert hers == his
+        await chromium.ask("reload", name="demo")
+        assert await chromium.script("demo", PEOPLE + AFTERWARDS) == 0
+        assert await chromium.ask("errors") == []
 
 
 WRITES: Final = """
@@ -202,8 +198,8 @@ async def two(there: Place, **roster: str) -> tuple[str, str]:
     return first, second
 
 
-async def test_offline_for_a_while_a_killed_relay_and_a_reload_in_the_middle(tmp_path: Path) -> None:
-    async with asyncio.timeout(PATIENCE), place(tmp_path) as there:
+async def test_offline_for_a_while_a_killed_relay_and_a_reload_in_the_middle(there: Place) -> None:
+    async with asyncio.timeout(PATIENCE):
         run = there.chromium.script
         eva, finn = await two(there, eva="coach", finn="client")
         await run(eva, WRITES, part=FRAME, text="a first word")
@@ -224,8 +220,22 @@ async def test_offline_for_a_while_a_killed_relay_and_a_reload_in_the_middle(tmp
         await run(eva, READS, part=FRAME, text="a last word")
 
 
-async def test_a_store_that_was_wiped_is_not_passed_over_in_silence(tmp_path: Path) -> None:
-    async with asyncio.timeout(PATIENCE), place(tmp_path) as there:
+async def test_a_connection_that_the_network_dropped_without_a_word_is_noticed(there: Place) -> None:
+    async with asyncio.timeout(PATIENCE):
+        run = there.chromium.script
+        vera, wolf = await two(there, vera="coach", wolf="client")
+        await run(vera, WRITES, part=FRAME, text="a first word")
+        await run(wolf, READS, part=FRAME, text="a first word")
+        with there.relay.mute():
+            await there.chromium.ask("offline", name=wolf, offline=True)
+            await run(wolf, READS, part=FRAME, text="What you write is kept and sent by itself.")
+            await run(wolf, WRITES, part=FRAME, text="from a tunnel")
+        await there.chromium.ask("offline", name=wolf, offline=False)
+        await run(vera, READS, part=FRAME, text="from a tunnel")
+
+
+async def test_a_store_that_was_wiped_is_not_passed_over_in_silence(there: Place) -> None:
+    async with asyncio.timeout(PATIENCE):
         run = there.chromium.script
         gus, hana = await two(there, gus="coach", hana="client")
         await run(gus, WRITES, part=FRAME, text="a heron")
@@ -254,9 +264,9 @@ return null;
 """
 
 
-async def test_who_is_called_in_a_page_whose_header_forbids_the_microphone_sees_why(tmp_path: Path) -> None:
+async def test_who_is_called_in_a_page_whose_header_forbids_the_microphone_sees_why(there: Place) -> None:
     """A real header of the portal's page, around the frame that asks."""
-    async with asyncio.timeout(PATIENCE), place(tmp_path) as there:
+    async with asyncio.timeout(PATIENCE):
         engagement = await there.relay.create_engagement(ida="coach", jan="client")
         there.site.pages["/forbids"] = (
             there.site.html(engagement, "jan"),
@@ -273,5 +283,53 @@ async def test_who_is_called_in_a_page_whose_header_forbids_the_microphone_sees_
         said = await there.chromium.script("jan", SEES_WHY, part=FRAME)
         assert "blocked by the page itself, not by you" in said
         assert 'allow="microphone"' in said
-        assert "Permissions-Policy of this page must not forbid “microphone”" in said
+        assert "of this page or of the page around it must not forbid “microphone”" in said
         assert "The others do not hear you." in said
+
+
+TAKES: Final = """
+await (await frame(part)).getByRole("button", { name: "Answer", exact: true }).first().click();
+return null;
+"""
+TALKS: Final = """
+const one = await frame(part);
+await one.getByText(/^(Connected|Good connection)$/).first().waitFor({ timeout: 60000 });
+return null;
+"""
+RETURNS: Final = """
+const one = await frame(part);
+const asked = one.getByRole("alertdialog", { name: "You were in a call with " + other });
+await asked.waitFor({ timeout: 60000 });
+const said = await asked.innerText();
+await asked.getByRole("button", { name: "Return to the call", exact: true }).click();
+return said;
+"""
+ENDS: Final = """
+const one = await frame(part);
+await one.getByRole("button", { name: "End call", exact: true }).first().click();
+return null;
+"""
+
+
+async def test_who_reloads_the_portals_page_in_mid_call_is_asked_back_into_it(there: Place) -> None:
+    """First one, then both at once; the frame of another origin keeps in its own store what it needs."""
+    run = there.chromium.script
+    async with asyncio.timeout(PATIENCE):
+        kim, leo = await two(there, kim="coach", leo="client")
+        await run(kim, WRITES, part=FRAME, text="I call you")
+        await run(leo, READS, part=FRAME, text="I call you")
+        await run(kim, CALLS, part=FRAME)
+        await run(leo, TAKES, part=FRAME)
+        await asyncio.gather(*(run(page, TALKS, part=FRAME) for page in (kim, leo)))
+        await there.chromium.ask("reload", name=leo)
+        await run(kim, READS, part=FRAME, text="Connecting again")
+        assert "It goes on as soon as you return." in await run(leo, RETURNS, part=FRAME, other="Kim")
+        await asyncio.gather(*(run(page, TALKS, part=FRAME) for page in (kim, leo)))
+        await asyncio.gather(*(there.chromium.ask("reload", name=page) for page in (kim, leo)))
+        await asyncio.gather(
+            run(kim, RETURNS, part=FRAME, other="Leo"), run(leo, RETURNS, part=FRAME, other="Kim")
+        )
+        await asyncio.gather(*(run(page, TALKS, part=FRAME) for page in (kim, leo)))
+        await run(leo, ENDS, part=FRAME)
+        await run(kim, READS, part=FRAME, text="Leo ended the call.")
+        assert await there.chromium.ask("errors") == []

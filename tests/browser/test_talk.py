@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
-from tests.browser.chromium import Portal, missing
-from tests.browser.stage import PATIENCE, Stage, reads, staged
+from tests.browser import marks
+from tests.browser.chromium import Portal
+from tests.browser.stage import PATIENCE, Stage, reads
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(missing() is not None, reason=str(missing())),
-]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    async with staged(tmp_path_factory.mktemp("stage")) as made:
-        yield made
+pytestmark = marks.in_chromium()
 
 
 async def test_a_page_and_the_python_sdk_talk(stage: Stage) -> None:
@@ -28,8 +18,7 @@ async def test_a_page_and_the_python_sdk_talk(stage: Stage) -> None:
     async with asyncio.timeout(PATIENCE), stage.python("anna") as anna:
         room = await anna.engagement(engagement)
         items = aiter(room.items())
-        ben = await stage.page("ben", engagement)
-        await stage.start(ben, "ben")
+        ben = await stage.enters("ben", engagement)
         await room.wait_joined()
         await room.send("How was the week?")
         assert await stage.hears(ben, "How was the week?") == "anna"
@@ -44,8 +33,7 @@ async def test_a_page_and_the_python_sdk_talk(stage: Stage) -> None:
 async def test_a_page_founds_the_conversation_and_lets_the_python_sdk_in(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(carl="coach", dora="client")
     async with asyncio.timeout(PATIENCE):
-        carl = await stage.page("carl", engagement)
-        await stage.start(carl, "carl")
+        carl = await stage.enters("carl", engagement)
         waiting = await stage.say(carl, "said before anybody was there")
         async with stage.python("dora") as dora:
             room = await dora.engagement(engagement)
@@ -67,8 +55,7 @@ async def test_a_page_founds_the_conversation_and_lets_the_python_sdk_in(stage: 
 async def test_two_pages_talk_and_a_reload_loses_nothing(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(eva="coach", finn="client")
     async with asyncio.timeout(PATIENCE):
-        eva, finn = await stage.page("eva", engagement), await stage.page("finn", engagement)
-        await asyncio.gather(stage.start(eva, "eva"), stage.start(finn, "finn"))
+        eva, finn = await asyncio.gather(stage.enters("eva", engagement), stage.enters("finn", engagement))
         await stage.say(eva, "one")
         assert await stage.hears(finn, "one") == "eva"
         await stage.chromium.ask("reload", name=finn)
@@ -90,12 +77,47 @@ async def test_two_pages_talk_and_a_reload_loses_nothing(stage: Stage) -> None:
         await stage.calm(eva, finn)
 
 
+SPEAKS = "void window.room.send(text).then(() => window.happened.push(['safe', text])); return null"
+SAFE = "window.happened.filter(([event]) => event === 'safe').map(([, text]) => text)"
+
+
+@pytest.mark.parametrize("ms", [0, 150, 600])
+async def test_a_page_that_is_reloaded_while_it_begins_and_while_it_speaks(stage: Stage, ms: int) -> None:
+    """What was safe in the page is said once, whenever it goes; what was not may be lost, never doubled."""
+    zoe, yan = f"zoe{ms}", f"yan{ms}"
+    engagement = await stage.relay.create_engagement(**{zoe: "coach", yan: "client"})
+    goes = "void window.start(called).catch(() => null); setTimeout(() => location.reload(), ms); return null"
+    again = "await page.waitForFunction(() => !window.before && window.start)"
+    async with asyncio.timeout(PATIENCE):
+        await stage.page(zoe, engagement)
+        await stage.chromium.run(zoe, f"window.before = 1; {goes}", called=zoe.capitalize(), ms=ms)
+        await stage.chromium.script(zoe, again)
+        await stage.page(yan, engagement)
+        await asyncio.gather(stage.start(zoe, zoe), stage.start(yan, yan))
+        await stage.say(zoe, "begin")
+        await stage.hears(yan, "begin")
+        safe = ["begin"]
+        for text in ("one", "two", "three"):
+            await stage.chromium.run(zoe, SPEAKS, text=text)
+            safe += await stage.chromium.run(
+                zoe, f"window.before = 1; await new Promise((f) => setTimeout(f, ms)); return {SAFE}", ms=ms
+            )
+            await stage.chromium.ask("reload", name=zoe)
+            await stage.start(zoe, zoe)
+        await stage.say(zoe, "end")
+        await stage.hears(yan, "end")
+        texts = await stage.texts(yan)
+        assert texts == await stage.texts(zoe)
+        assert len(texts) == len(set(texts))
+        assert [*safe, "end"] == [text for text in texts if text in safe or text == "end"]
+        await stage.calm(zoe, yan)
+
+
 async def test_tabs_share_one_device(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(gus="coach", hana="client")
     run = stage.chromium.run
     async with asyncio.timeout(PATIENCE):
-        gus, hana = await stage.page("gus", engagement), await stage.page("hana", engagement)
-        await asyncio.gather(stage.start(gus, "gus"), stage.start(hana, "hana"))
+        gus, hana = await asyncio.gather(stage.enters("gus", engagement), stage.enters("hana", engagement))
         second = await stage.page("gus", engagement, name="gus again", beside=gus)
         await stage.start(second, "gus")
         assert await run(second, "return window.happened[0]") == ["waiting", None]
@@ -114,8 +136,7 @@ async def test_a_tab_takes_over_where_another_one_is_closed(stage: Stage) -> Non
     engagement = await stage.relay.create_engagement(ina="coach", jon="client")
     run = stage.chromium.run
     async with asyncio.timeout(PATIENCE):
-        first, jon = await stage.page("ina", engagement), await stage.page("jon", engagement)
-        await asyncio.gather(stage.start(first, "ina"), stage.start(jon, "jon"))
+        first, jon = await asyncio.gather(stage.enters("ina", engagement), stage.enters("jon", engagement))
         others = [await stage.page("ina", engagement, name=f"ina {n}", beside=first) for n in range(2)]
         await asyncio.gather(*(stage.start(page, "ina") for page in others))
         await stage.say(jon, "one")
@@ -140,8 +161,7 @@ async def test_a_tab_takes_over_where_another_one_is_closed(stage: Stage) -> Non
 async def test_the_relay_is_killed_and_started_again(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(ida="coach", jan="client")
     async with asyncio.timeout(PATIENCE):
-        ida, jan = await stage.page("ida", engagement), await stage.page("jan", engagement)
-        await asyncio.gather(stage.start(ida, "ida"), stage.start(jan, "jan"))
+        ida, jan = await asyncio.gather(stage.enters("ida", engagement), stage.enters("jan", engagement))
         await stage.say(ida, "before")
         await stage.hears(jan, "before")
         await stage.relay.kill()
@@ -158,8 +178,7 @@ async def test_the_relay_is_killed_and_started_again(stage: Stage) -> None:
 async def test_a_browser_that_forgot_its_user_says_so(stage: Stage) -> None:
     engagement = await stage.relay.create_engagement(kim="coach", leo="client")
     async with asyncio.timeout(PATIENCE):
-        kim = await stage.page("kim", engagement)
-        await stage.start(kim, "kim")
+        kim = await stage.enters("kim", engagement)
         await stage.chromium.run(kim, "return window.until(() => window.happened[0]?.[0] === 'online')")
         elsewhere = await stage.page("kim", engagement, name="kim elsewhere")
         await stage.chromium.run(elsewhere, "void window.start('Kim').catch(() => null); return null")

@@ -63,6 +63,20 @@ async def peopled(folder: Path) -> AsyncIterator[World]:
         await relay.kill()
 
 
+async def back_up(world: World, folder: Path) -> Path:
+    """A copy of what the relay has now."""
+    await world.relay.run("backup", str(folder))
+    return folder
+
+
+async def set_back(world: World, copy: Path) -> None:
+    """What an operator does whose disk is gone."""
+    await world.relay.kill()
+    shutil.rmtree(world.relay.data)
+    await world.relay.run("restore", str(copy), "--yes")
+    await world.relay.start()
+
+
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Look until it holds; whoever waits bounds the time."""
     while not await holds():  # noqa: ASYNC110  it is the state of another process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from client_sdk.errors import (
     WrongPassphrase,
 )
 from client_sdk.transport import Environment
+from client_sdk.vault import Vault
 from tests.support.fake_relay import ORIGIN
 from tests.support.world import World
 
@@ -164,3 +166,33 @@ async def test_an_outage_is_waited_out(world: World) -> None:
         await world.pass_time(60)
         assert waits.done()
         assert waits.exception() is None
+
+
+async def test_giving_up_while_the_vault_opens_leaves_it_free(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **options: Any) -> Vault:
+        begun.set()
+        go_on.wait()
+        try:
+            return opening(*args, **options)
+        finally:
+            done.set()
+
+    async with opened(world, key=bytes(32)):
+        pass
+    opening = Vault.open
+    monkeypatch.setattr(Vault, "open", slowly)
+    trying = asyncio.create_task(opened(world, key=bytes(32)).__aenter__())
+    await asyncio.to_thread(begun.wait)
+    trying.cancel()
+    await asyncio.gather(trying, return_exceptions=True)
+    go_on.set()
+    await asyncio.to_thread(done.wait)
+    for _ in range(5):
+        await asyncio.sleep(0)  # for the loop to hear of what the thread has done
+    monkeypatch.setattr(Vault, "open", opening)
+    async with opened(world, key=bytes(32)) as me:
+        assert me.user == "anna"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -18,13 +18,32 @@ from tests.support.real_redis import Servers
 
 Reopen = Callable[[], Awaitable[StreamStore]]
 Start = Callable[[str], Servers]
-_MAKERS: Final[dict[str, Callable[[Path], Servers]]] = {
-    "redis": redis.Standalone,
-    "sentinel": redis.Sentinels,  # what is acknowledged is at the replica as well
-    "cluster": redis.Cluster,
+
+
+class _Kind(NamedTuple):
+    """Which program serves, how many of it, and where what is acknowledged is."""
+
+    program: str
+    make: Callable[[Path], Servers]
+    wait: RedisWait = RedisWait()
+
+
+_KINDS: Final = {
+    "redis": _Kind("redis", redis.Standalone),
+    "sentinel": _Kind("redis", redis.Sentinels, RedisWait(1)),
+    "cluster": _Kind("redis", redis.Cluster),
+    "valkey": _Kind("valkey", redis.Standalone, RedisWait(0, aof=True)),  # Redis 7.0 has no WAITAOF
+    "valkey-sentinel": _Kind("valkey", redis.Sentinels, RedisWait(1)),
+    "valkey-cluster": _Kind("valkey", redis.Cluster),
 }
-_NEEDS_REDIS: Final = pytest.mark.skipif(redis.PROGRAM is None, reason=redis.MISSING)
-_REDIS: Final = [pytest.param(name, marks=_NEEDS_REDIS) for name in _MAKERS]
+# REDIS_PROGRAM=/path/to/one takes the place of redis-server.
+_PROGRAMS: Final = redis.PROGRAMS | {"redis": redis.PROGRAM}
+
+
+def _if_there(kind: str) -> Any:
+    program = _KINDS[kind].program
+    missing = pytest.mark.skipif(_PROGRAMS[program] is None, reason=redis.NONE_OF[program])
+    return pytest.param(kind, marks=missing)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +54,8 @@ def start_redis() -> Iterator[Start]:
 
         def start(kind: str) -> Servers:
             if kind not in started:
-                started[kind] = stack.enter_context(redis.real_redis(_MAKERS[kind]))
+                program, make, _ = _KINDS[kind]
+                started[kind] = stack.enter_context(redis.real_redis(make, program=_PROGRAMS[program]))
             started[kind].empty()
             return started[kind]
 
@@ -43,11 +63,10 @@ def start_redis() -> Iterator[Start]:
 
 
 def _client(kind: str, servers: Servers) -> RedisClient:
-    wait = RedisWait(1) if kind == "sentinel" else RedisWait()
-    return RedisClient(parse_redis_url(servers.url), wait=wait)
+    return RedisClient(parse_redis_url(servers.url), wait=_KINDS[kind].wait)
 
 
-@pytest.fixture(params=["memory", "sqlite", *_REDIS])
+@pytest.fixture(params=["memory", "sqlite", *map(_if_there, _KINDS)])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -55,7 +74,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def client(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[RedisClient | None]:
     """The way to empty Redis servers; None for the stores that need none."""
-    if kind not in _MAKERS:
+    if kind not in _KINDS:
         yield None
         return
     start: Start = request.getfixturevalue("start_redis")
@@ -86,7 +105,7 @@ async def directory(kind: str, client: RedisClient | None, tmp_path: Path) -> As
     await opened.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("redis", marks=_NEEDS_REDIS)])
+@pytest.fixture(params=["sqlite", _if_there("redis"), _if_there("valkey")])
 def durable_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -100,8 +119,8 @@ async def durable(durable_kind: str, request: pytest.FixtureRequest, tmp_path: P
     opened: list[StreamStore] = []
     clients: list[RedisClient] = []
     servers: Servers | None = None
-    if durable_kind == "redis":
-        servers = request.getfixturevalue("start_redis")("redis")
+    if durable_kind in _KINDS:
+        servers = request.getfixturevalue("start_redis")(durable_kind)
 
     async def reopen() -> StreamStore:
         if opened:
@@ -112,7 +131,7 @@ async def durable(durable_kind: str, request: pytest.FixtureRequest, tmp_path: P
             if opened:
                 servers.servers[0].kill()
                 servers.servers[0].start()
-            clients.append(_client("redis", servers))
+            clients.append(_client(durable_kind, servers))
             opened.append(RedisStreamStore(clients[-1]))
         return opened[-1]
 

@@ -364,6 +364,16 @@ async def test_reading_stops_at_its_limits(store: StreamStore) -> None:
     assert await seqs(99, 100, 10_000) == []
 
 
+async def test_what_comes_before_a_page_takes_none_of_its_room(store: StreamStore) -> None:
+    """Messages that came together are kept together, and may be read from their midst."""
+    await group_of_two(store)
+    await commit(store, messages(BEN, 1, b"one", b"two", b"three"), message(BEN, 4, body=b"four"))
+    for limit, most in ((2, 100), (9, 9)):
+        read = await store.read(STREAM, after=3, limit=limit, max_bytes=most)
+        assert [entry.body for entry in read] == [b"three", b"four"]
+    assert len(await store.read(STREAM, after=3, limit=9, max_bytes=8)) == 1
+
+
 async def test_the_end_erases_everything(store: StreamStore) -> None:
     await group_of_two(store)
     await group_of_two(store, OTHER)

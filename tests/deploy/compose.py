@@ -42,4 +42,4 @@ def command_of(service: dict[str, Any]) -> list[str]:
 def required() -> list[str]:
     """The lines of .env.example that a person has to fill in."""
     text = (FOLDER / ".env.example").read_text(encoding="utf-8")
-    return re.findall(r"^([A-Z_]+)=$", text, re.M)
+    return re.findall(r"^([A-Z0-9_]+)=$", text, re.M)

@@ -231,6 +231,13 @@ def test_only_the_proxy_and_the_monitoring_may_come_in(made: dict[str, dict[str,
     assert ports == {53, 6379, 26379, 443}
 
 
+def test_the_doctor_may_reach_each_turn_address() -> None:
+    urls = ["turn:a.example:3479?transport=udp", "turn:a.example?transport=tcp", "turns:a.example:443"]
+    made = documents({**NEEDED, "turn": {"urls": urls, "existingSecret": "turn"}})
+    found = [one for rule in made["NetworkPolicy"]["spec"]["egress"][2:] for one in rule["ports"]]
+    assert [(one["port"], one["protocol"]) for one in found] == [(3479, "UDP"), (3478, "TCP"), (443, "TCP")]
+
+
 def test_a_websocket_passes_the_ingress_as_nginx_lets_it(made: dict[str, dict[str, Any]]) -> None:
     annotations = made["Ingress"]["metadata"]["annotations"]
     ours = dict(one.split(" ", 1) for one in nginx_settings())

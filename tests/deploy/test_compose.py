@@ -22,9 +22,11 @@ from tests.deploy.programs import output_of, program
 from tests.deploy.running import caddy_config, caddy_process, nginx_command, session_to, started
 from tests.deploy.test_proxies import talk
 from tests.relay.cli.processes import PATIENCE, ROOT, RelayProcess, relay_process
-from tests.support.coturn import free_port, requires_coturn
+from tests.support.coturn import make_certificate, requires_coturn
+from tests.support.ports import free_port
 
 NAME = "relay.example"
+IPV6 = Path("/proc/net/if_inet6")
 STUN_BINDING = bytes.fromhex("000100002112a442") + b"coach-relay!"  # RFC 8489: request, no attributes
 
 
@@ -41,8 +43,9 @@ def test_what_is_missing_is_said_with_what_to_do(name: str, tmp_path: Path) -> N
 
 
 def test_the_example_asks_for_what_is_needed_and_no_more(one_machine: dict[str, Any]) -> None:
-    assert set(compose.required()) == {*compose.ANSWERS, "MACHINE_ADDRESS"}
-    assert one_machine["coturn"]["environment"]["MACHINE_ADDRESS"] == ""
+    only_some = {"MACHINE_ADDRESS", "PUBLIC_ADDRESS_6"}
+    assert set(compose.required()) == {*compose.ANSWERS, *only_some}
+    assert {one_machine["coturn"]["environment"][name] for name in only_some} == {""}
 
 
 def test_no_service_may_do_more_than_it_must(one_machine: dict[str, Any]) -> None:
@@ -102,6 +105,7 @@ def front(folder: Path, *, port: int, caddy: int, coturn: int) -> list[str]:
     text = (compose.FOLDER / "front.conf").read_text(encoding="utf-8")
     changes = {
         "listen 443;": f"listen 127.0.0.1:{port};",
+        "listen [::]:443;": f"listen [::1]:{port};" if IPV6.exists() else "",
         "127.0.0.1:8443": f"127.0.0.1:{caddy}",
         "127.0.0.1:5349": f"127.0.0.1:{coturn}",
         "/run/nginx.pid": f"{folder}/nginx.pid",
@@ -198,6 +202,54 @@ async def a_new_certificate_is_taken(folder: Path, port: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while await certificate_at(port) == before:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_front_listens_by_ipv6_where_there_is_any(
+    one_machine: dict[str, Any], tmp_path: Path, there: bool
+) -> None:
+    shell, option, script = one_machine["front"]["entrypoint"]
+    places = {
+        str(IPV6): str(tmp_path) if there else "/nowhere",
+        "/etc/nginx/nginx.conf": str(compose.FOLDER / "front.conf"),
+        "/tmp/front.conf": str(tmp_path / "front.conf"),
+        "exec nginx": "exec true",
+        "$$": "$",
+    }
+    for old, new in places.items():
+        assert old in script
+        script = script.replace(old, new)
+    output_of([f"/bin/{shell}", option, script])
+    listens = [line.strip() for line in (tmp_path / "front.conf").read_text("utf-8").splitlines()]
+    assert [line for line in listens if line.startswith("listen")] == [
+        "listen 443;",
+        *(["listen [::]:443;"] if there else []),
+    ]
+
+
+@requires_coturn
+@pytest.mark.skipif(not IPV6.exists(), reason="this machine has no IPv6, not even ::1")
+async def test_the_turn_server_answers_by_ipv6_if_it_is_told_its_address(tmp_path: Path) -> None:
+    answers = {**compose.ANSWERS, "PUBLIC_ADDRESS_6": "::1"}
+    service = compose.config(tmp_path, "compose.yaml", **answers)["services"]["coturn"]
+    name = service["environment"]["TURN_HOST"]
+    place = tmp_path / "caddy" / "certificates" / "local" / name
+    place.mkdir(parents=True)
+    certificate, key = make_certificate(tmp_path)
+    shutil.copy(certificate, place / f"{name}.crt")
+    shutil.copy(key, place / f"{name}.key")
+    port = free_port()
+    async with turn_of(service, tmp_path, tls_port=port) as turn:
+        context = ssl.create_default_context(cafile=certificate)
+        reader, writer = await asyncio.open_connection("::1", port, ssl=context, server_hostname="localhost")
+        writer.write(STUN_BINDING)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readexactly(20))[:2] == b"\x01\x01"
+        writer.close()
+        turn.terminate()
+        async with asyncio.timeout(PATIENCE):
+            assert await turn.wait() == 0
+    assert "relay-ip=::1\n" in (tmp_path / "run" / "turnserver.conf").read_text(encoding="utf-8")
 
 
 @requires_coturn

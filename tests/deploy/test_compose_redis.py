@@ -23,7 +23,7 @@ from tests.deploy.test_compose import NAME, relay_of
 from tests.relay.cli.processes import PATIENCE
 from tests.relay.http.support import PORTAL, Peers
 from tests.support import real_redis
-from tests.support.coturn import free_port
+from tests.support.ports import free_port
 from tests.support.s3 import S3Server, s3_server
 
 FILES = ("compose.yaml", "compose.redis.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from aioice import stun, turn
 
 from relay.core.ice import TURN_SECONDS
 from tests.support.coturn import (
+    CONFIGURATION,
     LOOPBACK,
     Allocation,
     Coturn,
@@ -120,6 +122,66 @@ async def test_it_opens_no_connections_for_anybody(coturn: Coturn, monkeypatch: 
     with pytest.raises(stun.TransactionFailed) as caught:
         await allocate(coturn, coturn.urls[1])
     assert caught.value.response.attributes["ERROR-CODE"][0] in (FORBIDDEN, UNSUPPORTED)
+
+
+async def test_it_is_the_same_over_every_transport(coturn: Coturn) -> None:
+    for url in coturn.urls:
+        allocation = await allocate(coturn, url)
+        few = ("127.0.0.1", "169.254.169.254", "10.0.0.1", "192.168.1.1")
+        assert await verdicts(allocation, few) == dict.fromkeys(few, (FORBIDDEN, FORBIDDEN)), url
+        await allocation.close()
+
+
+async def test_nothing_reaches_a_service_behind_it_whoever_asks_or_does_not(coturn: Coturn) -> None:
+    """Send indications (RFC 8656 section 11.1) ask for nothing: they are dropped."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+        service.bind(("127.0.0.1", 0))
+        service.setblocking(False)
+        peer = service.getsockname()
+        allocation = await allocate(coturn, coturn.urls[0])
+        assert await allocation.ask("CREATE_PERMISSION", XOR_PEER_ADDRESS=peer) == FORBIDDEN
+        assert await allocation.ask("CREATE_PERMISSION", XOR_PEER_ADDRESS=("9.9.9.9", 9)) == 0
+        for _ in range(3):
+            allocation.indicate(peer, b"are you there?")
+        # UDP over loopback keeps its order: when this is answered, those were looked at.
+        assert await allocation.ask("REFRESH", LIFETIME=600) == 0
+        with pytest.raises(BlockingIOError):
+            service.recv(100)
+        await allocation.close()
+
+
+async def test_all_credentials_together_open_so_many_allocations(tmp_path: Path) -> None:
+    assert "\ntotal-quota=1200\n" in CONFIGURATION.read_text(encoding="utf-8")
+    async with coturn_process(tmp_path, "--total-quota=3") as coturn:
+        opened = [
+            await allocate(coturn, coturn.urls[0], coturn.server(name=f"one{number}")) for number in range(3)
+        ]
+        with pytest.raises(stun.TransactionFailed) as caught:
+            await allocate(coturn, coturn.urls[0], coturn.server(name="fourth"))
+        assert caught.value.response.attributes["ERROR-CODE"][0] == QUOTA
+        for allocation in opened:
+            await allocation.close()
+
+
+async def test_one_allocation_carries_so_much_and_no_more(tmp_path: Path) -> None:
+    """In a second fewer bytes pass than are sent; a call's picture needs a quarter of what is allowed."""
+    assert "\nmax-bps=1000000\n" in CONFIGURATION.read_text(encoding="utf-8")
+    allowed, size, count = 20_000, 1_000, 300
+    async with coturn_process(tmp_path, *LOOPBACK, f"--max-bps={allowed}") as coturn:
+        here, there = [await allocate(coturn, coturn.urls[0]) for _ in range(2)]
+        there.transport.sendto(b"open", here.address)
+        await passed(here, there, b"first")
+        began = time.monotonic()
+        for _ in range(count):
+            here.transport.sendto(bytes(size), there.address)
+            await asyncio.sleep(0)
+        assert await here.ask("REFRESH", LIFETIME=600) == 0
+        taken = time.monotonic() - began
+        arrived = there.received.packets.qsize()
+        assert arrived < count
+        assert arrived * size <= allowed * (taken + 2)
+        for allocation in (here, there):
+            await allocation.close()
 
 
 async def test_only_the_relays_credentials_count_and_only_for_their_time(coturn: Coturn) -> None:

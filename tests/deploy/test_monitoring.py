@@ -22,7 +22,7 @@ from tests.deploy.programs import output_of, program
 from tests.deploy.running import started
 from tests.relay.cli.processes import PATIENCE, ROOT
 from tests.relay.http.support import world_in
-from tests.support.coturn import free_port
+from tests.support.ports import free_port
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 DASHBOARD = ROOT / "deploy" / "grafana" / "coach-relay.json"

@@ -69,10 +69,10 @@ def told() -> list[list[str]]:
     blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
     lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
     found = (
-        re.match(r"(?:sudo -u .*/bin/|docker compose exec relay )?coach-relay ([^>]+)", line)
+        re.match(r"(?:runuser -u .*/bin/|docker compose exec relay )?coach-relay ([^>]+)", line)
         for line in lines
     )
-    return [shlex.split(one[1]) for one in found if one]
+    return [shlex.split(one[1].partition(" --config ")[0]) for one in found if one]
 
 
 def test_the_program_takes_every_command_that_it_tells() -> None:

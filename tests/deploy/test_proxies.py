@@ -15,7 +15,8 @@ from tests.deploy.running import caddy_config, caddy_process, nginx_command, ses
 from tests.relay.cli.processes import ROOT, RelayProcess, relay_process
 from tests.relay.cli.test_serve import add_portal
 from tests.relay.http.support import PORTAL, Device, Peers
-from tests.support.coturn import free_port, make_certificate
+from tests.support.coturn import make_certificate
+from tests.support.ports import free_port
 
 PROXY = ROOT / "deploy" / "proxy"
 NAME = "relay.example"
@@ -46,6 +47,7 @@ def nginx_site(folder: Path, *, port: int, relays: list[str]) -> str:
         r"    server 127\.0\.0\.1:8470 [^;]*;": servers,
         r"listen 80;": f"listen 127.0.0.1:{free_port()};",
         r"listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+        r"listen \[::\]:(80|443 ssl);": "",
         r"/etc/letsencrypt/\S+/fullchain\.pem": str(certificate),
         r"/etc/letsencrypt/\S+/privkey\.pem": str(key),
         r"server_name relay\.example;": "server_name localhost;",

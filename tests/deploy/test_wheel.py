@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,14 @@ from tests.relay.cli.processes import ROOT, environment, relay_process
 
 PAGE: Final = "http://portal.example"
 PACKAGE: Final = "client_sdk/browser"
-FILES: Final = {"coach-relay-loader.js", "coach-relay.js", "frame.html", "frame.js", "hashes.json"}
+TYPES: Final = "coach-relay.d.ts"
+FILES: Final = {
+    *("coach-relay-loader.js", "coach-relay.js", TYPES, "frame.html", "frame.js"),
+    *("hashes.json", "licenses.txt"),
+}
+SCRIPTS: Final = ("frame.js", "coach-relay.js")
+REPLACED: Final = {"@noble/curves", "@noble/post-quantum"}
+"""Nothing of these runs in a browser: what asks for them is given nothing (scripts/smaller.mjs)."""
 BUILD_SECONDS: Final = 400
 _LEFT_OUT: Final = shutil.ignore_patterns("node_modules", "dist", "__pycache__")
 
@@ -72,8 +80,33 @@ def test_what_a_page_loads_is_in_it_and_nothing_else_of_the_package(wheel: Path)
     browser = {name for name in names if "browser" in name}
     assert browser == {f"client_sdk/browser_files/{name}" for name in FILES}
     assert hashes.keys() == FILES - {"hashes.json"}
-    assert not [name for name in names if "node_modules" in name or name.endswith((".ts", ".mjs"))]
+    sources = [name for name in names if "node_modules" in name or name.endswith((".ts", ".mjs"))]
+    assert sources == [f"client_sdk/browser_files/{TYPES}"]
     assert {"client_sdk/demo/web/person.html", "relay/http/element_files.py"} <= set(names)
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_the_licences_of_all_that_is_in_the_scripts_are_beside_them(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        licenses = archive.read("client_sdk/browser_files/licenses.txt").decode()
+        scripts = [archive.read(f"client_sdk/browser_files/{name}") for name in SCRIPTS]
+    asked = json.loads((ROOT / PACKAGE / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    for name in asked.keys() - REPLACED:
+        assert re.search(rf"(?:^|, ){re.escape(name)} [0-9.]+ \([A-Za-z0-9.-]+\)", licenses, re.M), name
+    assert "Permission is hereby granted" in licenses
+    assert "Redistributions of source code" in licenses
+    assert all(b"licenses.txt" in script[:100] for script in scripts)
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_the_scripts_run_no_text_and_name_nobody_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for name in (*SCRIPTS, "coach-relay-loader.js"):
+            script = archive.read(f"client_sdk/browser_files/{name}")
+            said = re.sub(rb"/\*.*?\*/", b"", script, flags=re.DOTALL)
+            for text in (rb"\beval\s*\(", rb"\bnew Function\b", rb"\bimportScripts\b", rb"sourceMappingURL"):
+                assert re.search(text, said) is None, (name, text)
+            assert re.findall(rb"(?:https?|wss?)://[a-z0-9-]+\.[a-z0-9.-]+", said) == []
 
 
 @pytest.mark.timeout(BUILD_SECONDS)
@@ -94,7 +127,7 @@ async def test_it_serves_the_frame_where_there_is_no_node(wheel: Path, tmp_path:
         relay_process(tmp_path, command=command, **bare) as relay,
         aiohttp.ClientSession(relay.url) as http,
     ):
-        for name in FILES:
+        for name in FILES - {TYPES}:
             async with http.get(f"/element/{name}", params={"parent": PAGE}) as answer:
                 assert answer.status == 200, name
                 with zipfile.ZipFile(wheel) as archive:

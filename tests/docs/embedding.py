@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from client_sdk.demo.servers import free_port
 from relay.config import ConfigError
 from relay.http.element_files import element_folder
 from tests.relay.cli.processes import ROOT, environment
+from tests.support.ports import free_port
 
 TEXT: Final = (ROOT / "docs" / "EMBEDDING.md").read_text(encoding="utf-8")
 SECONDS: Final = 30

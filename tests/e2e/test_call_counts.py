@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from client_sdk import Client
 from client_sdk.calls import CallSettings
 from tests.e2e.test_calls import PATIENCE, ring
-from tests.support.coturn import free_port
+from tests.support.ports import free_port
 from tests.support.real_relay import RealRelay
 
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from client_sdk.cli.errors import Exit
 
 SMALL = ("--file-bytes", "3000000", "--call-seconds", "3", "--crash-messages", "9")
 PATIENCE = 280.0
+ENDING = 30.0
 
 
 @pytest.fixture
@@ -81,6 +83,34 @@ def test_ctrl_c_ends_its_own_processes_and_removes_its_files(folder: Path, numbe
     assert "Traceback" not in rest
     assert list(folder.iterdir()) == []
     assert not [pid for pid in server_ids(seen) if is_running(pid)]
+
+
+def test_killed_at_once_it_leaves_no_process_behind(folder: Path) -> None:
+    demo = start(folder)
+    assert demo.stdout is not None
+    seen = ""
+    for line in demo.stdout:
+        seen += line
+        if "made a vault" in line:
+            break
+    children = {pid for pid, parent in processes().items() if parent == demo.pid}
+    assert set(server_ids(seen)) <= children
+    assert len(children) >= 3  # the people's programs too
+    demo.kill()
+    demo.communicate()
+    deadline = time.monotonic() + ENDING
+    while (left := children & processes().keys()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def processes() -> dict[int, int]:
+    """The processes that run, and who started each; one that nobody has reaped does not run."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    return {int(pid): int(parent) for pid, parent, state in lines if not state.startswith("Z")}
 
 
 @pytest.fixture

@@ -67,7 +67,9 @@ def opened(s3: S3Server, bucket: str) -> S3Store:
 
 
 def names_in(raw: S3Store) -> list[str]:
-    return [meta["path"] for batch in obstore.list(raw) for meta in batch]
+    """The parts of files; what says whose they are stays."""
+    names = [meta["path"] for batch in obstore.list(raw) for meta in batch]
+    return [name for name in names if not name.endswith("/.owner")]
 
 
 def peak_kib(relay: RealRelay) -> int:

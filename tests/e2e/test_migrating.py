@@ -27,10 +27,10 @@ def redis_url() -> Iterator[str]:
         yield made.url
 
 
-async def migrate(source: str, target: str, folder: Path) -> tuple[int, str]:
+async def migrate(source: str, target: str, folder: Path, **env: str) -> tuple[int, str]:
     """Run the command; its exit code and what it said."""
     words = [sys.executable, "-m", "relay.cli.main", "migrate", "--from", source, "--to", target]
-    process = await start(words, environment(), folder)
+    process = await start(words, environment(**env), folder)
     async with asyncio.timeout(PROCESS_SECONDS):
         out, errors = await process.communicate()
     return process.returncode or 0, (out + errors).decode()
@@ -111,3 +111,13 @@ async def test_what_cannot_be_moved_is_said(source: str, target: str, told: str,
     assert code == 1
     assert told in output
     assert output.count("\n") == 1
+
+
+async def test_the_password_may_stand_alone_in_the_environment(redis_url: str, tmp_path: Path) -> None:
+    """The relay that moves to Redis has no redis_url yet."""
+    env = {"COACH_RELAY_REDIS_PASSWORD": "a-password"}
+    for source, target in ((redis_url, "sqlite:there"), ("sqlite:nowhere", redis_url)):
+        code, output = await migrate(source, target, tmp_path, **env)
+        assert code == 1
+        assert "redis_url is missing" not in output
+        assert "password" in output or "no relay's data" in output

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import mls
+from client_sdk.mls.extensions import LAST_RESORT
 from client_sdk.mls.leaf_node import LeafSource
 
 from .support import DAY, LIFETIME, NOW, Auth, Client, RefusedError, seeded
@@ -38,7 +39,7 @@ def test_a_good_package_passes_and_comes_back(client: Client) -> None:
     bundle = client.bundle(leaf_extensions=(mls.Extension(0xF001, b"x"),), last_resort=True)
     package = mls.KeyPackage.parse(bundle.key_package.serialize())
     assert verify(package).key_package == bundle.key_package
-    assert package.is_last_resort
+    assert mls.Extension(LAST_RESORT, b"") in package.extensions
     assert mls.KeyPackageBundle.parse(bundle.serialize()) == bundle
     assert package.ref(mls.SUITE_1) == bundle.ref
     message = mls.MLSMessage(package).serialize()

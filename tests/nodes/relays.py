@@ -68,8 +68,12 @@ async def relays(
     wait: str = "none",
     drain_seconds: int = 6,
     options: Sequence[str] = (),
+    codes: Sequence[Path | None] = (),
 ) -> AsyncIterator[Relays]:
-    """As many nodes as there are `redis_url`s, all of which lead to the same Redis."""
+    """As many nodes as there are `redis_url`s, all of which lead to the same Redis.
+
+    `codes` are folders of other versions, for the first of them.
+    """
     async with AsyncExitStack() as stack:
         nodes: list[RealRelay] = []
         found: list[Relays] = []
@@ -89,7 +93,8 @@ async def relays(
             }
             place = folder / f"node{number}"
             place.mkdir()
-            node = RealRelay(place, options=options, settings=settings)
+            code = codes[number] if number < len(codes) else None
+            node = RealRelay(place, options=options, settings=settings, code=code)
             if nodes:
                 node.share_portal(nodes[0])
             else:

@@ -88,11 +88,11 @@ async def person(
 
 @asynccontextmanager
 async def two_at_two_nodes(
-    folder: Path, *, bens: CallSettings
+    folder: Path, *, bens: CallSettings, codes: Sequence[Path | None] = ()
 ) -> AsyncIterator[tuple[Relays, Engagement, Engagement]]:
     async with AsyncExitStack() as stack:
         servers = stack.enter_context(redis.real_redis(redis.Standalone))
-        relay = await stack.enter_async_context(relays(folder, [servers.url] * 2))
+        relay = await stack.enter_async_context(relays(folder, [servers.url] * 2, codes=codes))
         engagement = await relay.engagement(anna="coach", ben="client")
         settings = CallSettings(loopback=True)
         anna = await stack.enter_async_context(person(relay, 0, folder, "anna", settings))

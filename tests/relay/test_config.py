@@ -65,6 +65,15 @@ def test_every_kind_of_value_can_come_from_the_environment(tmp_path: Path) -> No
     assert settings.log_level == "debug"
 
 
+@pytest.mark.parametrize("name", ["data_dir", "tls_key", "turn_secret_file"])
+def test_a_path_that_leads_nowhere_is_a_sentence(tmp_path: Path, name: str) -> None:
+    said = refusal(tmp_path, f'{name} = "~nobody-of-this-name/x"')
+    assert name in said
+    assert (
+        "~nobody-of-this-name/x begins with the home folder of a user whom this machine does not know" in said
+    )
+
+
 def test_the_shipped_file_shows_every_setting_with_its_default(tmp_path: Path) -> None:
     text = SHIPPED.read_text(encoding="utf-8")
     assert tomllib.loads(text) == {}

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import secrets
 import shutil
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -27,6 +26,7 @@ from cryptography.x509.oid import NameOID
 from relay.core.ice import turn_server
 from relay.wire.frames import IceServer
 from relay.wire.turn_uri import parse_turn_uri
+from tests.support.ports import free_port
 
 CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "coturn" / "turnserver.conf"
 PROGRAM: Final = shutil.which("turnserver")
@@ -106,6 +106,13 @@ class Allocation:
             return int(error.response.attributes["ERROR-CODE"][0])
         return 0
 
+    def indicate(self, peer: tuple[str, int], data: bytes) -> None:
+        """Send data in an indication, without a channel, and without being told what became of it."""
+        message = stun.Message(message_method=stun.Method.SEND, message_class=stun.Class.INDICATION)
+        message.attributes["XOR-PEER-ADDRESS"] = peer
+        message.attributes["DATA"] = data
+        self._client.send_stun(message, self._client.server)
+
     async def permit(self, peer: str, index: int) -> tuple[int, int]:
         """What CreatePermission and ChannelBind say for a peer; ``index`` is another for each."""
         told = await self.ask("CREATE_PERMISSION", XOR_PEER_ADDRESS=(peer, 9))
@@ -148,16 +155,6 @@ def family_attribute(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
         return await unwrapped(self, message)
 
     monkeypatch.setattr(turn.TurnClientMixin, "request", request)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now, for UDP and TCP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-        tcp.bind((host, 0))
-        port = int(tcp.getsockname()[1])
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.bind((host, port))
-    return port
 
 
 def make_certificate(folder: Path, *addresses: str, days: int = 30) -> tuple[Path, Path]:

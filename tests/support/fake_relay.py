@@ -116,8 +116,6 @@ class Peer:
         self.open: dict[EngagementId, int] = {}
         """The last position pushed, of each open stream."""
         self.acked: dict[EngagementId, int] = {}
-        self.outside: set[EngagementId] = set()
-        """Open, but this device was no member: it starts at the entry that adds it."""
         self._client_nonce = b""
         self._relay_nonce = b""
 
@@ -212,9 +210,6 @@ class Peer:
             return [fr.Error(frame.request, "not_found", "")]
         cursor = log.members.get(self.device, 0)
         self.open[frame.stream] = self.acked[frame.stream] = frame.after
-        self.outside.discard(frame.stream)
-        if self.device not in log.members:
-            self.outside.add(frame.stream)
         counters = log.counters.get(self.device)
         opened = fr.Opened(
             frame.request,
@@ -255,11 +250,9 @@ class Peer:
             log = stream.log_of(self.device)
             if self.device not in log.members:
                 continue
-            if stream_id in self.outside:
-                self.outside.discard(stream_id)
-                pushed = max(pushed, log.members[self.device])
-            start = max(pushed, log.first - 1)
-            room = WINDOW_ENTRIES - max(0, start - max(self.acked[stream_id], log.first - 1))
+            least = max(log.first, log.joined.get(self.device, 0)) - 1  # nobody gets what is before it
+            start = max(pushed, least)
+            room = WINDOW_ENTRIES - max(0, start - max(self.acked[stream_id], least))
             waiting = log.after(start)[: max(0, room)]
             if waiting:
                 self.open[stream_id] = waiting[-1].seq
@@ -345,6 +338,10 @@ class Peer:
         return [fr.ArchiveParts(frame.request, tuple(parts[frame.after : frame.after + 3]))]
 
     def on_erasearchive(self, frame: fr.EraseArchive) -> list[fr.RelayFrame]:
+        if frame.stream in self.relay.ended:
+            return [fr.Error(frame.request, ErrorCode.ENDED, "")]
+        if self.user not in self.relay.rosters[frame.stream]:
+            return [fr.Error(frame.request, ErrorCode.NOT_FOUND, "")]
         kept = self._archive(frame.stream)
         for series in list(kept) if frame.series is None else [frame.series]:
             kept.pop(series, None)
@@ -376,7 +373,6 @@ class FakeRelay:
         self.archives: dict[tuple[EngagementId, UserId], dict[bytes, list[bytes]]] = {}
         self.received: list[tuple[DeviceId, fr.DeviceFrame | fr.Unknown]] = []
         """Every frame that came, with its sender."""
-        self.tokens_minted = 0
 
     async def dial(self) -> FakeSocket:
         """A connection (a `Dial` of the transport)."""
@@ -388,7 +384,6 @@ class FakeRelay:
         """The function by which a portal gives this user tokens."""
 
         async def fetch() -> str:
-            self.tokens_minted += 1
             claims = {"iss": PORTAL, "sub": user, "exp": int(self.now()) + TOKEN_SECONDS}
             parts = ({"alg": "HS256"}, claims)
             return (

@@ -45,6 +45,8 @@ class Log:
     last_commit: int = 0
     members: dict[DeviceId, int] = field(default_factory=dict)
     """The device's cursor."""
+    joined: dict[DeviceId, int] = field(default_factory=dict)
+    """The position of the bundle that added the device: it gets nothing from before it."""
     counters: dict[DeviceId, Counters] = field(default_factory=dict)
     set_back: bool = False
     """The relay was restored, and may not know devices any more that were here."""
@@ -84,12 +86,11 @@ class Log:
             bundle = Bundle.parse(entry.body)
         except WireError:
             return
-        if first:
-            self.members[entry.device] = entry.seq - 1
-        for added in bundle.adds:
-            self.members.setdefault(added, entry.seq - 1)
-        for removed in bundle.removes:
+        for removed in set(bundle.removes) - set(bundle.adds):
             self.members.pop(removed, None)
+        for added in [entry.device] * first + list(bundle.adds):
+            self.members[added] = max(self.members.get(added, 0), entry.seq - 1)
+            self.joined[added] = entry.seq
 
     def _refusal(self, device: DeviceId, frame: fr.Append, users: dict[DeviceId, UserId]) -> int | str | None:
         creates = frame.kind is EntryKind.COMMIT and frame.after_commit == 0 == self.last_commit
@@ -120,6 +121,7 @@ class Log:
             self,
             entries=list(self.entries),
             members=dict(self.members),
+            joined=dict(self.joined),
             counters={d: Counters(c.last, dict(c.window)) for d, c in self.counters.items()},
         )
 

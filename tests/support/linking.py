@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from client_sdk.engine.account import Account, AccountRecord
 from client_sdk.identity import KeyPair, ManifestDevice, generate_key_pair, next_manifest
 from client_sdk.vault import Vault
 from tests.support.fake_time import SeededRandom
+from tests.support.world import Device, World
 
 KEY = b"account"
 
@@ -51,3 +54,16 @@ def revoke_device(folder: Path, first: str, second: str) -> None:
         account.manifest, key=KeyPair.from_private(account.record.identity), devices=devices
     )
     write_account(folder, first, replace(account.record, manifest=manifest.raw))
+
+
+@asynccontextmanager
+async def ben_and_two_of_anna(world: World) -> AsyncIterator[tuple[Device, Device, Device]]:
+    """Ben, and Anna with a second device, who have met before: all three are in the conversation."""
+    link_device(world.folder, "anna", "anna-2")
+    async with (
+        world.device("ben") as ben,
+        world.device("anna") as one,
+        world.device("anna", vault="anna-2") as two,
+    ):
+        await world.pass_time(10)
+        yield ben, one, two

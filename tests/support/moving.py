@@ -13,7 +13,7 @@ from client_sdk.mls import (
     GroupState,
 )
 from relay.wire import Bundle, EntryKind
-from tests.support.world import Device, World
+from tests.support.world import Device, World, say
 
 
 def group_of(device: Device) -> GroupState:
@@ -33,12 +33,6 @@ def assert_moved(*devices: Device) -> None:
     assert [generation_of(device) for device in devices] == [2] * len(devices)
     assert len({group_of(device).epoch_authenticator for device in devices}) == 1
     assert len({device.conversation.standing.epoch for device in devices}) == 1
-
-
-async def say(world: World, device: Device, *texts: str) -> None:
-    for text in texts:
-        await device.room.send(text)
-        await world.settle()
 
 
 async def gaps(*devices: Device) -> list[str]:

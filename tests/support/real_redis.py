@@ -1,6 +1,7 @@
 """Real Redis servers of a test's own on free loopback ports: alone, under Sentinels, as a cluster.
 
-Every process is ended by its id. `PROGRAM` is None where there is no redis-server (or valkey-server).
+Every process is ended by its id. `PROGRAMS` are those of each kind, None where there is none; `PROGRAM` is
+what serves where nothing else is said.
 """
 
 from __future__ import annotations
@@ -9,18 +10,38 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import redis
 
-PROGRAM: Final = shutil.which("redis-server") or shutil.which("valkey-server")
+from tests.support.ports import free_port
+
+
+def _found(name: str) -> str | None:
+    """A program, also where deploy/test-programs.sh puts what the system has no package of."""
+    beside = Path(sys.prefix, "bin", name)
+    return shutil.which(name) or (str(beside) if beside.exists() else None)
+
+
+PROGRAMS: Final = {"redis": _found("redis-server"), "valkey": _found("valkey-server")}
+# REDIS_PROGRAM=/path/to/one runs every test of Redis with that program.
+PROGRAM: Final = os.environ.get("REDIS_PROGRAM") or PROGRAMS["redis"] or PROGRAMS["valkey"]
 MISSING: Final = "redis-server is not installed: apt-get install redis-server"
+NONE_OF: Final = {
+    "redis": MISSING,
+    "valkey": "valkey-server is not installed: deploy/test-programs.sh gets it where it can",
+}
+_chosen: ContextVar[str | None] = ContextVar("program", default=PROGRAM)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_environ: ContextVar[Mapping[str, str]] = ContextVar("environ", default=_NOTHING)
 QUORUM: Final = 2
 SERVICE: Final = "coach"
 _START_SECONDS: Final = 20.0
@@ -28,29 +49,21 @@ _FORM_SECONDS: Final = 40.0
 _LOOK_SECONDS: Final = 0.05
 _NODE_TIMEOUT_MS: Final = "2000"
 _SLOTS: Final = 16_384
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, with the cluster bus's above it free as well."""
-    while True:
-        with socket.socket() as one, socket.socket() as bus:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            if port + 10_000 < 65_536:
-                with contextlib.suppress(OSError):
-                    bus.bind(("127.0.0.1", port + 10_000))
-                    return port
+_BUS: Final = 10_000  # a cluster's own talk is so far above the port of its clients
 
 
 class Process:
     """One server with its data in a folder, which `kill` leaves and `start` finds again."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str], *, sentinel: str = "") -> None:
-        if PROGRAM is None:
+        program = _chosen.get()
+        if program is None:
             raise RuntimeError(MISSING)
         folder.mkdir(parents=True)
-        self.port = free_port()
-        self._folder = folder
+        self._program = program
+        self._environ = os.environ | _environ.get()
+        self.port = free_port(bus=_BUS)
+        self.folder = folder
         self._sentinel = sentinel
         self._settings = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(folder), **settings}
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,13 +76,13 @@ class Process:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        config = self._folder / "redis.conf"
+        config = self.folder / "redis.conf"
         if not config.exists():
             lines = [f"{name} {value or chr(34) * 2}" for name, value in self._settings.items()]
             config.write_text("\n".join([*lines, self._sentinel, ""]))
-        command = [str(PROGRAM), str(config), *(["--sentinel"] if self._sentinel else [])]
-        with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        command = [self._program, str(config), *(["--sentinel"] if self._sentinel else [])]
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environ)
         wait_until(self._answers, _START_SECONDS, "a Redis server did not start")
 
     def kill(self) -> None:
@@ -163,15 +176,25 @@ class Standalone(Servers):
 class Sentinels(Servers):
     """A primary, replicas, and three Sentinels which agree on another primary within about two seconds."""
 
-    def __init__(self, folder: Path, *, replicas: int = 1) -> None:
-        first = Process(folder / "0", _DURABLE)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replicas: int = 1,
+        through: Callable[[int], int] = int,
+        settings: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        """`through` gives for the first primary's port that by which the others are to reach it."""
+        own = {**_DURABLE, **settings}
+        first = Process(folder / "0", own)
+        port = through(first.port)
         others = [
-            Process(folder / str(number), _DURABLE | {"replicaof": f"127.0.0.1 {first.port}"})
+            Process(folder / str(number), own | {"replicaof": f"127.0.0.1 {port}"})
             for number in range(1, replicas + 1)
         ]
         monitor = "\n".join(
             [
-                f"sentinel monitor {SERVICE} 127.0.0.1 {first.port} {QUORUM}",
+                f"sentinel monitor {SERVICE} 127.0.0.1 {port} {QUORUM}",
                 f"sentinel down-after-milliseconds {SERVICE} 1000",
                 f"sentinel failover-timeout {SERVICE} 4000",
             ]
@@ -203,6 +226,11 @@ class Sentinels(Servers):
         return all("master_link_status:up" in _info(server, "replication") for server in self.servers[1:])
 
 
+def version_of(info: Mapping[str, Any]) -> tuple[int, ...]:
+    """Whose commands a server has, by its INFO: Valkey tells there of which Redis."""
+    return tuple(int(part) for part in str(info["redis_version"]).split("."))
+
+
 def _info(server: Process, section: str) -> str:
     found = server.ask("INFO", section)
     return "\n".join(f"{k}:{v}" for k, v in found.items()) if isinstance(found, dict) else str(found)
@@ -213,11 +241,12 @@ class Cluster(Servers):
 
     shards = 3
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         settings = _DURABLE | {
             "cluster-enabled": "yes",
             "cluster-node-timeout": _NODE_TIMEOUT_MS,
             "cluster-config-file": "nodes.conf",
+            **{k.replace("_", "-"): v for k, v in settings.items()},
         }
         self.servers = [Process(folder / str(number), settings) for number in range(6)]
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:3])
@@ -260,10 +289,20 @@ def _cluster_info(server: Process) -> str:
 
 
 @contextlib.contextmanager
-def real_redis(make: Callable[[Path], Servers]) -> Iterator[Servers]:
-    """Servers in a folder of their own, ended at the end."""
+def real_redis(
+    make: Callable[[Path], Servers],
+    *,
+    program: str | None = PROGRAM,
+    environ: Mapping[str, str] = _NOTHING,
+) -> Iterator[Servers]:
+    """Servers in a folder of their own, with some environment more, ended at the end."""
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        servers = make(Path(folder))
+        before, without = _chosen.set(program), _environ.set(environ)
+        try:
+            servers = make(Path(folder))
+        finally:
+            _chosen.reset(before)
+            _environ.reset(without)
         try:
             yield servers
         finally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -16,14 +17,17 @@ from typing import Final
 import aiohttp
 import jwt
 
+from tests.support.ports import free_port
+
 START_SECONDS: Final = 90  # three at once on a busy machine of two cores; nobody waits longer than it takes
 _KEYS: Final = ("PORTAL_ID", "PORTAL_API_KEY", "PORTAL_TOKEN_SECRET")
 
 
 class RealRelay:
-    """One relay with one portal. After `start` its address is `url`, which a restart keeps.
+    """One relay with one portal. Its address is `url`, which a restart keeps.
 
-    `options` of the command and `settings` (by their names in the environment) are as an operator gives them.
+    `options` of the command and `settings` (by their names in the environment) are as an operator gives them;
+    `code` is a folder with another version's packages, and may be changed between a stop and a start.
     """
 
     def __init__(
@@ -32,14 +36,16 @@ class RealRelay:
         *,
         options: Sequence[str] = (),
         settings: Mapping[str, str] = MappingProxyType({}),
+        code: Path | None = None,
     ) -> None:
         self._options = tuple(options)
         self._settings = dict(settings)
+        self.code = code
         self._data = folder / "relay"
         self._log = folder / "relay.log"
         self._process: asyncio.subprocess.Process | None = None
         self._portal: dict[str, str] = {}
-        self._port = 0
+        self._port = free_port()
 
     @property
     def url(self) -> str:
@@ -78,9 +84,10 @@ class RealRelay:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=_environment() | self._settings,
+                cwd=self.code,
             )
         async with asyncio.timeout(START_SECONDS):
-            self._port = await self._listening(self._process)
+            await self._listens(self._process)
 
     def move(self, *, data: Path | None = None, **settings: str) -> None:
         """From the next start on it keeps its data elsewhere: in another folder, or as settings say."""
@@ -95,6 +102,17 @@ class RealRelay:
         """Let it end in order."""
         await self._end(signal.SIGTERM)
 
+    @contextlib.contextmanager
+    def mute(self) -> Iterator[None]:
+        """Nobody hears it, and no connection ends: as where a network drops packets without a word."""
+        if self._process is None:
+            raise RuntimeError("the relay was not started")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     async def wait_ended(self) -> int:
         """Wait until it has ended by itself; its exit code."""
         if self._process is None:
@@ -106,14 +124,12 @@ class RealRelay:
             self._process.send_signal(how)
             await self._process.wait()
 
-    async def _listening(self, process: asyncio.subprocess.Process) -> int:
+    async def _listens(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
             raise RuntimeError("no pipe")
         line = (await process.stdout.readline()).decode()
-        address = line.partition("http://127.0.0.1:")[2]
-        if not address:
+        if f"http://127.0.0.1:{self._port}" not in line:
             raise RuntimeError(f"the relay did not start: {self._log.read_text()}")
-        return int(address.split(",")[0])
 
     async def make_portal(self, name: str) -> None:
         """Register the portal that is this relay's, before it starts."""
@@ -131,6 +147,7 @@ class RealRelay:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=_environment() | self._settings,
+            cwd=self.code,
         )
         out, _ = await adding.communicate()
         pairs = (line.partition("=") for line in out.decode().splitlines())

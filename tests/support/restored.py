@@ -1,12 +1,13 @@
-"""A relay in this process that is set back to an earlier state, as by an operator's restore or a failover."""
+"""A relay in this process, or a vault, that is set back to an earlier state."""
 
 from __future__ import annotations
 
+import shutil
 from copy import deepcopy
 from dataclasses import dataclass
 
 from tests.support.fake_stream import Log
-from tests.support.world import World
+from tests.support.world import World, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,15 @@ async def restore(world: World, copy: Copy, *, says_so: bool = True) -> None:
         stream.incarnation = world.relay.random(16)
     world.relay.drop_connections()
     await world.settle()
+
+
+async def set_vault_back(world: World) -> None:
+    """Anna speaks before and after her vault is copied, and then the copy takes its place."""
+    async with world.device("anna", name="Anna") as anna:
+        await world.pass_time(6)
+        await say(world, anna, "before the copy")
+    shutil.copy(world.folder / "anna.vault", world.folder / "copy")
+    async with world.device("anna") as anna:
+        await say(world, anna, "after the copy")
+        await world.pass_time(6)
+    shutil.copy(world.folder / "copy", world.folder / "anna.vault")

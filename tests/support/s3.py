@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.blobs import S3Location
-from tests.support.coturn import free_port
+from tests.support.ports import free_port
 
 START_SECONDS = 60.0
 XML = {"Content-Type": "application/xml"}

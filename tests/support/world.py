@@ -124,6 +124,13 @@ class World:
         await self.time.advance(seconds)
 
 
+async def say(world: World, device: Device, *texts: str) -> None:
+    """Say it, one text after the other, until all who are there have it."""
+    for text in texts:
+        await device.room.send(text)
+        await world.settle()
+
+
 def alarms(*devices: Device) -> list[str]:
     """The codes of the alarms that any of them shows."""
     return [device.room.alarm.code for device in devices if device.room.alarm is not None]

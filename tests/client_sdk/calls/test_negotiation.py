@@ -27,7 +27,6 @@ from client_sdk.calls.states import (
     MAX_CANDIDATES,
     MAX_REPLIES,
     MAX_TRIES,
-    PROBE_SECONDS,
     RING_SECONDS,
     RING_SILENCE_SECONDS,
     Accepted,
@@ -149,9 +148,31 @@ def test_an_old_invitation_does_not_ring() -> None:
     world.invite()
     world.flying.clear()
     for _ in range(40):
-        world.pass_time(PROBE_SECONDS / 20)
+        world.pass_time(RING_SECONDS / 20)
         world.flying.clear()
     assert outcomes(world)[1] is Outcome.MISSED
+    assert Phase.RINGING not in {device.phase for device in world.callees}
+
+
+@pytest.mark.parametrize("lost", ["call.probe", "call.ringing"])
+def test_it_still_rings_when_messages_were_lost_for_most_of_the_time(lost: str) -> None:
+    world = World()
+    world.invite()
+    (ben,) = world.callees
+    until = world.now + RING_SECONDS - 10
+    while world.now < until:
+        while world.flying:
+            message = world.flying.pop(0)
+            if message.kind != lost:
+                world.deliver(message)
+        world.pass_time(0.5)
+    phases = [ben.phase]
+    world.settle(5)
+    phases.append(ben.phase)
+    assert phases == [Phase.INVITING, Phase.RINGING]
+    world.happen(ben, Accepted())
+    world.settle(2)
+    assert (world.caller.phase, ben.phase) == (Phase.CONNECTED, Phase.CONNECTED)
 
 
 def test_a_late_device_learns_at_once_that_it_is_over() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import subprocess
 import sys
 import threading
@@ -141,6 +143,20 @@ async def test_a_failure_is_told_at_the_end_and_never_blocks(tmp_path: Path) -> 
         recorder.put(picture(number), 0.2 + number / 15)
     with pytest.raises(RecordingFailed):
         await recorder.close()
+
+
+async def test_a_file_that_cannot_be_finished_is_told_and_never_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: _Film) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(_Film, "close", full)
+    recorder = Recorder(tmp_path / "call.mp4", kinds=BOTH)
+    recorder.put(picture(0), 0.0)
+    async with asyncio.timeout(10):
+        with pytest.raises(RecordingFailed):
+            await recorder.close()
 
 
 async def test_when_the_machine_is_too_slow_pictures_are_left_out_and_sound_is_kept(

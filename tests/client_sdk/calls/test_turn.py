@@ -19,7 +19,8 @@ from client_sdk.calls.peer import Peer
 from client_sdk.demo.media import check_recording
 from relay.wire.frames import IceServer
 from tests.client_sdk.calls.line import context, joined, lines, pictures, until
-from tests.support.coturn import LOOPBACK, Coturn, coturn_process, free_port, requires_coturn
+from tests.support.coturn import LOOPBACK, Coturn, coturn_process, requires_coturn
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("nothing_left_running")
 AUDIO = frozenset({"audio"})

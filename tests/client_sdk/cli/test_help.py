@@ -94,6 +94,32 @@ def test_wrong_usage_has_its_exit_code(line: list[str], monkeypatch: pytest.Monk
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("line", "command", "said"),
+    [
+        ([], "coach", "COMMAND"),
+        (["file", "save", "--limit"], "coach file save", "--vault"),
+        (["send", "--vault", "v", "hello", "Ben"], "coach send", "takes no Ben; words that belong together"),
+        (["devices", "list", "--vault", "v", "--all"], "coach devices list", "takes no --all\n"),
+        (["read", "--vault", "v", "--limit", "many"], "coach read", "a number from 1 to 500, not many"),
+        (["send", "--vault", "v", "--patience", "long", "x"], "coach send", "up to 3600, not long"),
+    ],
+)
+def test_wrong_usage_points_to_the_help_of_the_very_command(
+    line: list[str],
+    command: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("COACH_VAULT", raising=False)
+    with pytest.raises(SystemExit):
+        main(line)
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.endswith(f": {command} --help\n")
+
+
 def test_the_vault_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COACH_VAULT", "anna.vault")
     assert str(parser().parse_args(["send", "text"]).vault) == "anna.vault"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -60,13 +62,56 @@ async def test_anything_else_is_refused_with_the_address(portal: TestServer, kin
     assert "--token-url" in caught.value.do
 
 
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b'{"token"', b': "', TOKEN.encode(), b'"}'):
+            await response.write(piece)
+            await asyncio.sleep(0.01)  # for each to be a packet of its own
+        return response
+
+    async with one_page(answer) as url:
+        assert await token_source(Settings(token_url=url))() == TOKEN
+
+
+async def test_a_portal_that_is_too_slow_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client_sdk.cli.tokens.PATIENCE", 0.2)
+    asked = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with one_page(answer) as url:
+        with pytest.raises(CliError, match="did not answer within 0 s"):
+            await token_source(Settings(token_url=url))()
+    assert asked.is_set()
+
+
+@pytest.mark.parametrize(("kind", "said"), [("html", "web page"), ("endless", "too long")])
+async def test_what_the_portal_gave_instead_is_named(portal: TestServer, kind: str, said: str) -> None:
+    with pytest.raises(CliError, match=said):
+        await token_source(Settings(token_url=str(portal.make_url(f"/{kind}"))))()
+
+
+@asynccontextmanager
+async def one_page(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """The address of a portal that has one page."""
+    app = web.Application()
+    app.router.add_get("/", answer)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/"))
+
+
 async def test_a_portal_that_is_not_there(unused_tcp_port: int) -> None:
     with pytest.raises(CliError, match="cannot be reached"):
         await token_source(Settings(token_url=f"http://127.0.0.1:{unused_tcp_port}/token"))()
 
 
 async def test_an_address_that_is_none() -> None:
-    with pytest.raises(CliError, match="cannot be reached"):
+    with pytest.raises(CliError, match="no web address"):
         await token_source(Settings(token_url="not an address"))()
 
 
@@ -75,7 +120,7 @@ async def test_a_command_gives_the_token() -> None:
 
 
 async def test_a_command_that_fails_is_named() -> None:
-    with pytest.raises(CliError, match="exit code 3: exit 3"):
+    with pytest.raises(CliError, match="“exit 3” ended with exit code 3"):
         await token_source(Settings(token_command="exit 3"))()
 
 

@@ -23,9 +23,9 @@ from client_sdk.content import (
     Text,
     Unknown,
 )
-from client_sdk.content.packing import MAX_INT, Value, pack
+from client_sdk.content.packing import MAX_COUNT, Value, pack
 
-uints = st.integers(0, MAX_INT)
+uints = st.integers(0, MAX_COUNT)
 words = st.text(min_size=1, max_size=50)
 # Ids of questions are the shortest of these: 64 bytes. A character has at most 4.
 names = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=16)
@@ -70,7 +70,7 @@ known = st.one_of(
     st.builds(Retract, bytes16, extra=extras()),
     st.builds(Reaction, bytes16, st.sampled_from(list(REACTIONS)), st.booleans(), extra=extras()),
     st.builds(Profile, names, extra=extras()),
-    st.builds(Receipt, st.none() | st.integers(1, MAX_INT), extra=extras()),
+    st.builds(Receipt, st.none() | st.integers(1, MAX_COUNT), extra=extras()),
     st.builds(CheckIn, words, questions.map(tuple), extra=extras()),
     st.builds(
         CheckInAnswer,
@@ -85,7 +85,7 @@ known = st.one_of(
         size=uints,
         blob=st.sampled_from(["AAAAAAAAAAAAAAAAAAAAAA", "q_-0123456789abcdefghw"]),
         key=bytes32,
-        sealed_size=st.integers(1, MAX_INT),
+        sealed_size=st.integers(1, MAX_COUNT),
         sealed_hash=bytes32,
         extra=extras(),
     ),
@@ -103,7 +103,7 @@ known = st.one_of(
 unknown = st.builds(
     Unknown,
     kind=words.map(lambda w: f"later.{w}"[:16]),
-    kind_version=st.integers(1, MAX_INT),
+    kind_version=st.integers(1, MAX_COUNT),
     critical=st.booleans(),
     fallback=st.text(max_size=60),
     body=st.dictionaries(st.text(max_size=6), values, max_size=4).map(pack),
@@ -115,7 +115,7 @@ def envelopes(content: st.SearchStrategy[Content]) -> st.SearchStrategy[Envelope
     return st.builds(
         Envelope,
         id=bytes16,
-        counter=st.integers(1, MAX_INT),
+        counter=st.integers(1, MAX_COUNT),
         attest=attests,
         closings=st.lists(attests, max_size=8).map(tuple),
         sent_ms=uints,

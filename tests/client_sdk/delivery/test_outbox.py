@@ -430,6 +430,17 @@ def test_rejoining_settles_what_is_stored_and_queues_the_rest() -> None:
     assert (box.items, done) == ((), ())
 
 
+def test_set_back_gives_what_was_lost_unread_the_number_it_has_inside() -> None:
+    """Acknowledged and lost, it goes again as it was; refused, it is encrypted afresh under that number."""
+    box = box_with(ACKED, ACKED).set_back(0)
+    assert [(i.state, i.counter) for i in box.items] == [(ItemState.ENCRYPTED, n) for n in (1, 2)]
+    assert (box.last_counter, box.last_message_counter) == (0, 0)
+    box, action = box.sent().refused(1, ErrorCode.STALE)
+    assert action is Action.ENCRYPT_AFRESH
+    box, _ = box.refused(2, ErrorCode.COUNTER_GAP)
+    assert (box.next_counter, box.next_message_counter) == (1, 1)
+
+
 def test_the_outbox_is_bounded() -> None:
     box = Outbox(items=tuple(OutboxItem(n.to_bytes(16, "big"), MESSAGE) for n in range(MOST_WAITING)))
     with pytest.raises(OutboxFull):

@@ -52,10 +52,6 @@ def test_a_gap_or_a_repetition_is_an_alarm_once(counter: int) -> None:
     counters.after(PHONE, counter).check(PHONE, counter + 1)
 
 
-def test_after_a_gap_in_the_history_every_device_begins_anywhere() -> None:
-    MessageCounters().after(PHONE, 2).after_gap().check(PHONE, 9)
-
-
 def test_devices_are_bounded_and_the_ones_heard_last_are_kept() -> None:
     counters = MessageCounters()
     for number in range(MOST_DEVICES + 10):
@@ -133,8 +129,16 @@ def test_who_has_nothing_stored_reads() -> None:
 
 
 def test_a_vault_that_is_an_old_copy_is_an_alarm() -> None:
-    with pytest.raises(ClonedDevice):
-        check(opened(cursor=11))
+    for gone in ({"cursor": 20}, {"cursor": 12, "first": 14}, {"cursor": 10, "first": 21, "head": 20}):
+        with pytest.raises(ClonedDevice):
+            check(opened(**gone), seq=9)
+
+
+def test_who_may_have_been_added_again_looks_at_what_is_there() -> None:
+    assert check(opened(cursor=11)) is Resume.ANEW
+    assert check(opened(cursor=11, first=12)) is Resume.ANEW
+    assert check(opened(cursor=11, first=21)) is Resume.ANEW, "the newest commit is kept"
+    assert check(opened(cursor=11, member=False)) is Resume.WAIT
 
 
 def test_places() -> None:

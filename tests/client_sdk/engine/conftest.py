@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.support.own_devices import Depot
 from tests.support.world import World
 
 
@@ -20,3 +21,11 @@ def memory() -> Iterator[Path]:
 @pytest.fixture
 async def world(memory: Path) -> World:
     return World(memory)
+
+
+@pytest.fixture
+def depot(monkeypatch: pytest.MonkeyPatch) -> Depot:
+    """Files without HTTP: a linked device fetches its history."""
+    found = Depot()
+    found.install(monkeypatch)
+    return found

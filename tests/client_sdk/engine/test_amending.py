@@ -16,7 +16,7 @@ from client_sdk.engine.handover import Import, export_history
 from client_sdk.errors import ContentInvalid, EngagementUnavailable, UsageError
 from client_sdk.vault import Vault
 from relay.wire.ids import BlobId
-from tests.support.linking import link_device
+from tests.support.linking import ben_and_two_of_anna
 from tests.support.world import Device, World, alarms
 
 HEART, UP = "❤️", "👍"
@@ -285,13 +285,7 @@ async def test_reactions_are_given_and_taken_back(world: World) -> None:
 async def test_the_devices_of_one_user_see_one_thing(world: World) -> None:
     async with world.pair() as (anna, ben):
         item = await said(world, anna, "first")
-    link_device(world.folder, "anna", "anna-2")
-    async with (
-        world.device("ben") as ben,
-        world.device("anna") as one,
-        world.device("anna", vault="anna-2") as two,
-    ):
-        await world.pass_time(10)
+    async with ben_and_two_of_anna(world) as (ben, one, two):
         both = await said(world, one, "from the first device")
         # Both devices of the author edit at once: the later one in the stream's order stays, for everybody.
         await two.room.edit(both, "from the second device")
@@ -354,13 +348,7 @@ async def test_a_history_that_comes_later_ends_up_the_same(world: World, memory:
         liked = await said(world, anna, "liked")
         await ben.room.react(liked, UP)
         await world.settle()
-    link_device(world.folder, "anna", "anna-2")
-    async with (
-        world.device("ben") as ben,
-        world.device("anna") as one,
-        world.device("anna", vault="anna-2") as two,
-    ):
-        await world.pass_time(10)
+    async with ben_and_two_of_anna(world) as (ben, one, two):
         sealed, key = memory / "history", bytes(32)
         export_history(one.engine.vault, world.stream, sealed, key)
         # Before the history is taken in, all of it is changed.

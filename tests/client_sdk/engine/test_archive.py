@@ -9,12 +9,14 @@ from client_sdk.delivery import ArchiveRolledBack, ArchiveWithheld
 from client_sdk.engine import spaces
 from client_sdk.engine.archiving import AT_LATEST_SECONDS, SOON, TELL_SECONDS
 from client_sdk.engine.restoring import BROKEN, NOTHING, UP_TO
-from client_sdk.errors import UsageError
+from client_sdk.errors import RelayRefused, RelayUnreachable, UsageError
 from client_sdk.identity import TrustState
-from relay.wire.ids import UserId
-from tests.client_sdk.engine.test_recovering import printed, recover, say
+from relay.wire import frames as fr
+from relay.wire.ids import EngagementId, UserId
+from tests.client_sdk.engine.test_recovering import printed, recover
+from tests.support.fake_relay import Peer
 from tests.support.linking import link_device, read_account
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
 ANNA = UserId("anna")
 
@@ -125,6 +127,20 @@ async def test_turned_off_it_is_erased(world: World) -> None:
         await anna.client.keep_archive()
         await world.pass_time(AT_LATEST_SECONDS + 1)
         assert kept(world)
+
+
+@pytest.mark.parametrize("how", ["ended", "left"])
+async def test_it_is_turned_off_also_where_a_conversation_is_over(world: World, how: str) -> None:
+    """The relay erases an archive with its engagement, and takes no word from who is not in it."""
+    await archived(world, "one")
+    async with world.device("anna") as anna, world.device("ben"):
+        if how == "ended":
+            world.relay.end(world.stream)
+        else:
+            world.relay.set_roster(world.stream, ben="client")
+        await world.settle()
+        await anna.client.erase_archive()
+        assert not anna.client.archive_wanted
 
 
 async def test_a_linked_device_may_not_keep_one(world: World) -> None:
@@ -240,6 +256,77 @@ async def test_a_relay_that_rolls_the_archive_back_raises_an_alarm_and_it_is_wri
     await recover(world, "anna", words, vault="new")
     async with world.device("anna", vault="new") as anna:
         assert await anna.texts() == ["one", "two", "three", "four"]
+
+
+async def test_a_relay_that_keeps_no_part_does_not_keep_the_device_busy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[int] = []
+
+    def forgets(_: Peer, frame: fr.PutArchive) -> list[fr.RelayFrame]:
+        put.append(frame.number)
+        return [fr.ArchiveStored(frame.request, 0)]
+
+    monkeypatch.setattr(Peer, "on_putarchive", forgets)
+    async with world.pair() as (anna, _):
+        words = printed(anna)
+        await anna.client.recovery_kit_made(dict(enumerate(words.split(), 1)))
+        await anna.client.keep_archive()
+        await say(world, anna, "one")
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+        assert isinstance(anna.room.alarm, ArchiveRolledBack)
+    assert set(put) == {1}
+    assert len(put) <= 3  # once each time that one is due
+
+
+async def test_one_conversation_that_the_relay_keeps_no_archive_of_does_not_keep_back_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps = Peer.on_putarchive
+    refused = world.stream
+    taken: list[EngagementId] = []
+
+    def keeps_but_one(peer: Peer, frame: fr.PutArchive) -> list[fr.RelayFrame]:
+        if frame.stream == refused:
+            return [fr.Error(frame.request, "quota_exceeded", "")]
+        taken.append(frame.stream)
+        return keeps(peer, frame)
+
+    monkeypatch.setattr(Peer, "on_putarchive", keeps_but_one)
+    async with world.pair() as (anna, ben):
+        others = [world.relay.create_engagement(anna="coach", ben="client") for _ in range(2)]
+        await anna.client.recovery_kit_made(dict(enumerate(printed(anna).split(), 1)))
+        await anna.client.keep_archive()
+        await say(world, anna, "not kept")
+        for stream in others:
+            rooms = [await one.client.engagement(stream) for one in (anna, ben)]
+            await world.pass_time(2)
+            await rooms[0].send("kept")
+            await rooms[0].wait_sent()
+        await world.pass_time(AT_LATEST_SECONDS + 1)
+        with pytest.raises(RelayRefused):
+            await anna.client.wait_archived()
+        assert set(taken) == set(others)
+
+
+async def test_without_a_connection_nobody_is_told_that_it_is_archived(world: World) -> None:
+    await archived(world, "one", "two")
+    ((_, parts),) = kept(world).items()
+    before = list(parts)
+    async with world.device("anna") as anna, world.device("ben"):
+        await world.settle()
+        await anna.room.send("three")
+        await anna.room.wait_sent()
+        world.relay.lies.offline = True
+        world.relay.drop_connections()
+        await world.settle()
+        with pytest.raises(RelayUnreachable):
+            await anna.client.wait_archived()
+        assert parts == before
+        world.relay.lies.offline = False
+        await world.pass_time(60)
+        await anna.client.wait_archived()
+        assert len(parts) == len(before) + 1
 
 
 async def test_what_was_restored_once_cannot_be_rolled_back_for_the_next_time(world: World) -> None:

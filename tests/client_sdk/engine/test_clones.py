@@ -18,13 +18,7 @@ from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import ORIGIN
 from tests.support.fake_time import SeededRandom
-from tests.support.world import Device, World, alarms
-
-
-async def say(world: World, device: Device, *texts: str) -> None:
-    for text in texts:
-        await device.room.send(text)
-        await world.settle()
+from tests.support.world import Device, World, alarms, say
 
 
 def copy(world: World, source: str, target: str) -> None:

@@ -13,13 +13,8 @@ from client_sdk import Delivery, Text
 from client_sdk.engine import sending
 from client_sdk.mls import GroupState, encrypt
 from relay.wire import Bundle, EntryKind
-from tests.support.linking import link_device, read_account, revoke_device, write_account
-from tests.support.world import Device, World, alarms
-
-
-async def say(world: World, device: Device, text: str) -> None:
-    await device.room.send(text)
-    await world.settle()
+from tests.support.linking import ben_and_two_of_anna, link_device, read_account, revoke_device, write_account
+from tests.support.world import World, alarms, say
 
 
 async def meet(world: World) -> None:
@@ -30,13 +25,7 @@ async def meet(world: World) -> None:
 
 async def test_a_second_device_is_let_in_by_its_list_alone(world: World) -> None:
     await meet(world)
-    link_device(world.folder, "anna", "anna-2")
-    async with (
-        world.device("ben") as ben,
-        world.device("anna") as one,
-        world.device("anna", vault="anna-2") as two,
-    ):
-        await world.pass_time(10)
+    async with ben_and_two_of_anna(world) as (ben, one, two):
         assert two.conversation.is_member
         await say(world, two, "from the second")
         await say(world, ben, "to both")

@@ -7,14 +7,10 @@ import pytest
 from client_sdk.engine import keeping, spaces
 from client_sdk.engine.records import CommitRecord, OutboxRecord
 from relay.wire import EntryKind
-from tests.client_sdk.engine.test_malicious_relay import say
-from tests.support.own_devices import Depot, linked
-from tests.support.world import Device, World, alarms
+from tests.support.own_devices import linked
+from tests.support.world import Device, World, alarms, say
 
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> None:
-    Depot().install(monkeypatch)
+pytestmark = pytest.mark.usefixtures("depot")
 
 
 def stored(device: Device, space: str) -> list[bytes]:

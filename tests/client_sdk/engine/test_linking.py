@@ -19,19 +19,9 @@ from relay.wire import frames as fr
 from relay.wire.ids import DeviceId, UserId
 from relay.wire.limits import MAX_RENDEZVOUS_CHANNELS_PER_USER
 from tests.support.own_devices import Depot, linked, newcomer, until_done
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> Depot:
-    found = Depot()
-    found.install(monkeypatch)
-    return found
-
-
-async def say(world: World, device: Device, text: str) -> None:
-    await device.room.send(text)
-    await world.settle()
+pytestmark = pytest.mark.usefixtures("depot")
 
 
 async def test_a_linked_device_has_all_that_the_first_one_had(world: World) -> None:
@@ -81,6 +71,28 @@ async def test_a_linked_device_has_all_that_the_first_one_had(world: World) -> N
             assert record is not None
             assert record.state is TrustState.VERIFIED
             assert alarms(anna, ben, two) == []
+
+
+async def test_who_keeps_reading_private_keeps_it_so_on_a_device_that_is_linked_before_any_conversation(
+    world: World,
+) -> None:
+    async with world.opened("clara", name="Clara") as clara:
+        await world.settle()
+        await clara.set_read_receipts(False)
+        shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
+
+        async def confirm() -> None:
+            found = await clara.devices.find(" ".join((await shown).words))
+            await clara.devices.link(found)
+
+        confirming = asyncio.ensure_future(confirm())
+        opening = newcomer(world, "clara", "clara-2", shown)
+        two = await until_done(world, opening.__aenter__())
+        try:
+            await until_done(world, confirming)
+            assert not two.read_receipts
+        finally:
+            await opening.__aexit__(None, None, None)
 
 
 async def test_what_is_said_while_it_is_linked_is_neither_lost_nor_doubled(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,8 @@ from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
 from tests.support.fake_stream import Log
-from tests.support.world import Device, World, alarms
+from tests.support.restored import set_vault_back
+from tests.support.world import Device, World, alarms, say
 
 
 async def assert_stopped(world: World, device: Device, alarm: type[SecurityAlarm]) -> None:
@@ -43,12 +43,6 @@ async def assert_stopped(world: World, device: Device, alarm: type[SecurityAlarm
 
 def appends(world: World) -> int:
     return sum(isinstance(frame, fr.Append) for _, frame in world.relay.received)
-
-
-async def say(world: World, device: Device, *texts: str) -> None:
-    for text in texts:
-        await device.room.send(text)
-        await world.settle()
 
 
 # The log
@@ -257,14 +251,7 @@ async def test_an_entry_in_our_name_that_we_did_not_send(world: World) -> None:
 
 async def test_a_vault_restored_from_an_old_copy(world: World) -> None:
     async with world.device("ben", name="Ben") as ben:
-        async with world.device("anna", name="Anna") as anna:
-            await world.pass_time(6)
-            await say(world, anna, "before the copy")
-        shutil.copy(world.folder / "anna.vault", world.folder / "copy")
-        async with world.device("anna") as anna:
-            await say(world, anna, "after the copy")
-            await world.pass_time(6)
-        shutil.copy(world.folder / "copy", world.folder / "anna.vault")
+        await set_vault_back(world)
         async with world.device("anna") as anna:
             await world.pass_time(6)
             await assert_stopped(world, anna, ClonedDevice)

@@ -332,3 +332,26 @@ def _leaves(device: Device) -> list[Leaf]:
     view = device.conversation.standing.view
     assert view is not None
     return list(view.leaves)
+
+
+async def test_an_answer_that_is_older_than_what_was_told_since_does_not_replace_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody's first key packages come just while the engagements are listed: they are not forgotten."""
+    async with world.pair() as (anna, _ben):
+        honest = Peer.on_listengagements
+
+        def overtaken(peer: Peer, frame: fr.ListEngagements) -> list[fr.RelayFrame]:
+            (answer,) = honest(peer, frame)
+            assert isinstance(answer, fr.Engagements)
+            (now,) = answer.engagements
+            devices = tuple(device._replace(has_key_package=False) for device in now.devices)
+            return [answer._replace(engagements=(now._replace(devices=devices),)), fr.EngagementChanged(now)]
+
+        monkeypatch.setattr(Peer, "on_listengagements", overtaken)
+        world.relay.drop_connections()
+        await world.pass_time(31)
+        assert anna.engine.listed.is_set()
+        engagement = anna.conversation.engagement
+        assert engagement is not None
+        assert [device.has_key_package for device in engagement.devices] == [True, True]

@@ -39,6 +39,8 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([0, 1, 5, 20]), st.just(0)),
 )
 
+pytestmark = pytest.mark.usefixtures("depot")
+
 
 class Crash(BaseException):
     """The program dies here."""
@@ -249,13 +251,6 @@ class Town:
         lost = {text for text in self.said if text.split()[0] in self.revoked}
         assert sorted(set(self.said) - lost) == sorted(set(first) - lost)
         assert len(first) == len(set(first))
-
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> Depot:
-    found = Depot()
-    found.install(monkeypatch)
-    return found
 
 
 async def run(order: list[tuple[str, int, Any]]) -> None:

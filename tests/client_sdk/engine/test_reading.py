@@ -9,7 +9,7 @@ from client_sdk.content import Receipt
 from client_sdk.engine import sending
 from relay.wire import EntryKind
 from relay.wire import frames as fr
-from tests.support.linking import link_device
+from tests.support.linking import ben_and_two_of_anna
 from tests.support.world import Device, World, alarms
 
 
@@ -107,13 +107,7 @@ async def test_one_who_keeps_it_private_tells_nothing_and_sees_nothing(world: Wo
 async def test_reading_on_one_device_counts_for_the_user(world: World) -> None:
     async with world.pair():
         pass
-    link_device(world.folder, "anna", "anna-2")
-    async with (
-        world.device("ben") as ben,
-        world.device("anna") as one,
-        world.device("anna", vault="anna-2") as two,
-    ):
-        await world.pass_time(10)
+    async with ben_and_two_of_anna(world) as (ben, one, two):
         item = await ben.room.send("to both")
         own = await one.room.send("from the first device")
         await world.pass_time(10)
@@ -176,13 +170,7 @@ async def test_changes_are_told_as_they_come(world: World) -> None:
 async def test_what_another_device_has_told_meanwhile_is_not_told_again(world: World) -> None:
     async with world.pair():
         pass
-    link_device(world.folder, "anna", "anna-2")
-    async with (
-        world.device("ben") as ben,
-        world.device("anna") as one,
-        world.device("anna", vault="anna-2") as two,
-    ):
-        await world.pass_time(10)
+    async with ben_and_two_of_anna(world) as (ben, one, two):
         await ben.room.send("first")
         await world.pass_time(10)
         await one.room.mark_read(await newest(one))

@@ -18,13 +18,7 @@ from client_sdk.mls import encrypt
 from relay.wire import EntryKind
 from relay.wire import frames as fr
 from tests.support.fake_time import settle
-from tests.support.world import Device, World, alarms
-
-
-async def say(world: World, device: Device, *texts: str) -> None:
-    for text in texts:
-        await device.room.send(text)
-        await world.settle()
+from tests.support.world import Device, World, alarms, say
 
 
 def receipts_sent(world: World, user: str) -> int:
@@ -245,7 +239,7 @@ async def test_the_same_id_twice_is_one_message(world: World) -> None:
         assert len(await ben.received()) == 1
 
 
-@pytest.mark.parametrize("when", [0, 2**63 - 1])
+@pytest.mark.parametrize("when", [0, 2**53 - 1])
 async def test_a_clock_that_is_wrong_breaks_nothing(world: World, when: int) -> None:
     async with world.pair() as (anna, ben):
         forge(anna, envelope_of(anna, "when?", sent_ms=when))

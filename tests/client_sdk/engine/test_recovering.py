@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from client_sdk import Client
 from client_sdk.delivery import IdentityRecovered
+from client_sdk.engine import recovering
 from client_sdk.engine.recovering import Recovered
-from client_sdk.errors import RecoveryRefused, RecoveryWordsInvalid, VaultExists
-from client_sdk.identity import RecoverySeed, TrustState
-from client_sdk.transport import Environment
+from client_sdk.errors import RecoveryRefused, RecoveryWordsInvalid, RelayUnreachable, VaultExists
+from client_sdk.identity import KeyPair, RecoverySeed, Signer, TrustState, next_manifest, verify_manifest
+from client_sdk.identity.manifest import ERA_BITS
+from client_sdk.transport import Dial, Environment, Socket, session
 from relay.wire import Bundle, EntryKind
 from tests.support.fake_relay import ORIGIN
 from tests.support.fake_time import SeededRandom
-from tests.support.linking import link_device, read_account, revoke_device
-from tests.support.world import Device, World, alarms
+from tests.support.linking import link_device, read_account, revoke_device, write_account
+from tests.support.world import Device, World, alarms, say
 
 
-async def recover(world: World, user: str, words: str, *, vault: str, unchecked: bool = False) -> Recovered:
+async def recover(
+    world: World,
+    user: str,
+    words: str,
+    *,
+    vault: str,
+    unchecked: bool = False,
+    ahead: float = 0.0,
+    dial: Dial | None = None,
+) -> Recovered:
+    """Come back in a new vault, by a clock that is so many seconds ahead."""
     environment = Environment(
-        now=world.time.now,
+        now=lambda: world.time.now() + ahead,
         monotonic=world.time.monotonic,
         rng=SeededRandom(f"{vault}"),
         sleep=world.time.sleep,
@@ -31,19 +46,64 @@ async def recover(world: World, user: str, words: str, *, vault: str, unchecked:
         token=world.relay.token_for(user),
         key=vault.encode().ljust(32, b"."),
         environment=environment,
-        dial=world.relay.dial,
+        dial=dial or world.relay.dial,
         unchecked=unchecked,
     )
+
+
+class Silent:
+    """A connection over which nothing more comes once so many messages have."""
+
+    def __init__(self, inner: Socket, messages: int) -> None:
+        self._inner, self._left, self.closed = inner, messages, False
+
+    async def send(self, message: bytes) -> None:
+        await self._inner.send(message)
+
+    async def receive(self) -> bytes | None:
+        self._left -= 1
+        return await self._inner.receive() if self._left >= 0 else await asyncio.Future()
+
+    async def close(self) -> None:
+        self.closed = True
+        await self._inner.close()
+
+
+HANDSHAKE_MESSAGES = 2  # the challenge, and that the device is let in
+
+
+@pytest.mark.parametrize("messages", [0, HANDSHAKE_MESSAGES, HANDSHAKE_MESSAGES + 1])
+async def test_a_relay_that_answers_no_more_is_told_and_recovering_goes_on_later(
+    world: World, messages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovering, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(session, "HANDSHAKE_SECONDS", 0.2)
+    words, made = await words_of(world), list[Silent]()
+
+    async def dial() -> Socket:
+        made.append(Silent(await world.relay.dial(), messages))
+        return made[0]
+
+    with pytest.raises(RelayUnreachable):
+        await recover(world, "anna", words, vault="new", dial=dial)
+    assert made[0].closed
+    assert await recover(world, "anna", words, vault="new") == Recovered(1)
+
+
+async def test_a_relay_that_cannot_be_dialled_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovering, "HANDSHAKE_SECONDS", 0.2)
+    words = await words_of(world)
+
+    async def dial() -> Socket:
+        return await asyncio.Future()
+
+    with pytest.raises(RelayUnreachable):
+        await recover(world, "anna", words, vault="new", dial=dial)
 
 
 def printed(device: Device) -> str:
     """The words on the page of this device's user."""
     return " ".join(device.client.recovery_kit().words)
-
-
-async def say(world: World, device: Device, text: str) -> None:
-    await device.room.send(text)
-    await world.settle()
 
 
 async def words_of(world: World) -> str:
@@ -195,15 +255,92 @@ async def test_recovered_twice_the_later_one_counts(world: World) -> None:
             assert len(view.leaves) == 2
 
 
+def forge_era(world: World, vault: str, era: int) -> None:
+    """Have the device in this vault offer a list of this era, signed by the identity key that it holds."""
+    account = read_account(world.folder, vault)
+    before = replace(account.manifest, version=(era << ERA_BITS) + 7)
+    forged = next_manifest(before, key=KeyPair.from_private(account.record.identity))
+    write_account(world.folder, vault, replace(account.record, manifest=forged.raw))
+
+
+@pytest.mark.parametrize("era", [2**31 - 1, 2**31 - 2, 2**30 + 2**29])
+async def test_a_thief_who_signs_the_last_era_does_not_stop_the_kit(world: World, era: int) -> None:
+    """Twice: the kit has room left after it was used."""
+    words = await words_of(world)
+    link_device(world.folder, "anna", "thief")
+    async with world.device("ben"), world.device("anna"), world.device("anna", vault="thief"):
+        await world.pass_time(10)
+    forge_era(world, "thief", era)
+    async with world.device("ben") as ben:
+        async with world.device("anna", vault="thief"):
+            await world.pass_time(10)
+        stolen = read_account(world.folder, "thief")
+        assert stolen.manifest.era == era
+        for vault in ("second", "third"):
+            await recover(world, "anna", words, vault=vault)
+            async with world.device("anna", vault=vault) as anna:
+                await world.pass_time(10)
+                assert anna.conversation.is_member
+                assert 0 < anna.engine.account.manifest.era < 2**30
+                alarm = ben.room.alarm
+                assert isinstance(alarm, IdentityRecovered)
+                await ben.room.resolve_alarm(alarm)
+                view = ben.conversation.standing.view
+                assert view is not None
+                assert view.devices == {anna.engine.account.device, ben.engine.account.device}
+
+
+@pytest.mark.parametrize("era", [2**31 - 1, 2**30 + 2**29])
+async def test_a_thief_who_signs_the_last_era_is_not_let_in_at_first_contact(world: World, era: int) -> None:
+    """Who never met Anna would take the thief's list for hers, and the kit could not surpass it."""
+    world.relay.lies.offline = True
+    async with world.opened("anna") as client:
+        words = " ".join(client.recovery_kit().words)
+    link_device(world.folder, "anna", "thief")
+    forge_era(world, "thief", era)
+    world.relay.lies.offline = False
+    async with world.device("ben") as ben:
+        await world.pass_time(10)
+        assert ben.conversation.is_member
+        async with world.device("anna", vault="thief") as thief:
+            await world.pass_time(30)
+            assert not thief.conversation.is_member
+            assert alarms(ben) == []
+        await recover(world, "anna", words, vault="new")
+        async with world.device("anna", vault="new") as back:
+            await world.pass_time(100)
+            assert back.conversation.is_member
+            await say(world, back, "it is me")
+            assert "it is me" in await ben.texts()
+
+
+async def test_a_list_linked_after_a_recovery_by_a_clock_ahead_is_outranked(world: World) -> None:
+    """The relay then holds a list that the identity key signed, of an era that the clock has not reached."""
+    words = await words_of(world)
+    async with world.device("ben") as ben:
+        await recover(world, "anna", words, vault="second", ahead=365 * 86400)
+        async with world.device("anna", vault="second"):
+            await world.pass_time(10)
+        assert ben.room.alarm is not None
+        await ben.room.resolve_alarm(ben.room.alarm)
+        link_device(world.folder, "second", "linked")
+        async with world.device("anna", vault="second") as second:
+            await world.pass_time(10)
+            ahead = second.engine.account.manifest
+        held = verify_manifest(world.relay.manifests[ahead.user].manifest)
+        assert (held.raw, held.signer) == (ahead.raw, Signer.IDENTITY)
+        await recover(world, "anna", words, vault="third")
+        async with world.device("anna", vault="third") as third:
+            await world.pass_time(10)
+            assert third.engine.account.manifest.era == ahead.era + 1
+            assert third.conversation.is_member
+
+
 async def test_wrong_words_change_nothing(world: World) -> None:
     words = (await words_of(world)).split()
     with pytest.raises(RecoveryWordsInvalid, match="Word 5 is not one of the words"):
         await recover(world, "anna", " ".join([*words[:4], "xyzzy", *words[5:]]), vault="new")
-    other = (
-        " ".join(RecoverySeed(b"another page").words)
-        if False
-        else " ".join(RecoverySeed(b"another page ...").words)
-    )
+    other = " ".join(RecoverySeed(b"another page ...").words)
     with pytest.raises(RecoveryRefused, match="not those of this account"):
         await recover(world, "anna", other, vault="new")
     with pytest.raises(RecoveryRefused, match="no earlier device"):

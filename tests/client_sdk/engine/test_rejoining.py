@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 from client_sdk import Gap
-from client_sdk.delivery import EpochRolledBack, StreamForked, StreamSkipped
+from client_sdk.delivery import MOST_IN_FLIGHT, EpochRolledBack, StreamForked, StreamSkipped
 from client_sdk.engine import spaces
 from client_sdk.vault import Vault
 from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
-from tests.support.world import Device, World, alarms
+from tests.support.restored import set_vault_back
+from tests.support.world import Device, World, alarms, say
 
 DAY = 86_400
 
 
 async def gaps(device: Device) -> list[str]:
     return [item.reason for item in reversed(await device.room.history(limit=500)) if isinstance(item, Gap)]
-
-
-async def say(world: World, device: Device, *texts: str) -> None:
-    for text in texts:
-        await device.room.send(text)
-        await world.settle()
 
 
 def lose_group_state(world: World, user: str) -> None:
@@ -71,6 +65,29 @@ async def test_what_was_said_in_the_lost_state_and_nobody_attested_is_said_again
             assert await ben.texts() == ["unattested"]
             assert await anna.texts() == ["unattested"]
             assert ben.room.outbox == ()
+            assert alarms(anna, ben) == []
+
+
+async def test_what_was_said_in_the_second_of_a_rejoin_is_taken_back_for_all(world: World) -> None:
+    """It waits to be said again, but others have it: dropped here alone, it would stay there."""
+    async with world.device("anna", name="Anna") as anna:
+        async with world.device("ben", name="Ben") as ben:
+            await world.pass_time(6.25)
+            said = [await ben.room.send(str(number)) for number in range(MOST_IN_FLIGHT + 8)]
+            await world.settle()
+            assert len(await anna.texts()) == len(said)
+        lose_group_state(world, "ben")
+        world.relay.lies.append = lambda _, frame: [] if frame.kind is EntryKind.MESSAGE else None
+        async with world.device("ben") as ben:
+            await world.settle()
+            assert said[-1].origin.sent_ms > ben.conversation.standing.record.rejoined_at * 1000 > 0
+            waiting = [item.id for item in ben.conversation.standing.box.items if not item.in_flight]
+            assert said[-1].id in waiting
+            await ben.room.retract(said[-1])
+            world.relay.lies.append = None
+            world.relay.drop_connections()
+            await world.pass_time(31)
+            assert (await anna.kinds())[-1] == "retracted"
             assert alarms(anna, ben) == []
 
 
@@ -202,14 +219,7 @@ async def test_a_person_goes_on_after_a_fork(world: World) -> None:
 
 async def test_a_person_goes_on_after_restoring_an_old_vault(world: World) -> None:
     async with world.device("ben", name="Ben") as ben:
-        async with world.device("anna", name="Anna") as anna:
-            await world.pass_time(6)
-            await say(world, anna, "before the copy")
-        shutil.copy(world.folder / "anna.vault", world.folder / "copy")
-        async with world.device("anna") as anna:
-            await say(world, anna, "after the copy")
-            await world.pass_time(6)
-        shutil.copy(world.folder / "copy", world.folder / "anna.vault")
+        await set_vault_back(world)
         async with world.device("anna") as anna:
             await world.pass_time(6)
             assert anna.room.alarm is not None

@@ -39,12 +39,11 @@ from tests.support.moving import (
     generation_of,
     group_of,
     renewals,
-    say,
     three,
 )
 from tests.support.rogue import package_of, rogue_commit
 from tests.support.suites import Versions
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
 DAY = 86_400
 

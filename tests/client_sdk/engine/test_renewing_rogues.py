@@ -45,10 +45,16 @@ from client_sdk.mls.extensions import EXTERNAL_PUB, LAST_RESORT
 from relay.wire import Bundle
 from relay.wire.ids import Role, device_id
 from tests.support.fake_time import SeededRandom
-from tests.support.moving import assert_moved, gaps, generation_of, group_of, say, three
+from tests.support.moving import (
+    assert_moved,
+    gaps,
+    generation_of,
+    group_of,
+    three,
+)
 from tests.support.rogue import Anyone, package_of
 from tests.support.suites import Versions
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
 
 @pytest.fixture
@@ -185,14 +191,19 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("what", FORGED)
-async def test_a_move_that_breaks_a_rule_is_void_and_all_talk_on(
-    world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+async def meet_before_the_move(world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three have met and can do the stronger suite now, but none moves the conversation by itself."""
     monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
     async with three(world):
         pass
     versions.update(["anna", "ben", "sue"])
+
+
+@pytest.mark.parametrize("what", FORGED)
+async def test_a_move_that_breaks_a_rule_is_void_and_all_talk_on(
+    world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    await meet_before_the_move(world, versions, monkeypatch)
     async with (
         world.device("anna") as anna,
         world.device("ben") as ben,
@@ -213,10 +224,7 @@ async def test_the_same_entry_by_the_rules_is_accepted(
     world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the forged ones differ from: else they could be void for another reason."""
-    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
-    async with three(world):
-        pass
-    versions.update(["anna", "ben", "sue"])
+    await meet_before_the_move(world, versions, monkeypatch)
     async with world.device("anna") as anna, world.device("ben") as ben, world.device("sue") as sue:
         await world.pass_time(30)
         commit_anyway(sue, forge(world, sue, Forged()))
@@ -243,10 +251,7 @@ async def test_a_move_to_what_one_leaf_does_not_name_is_void(world: World, versi
 async def test_a_move_that_offers_another_suite_than_it_asks_for_is_void(
     world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
-    async with three(world):
-        pass
-    versions.update(["anna", "ben", "sue"])
+    await meet_before_the_move(world, versions, monkeypatch)
     async with world.device("anna") as anna, world.device("ben"), world.device("sue") as sue:
         await world.pass_time(30)
         weak = Bundle.parse(forge(world, sue, Forged(suite=SUITE_3)).body)
@@ -330,10 +335,7 @@ async def test_nobody_moves_a_conversation_back(world: World) -> None:
 async def test_a_move_whose_bundle_names_a_device_is_void_and_an_alarm(
     world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
-    async with three(world):
-        pass
-    versions.update(["anna", "ben", "sue"])
+    await meet_before_the_move(world, versions, monkeypatch)
     async with world.device("anna") as anna, world.device("ben") as ben, world.device("sue") as sue:
         await world.pass_time(30)
         names = (ben.engine.account.device,)
@@ -347,10 +349,7 @@ async def test_a_welcome_into_another_group_than_the_one_offered_leads_nobody_aw
     world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two groups that look alike: one stands in the GroupInfo, into the other one the Welcome leads."""
-    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
-    async with three(world):
-        pass
-    versions.update(["anna", "ben", "sue"])
+    await meet_before_the_move(world, versions, monkeypatch)
     async with world.device("anna") as anna, world.device("ben") as ben:
         async with world.device("sue") as sue:
             await world.pass_time(30)
@@ -371,10 +370,7 @@ async def test_a_rogue_that_moves_all_and_lets_nobody_in_ends_nothing(
     world: World, versions: Versions, monkeypatch: pytest.MonkeyPatch, welcome: bytes | None
 ) -> None:
     """The entry is valid by all that is public, but its Welcome opens for nobody: all come in anyway."""
-    monkeypatch.setattr(admitting, "plan_renewal", lambda *_args: None)
-    async with three(world):
-        pass
-    versions.update(["anna", "ben", "sue"])
+    await meet_before_the_move(world, versions, monkeypatch)
     async with world.device("anna") as anna, world.device("ben") as ben:
         async with world.device("sue") as sue:
             await world.pass_time(30)

@@ -12,17 +12,12 @@ from client_sdk.engine import keeping
 from client_sdk.engine.waiting import WaitReason
 from relay.wire import EntryKind
 from relay.wire import frames as fr
-from tests.client_sdk.engine.test_malicious_relay import say
 from tests.support.fake_relay import Peer
-from tests.support.own_devices import Depot, linked
+from tests.support.own_devices import linked
 from tests.support.restored import back_up, restore
-from tests.support.world import World, alarms
+from tests.support.world import World, alarms, say
 
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files without HTTP: a linked device fetches its history."""
-    Depot().install(monkeypatch)
+pytestmark = pytest.mark.usefixtures("depot")
 
 
 def commits_of(world: World) -> list[bytes]:

@@ -12,15 +12,11 @@ import pytest
 from relay.wire import Bundle, EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
-from tests.client_sdk.engine.test_malicious_relay import say
-from tests.support.own_devices import Depot, linked
+from tests.support.own_devices import linked
 from tests.support.restored import Copy, back_up, restore
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> None:
-    Depot().install(monkeypatch)
+pytestmark = pytest.mark.usefixtures("depot")
 
 
 def commits_of(world: World) -> list[bytes]:

@@ -17,23 +17,19 @@ import pytest
 from relay.wire import frames as fr
 from tests.client_sdk.engine import test_crashes as crashes
 from tests.client_sdk.engine.test_crashes import STEPS, Bomb
-from tests.client_sdk.engine.test_malicious_relay import say
 from tests.support.fake_relay import Peer
-from tests.support.own_devices import Depot, linked
+from tests.support.own_devices import linked
 from tests.support.restored import back_up, restore
-from tests.support.world import World, alarms
+from tests.support.world import World, alarms, say
 
 REPAIR = (*(f"{work}: {step}" for work in ("compare", "repair", "offer") for step in STEPS),)
 AROUND = (
     *(f"{work}: {step}" for work in ("open", "receive", "send") for step in STEPS),
     *("send: encrypted", "send: handed over", "send: acknowledged"),
 )
+
+pytestmark = pytest.mark.usefixtures("depot")
 SAID = ["anna 1", "anna 2", "ben 1", "ben 2", "laptop 1", "new"]
-
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> None:
-    Depot().install(monkeypatch)
 
 
 async def scene(folder: Path, bomb: Bomb) -> None:

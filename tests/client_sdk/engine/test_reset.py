@@ -15,12 +15,7 @@ from client_sdk.identity import TrustState, generate_key_pair
 from relay.wire import Bundle, EntryKind
 from tests.support.fake_time import SeededRandom
 from tests.support.own_devices import Depot, linked, until_done
-from tests.support.world import Device, World, alarms
-
-
-async def say(world: World, device: Device, text: str) -> None:
-    await device.room.send(text)
-    await world.settle()
+from tests.support.world import Device, World, alarms, say
 
 
 async def meet(world: World) -> None:

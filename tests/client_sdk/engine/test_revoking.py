@@ -25,21 +25,11 @@ from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
 from tests.support.fake_time import SeededRandom
 from tests.support.linking import write_account
-from tests.support.own_devices import Depot, linked, until_done
+from tests.support.own_devices import linked, until_done
 from tests.support.rogue import strangers_external_commit
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
-
-@pytest.fixture(autouse=True)
-def depot(monkeypatch: pytest.MonkeyPatch) -> Depot:
-    found = Depot()
-    found.install(monkeypatch)
-    return found
-
-
-async def say(world: World, device: Device, text: str) -> None:
-    await device.room.send(text)
-    await world.settle()
+pytestmark = pytest.mark.usefixtures("depot")
 
 
 def phone(anna: Device) -> OwnDevice:
@@ -319,15 +309,17 @@ async def test_two_devices_remove_the_same_one_at_once(world: World) -> None:
         await assert_closed_to(world, stolen, anna, ben, tablet)
 
 
-async def test_a_removal_that_is_interrupted_is_finished(world: World) -> None:
-    """The answer of the relay never comes, and the program ends."""
+@pytest.mark.parametrize("then", ["it has taken it", "it takes no list"])
+async def test_a_removal_that_is_interrupted_is_finished(world: World, then: str) -> None:
+    """The answer of the relay never comes, and the program ends; whatever the relay does then."""
     async with world.pair() as (anna, ben):
         async with linked(world, anna, "phone"):
             await world.pass_time(6)
         held = world.relay.put_manifest
 
         def take_and_cut(peer: Peer, raw: bytes | None) -> bytes | None:
-            held(peer, raw)
+            if then == "it has taken it":
+                held(peer, raw)
             peer.close()
             return None
 
@@ -339,9 +331,11 @@ async def test_a_removal_that_is_interrupted_is_finished(world: World) -> None:
         await asyncio.gather(removing, return_exceptions=True)
         assert len(anna.client.devices.all) == 2
         world.relay.put_manifest = held  # type: ignore[method-assign]  # and is well again
+        world.relay.lies.takes_no_lists = then == "it takes no list"
     async with world.device("anna") as anna, world.device("ben") as ben:
         await world.pass_time(10)
         assert len(anna.client.devices.all) == 1
+        assert anna.client.devices.relay_follows == (then == "it has taken it")
         view = ben.conversation.standing.view
         assert view is not None
         assert len(view.leaves) == 2

@@ -45,7 +45,7 @@ from tests.support.fake_relay import PORTAL
 from tests.support.fake_time import SeededRandom
 from tests.support.rogue import Anyone, package_of
 from tests.support.suites import Versions, old_account
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, say
 
 
 @pytest.fixture
@@ -69,11 +69,6 @@ def offered_suites(offer: bytes) -> list[int]:
         assert isinstance(package, KeyPackage)
         found.append(package.cipher_suite)
     return found
-
-
-async def say(world: World, device: Device, text: str) -> None:
-    await device.room.send(text)
-    await world.settle()
 
 
 async def test_a_new_conversation_is_post_quantum(world: World) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import nacl.signing
 import pytest
@@ -126,6 +126,22 @@ async def test_the_token_is_renewed_before_it_expires(at: Setting) -> None:
     renewals = [frame for _, frame in at.relay.received if isinstance(frame, fr.Renew)]
     assert len(renewals) == 5
     assert at.handler.frames == []
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0], ids=["back", "ahead"])
+async def test_a_clock_that_jumps_renews_no_more_and_no_less(jump: float) -> None:
+    """The device was set right in the midst of a connection: the relay's clock alone counts for its token."""
+    setting, wrong = Setting(), [0.0]
+    setting.environment = replace(setting.environment, now=lambda: setting.time.now() + wrong[0])
+    task = asyncio.create_task(setting.make_link().run())
+    await settle()
+    wrong[0] = jump
+    for _ in range(5):
+        await setting.time.advance(TOKEN_SECONDS * 0.9)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    renewals = [frame for _, frame in setting.relay.received if isinstance(frame, fr.Renew)]
+    assert len(renewals) == 5
 
 
 async def test_a_failing_portal_is_asked_again(at: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from client_sdk.transport import WebSocketDial
+from client_sdk.transport import WebSocketDial, network
 from client_sdk.transport import socket as websocket
 from client_sdk.transport.network import has_moved
 
@@ -30,6 +31,36 @@ def test_a_network_that_forbids_udp_is_no_other_one(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket.socket, "connect", forbid)
     assert not has_moved(HERE, HERE)
+
+
+async def test_a_machine_that_has_no_socket_left_keeps_its_connection_and_can_close_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket, "NETWORK_SECONDS", 0.01)
+    asked = asyncio.Event()
+
+    def refuse(*_arguments: object) -> socket.socket:
+        asked.set()
+        raise OSError(errno.EMFILE, "too many open files")
+
+    server, told = await quiet_server(), list[int]()
+    async with server, aiohttp.ClientSession() as http, asyncio.timeout(5):
+        connection = await WebSocketDial(http, str(server.make_url("/")), moved=lambda: told.append(1))()
+        with monkeypatch.context() as machine:
+            machine.setattr(network, "socket", FewSockets(refuse))
+            await asked.wait()
+            await connection.send(b"still here")
+            await connection.close()
+    assert told == []
+
+
+class FewSockets:
+    """The module `socket` of a machine that gives none away."""
+
+    AF_INET, AF_INET6, SOCK_DGRAM = socket.AF_INET, socket.AF_INET6, socket.SOCK_DGRAM
+
+    def __init__(self, refuse: Callable[..., socket.socket]) -> None:
+        self.socket = refuse
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")

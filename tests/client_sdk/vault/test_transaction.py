@@ -286,18 +286,6 @@ def test_a_search_is_paged_too(vault: Vault) -> None:
         assert numbers(tx.history("room", search="ODD", limit=3, before=first[-1].id)) == [23, 21, 19]
 
 
-def test_history_can_be_erased_as_a_whole_or_by_age(vault: Vault) -> None:
-    with vault.transaction() as tx:
-        for number in range(1, 6):
-            tx.add_item(item(number))
-        tx.add_item(item(1, conversation="elsewhere"))
-        assert tx.erase_history("room", sent_before_ms=3000) == 2
-        assert numbers(tx.history("room")) == [5, 4, 3]
-        assert tx.erase_history("room") == 3
-        assert tx.erase_history("room") == 0
-        assert len(tx.history("elsewhere")) == 1
-
-
 def test_an_item_is_bounded_and_shows_nothing_of_what_was_said() -> None:
     with pytest.raises(UsageError):
         item(1, payload=bytes(1024 * 1024 + 1))

@@ -155,6 +155,47 @@ def test_a_reader_that_has_gone_is_no_error(joined: Town) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("into", ["letter.txt", "letter.txt/below"])
+def test_a_folder_that_cannot_be_made_is_named(
+    coach: Terminal, joined: Town, tmp_path: Path, into: str
+) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Ben")
+    coach("anna", ["file", "send"], str(tmp_path / "letter.txt"))
+    said = coach("ben", ["file", "save"], "--into", str(tmp_path / into))
+    assert said.code == Exit.FAILED
+    assert f"coach: This machine did not do it: {tmp_path / into}: " in said.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_an_output_that_goes_nowhere_is_told_once(joined: Town, coach: Terminal) -> None:
+    coach("anna", ["send"], "hello")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COACH, "read", "--vault", str(joined.vault("anna"))],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COACH_PASSPHRASE": PASSPHRASE},
+            check=False,
+        )
+    assert done.returncode == Exit.FAILED
+    assert done.stderr.startswith("coach: This machine did not do it: No space left")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_vault_in_a_folder_that_is_not_there(coach: Terminal, joined: Town, tmp_path: Path) -> None:
+    where = ("--relay", joined.relay.url, "--token-url", joined.portal.token_url("anna"))
+    said = coach.raw("join", "--vault", str(tmp_path / "none" / "anna.vault"), *where)
+    assert said.code == Exit.VAULT
+    assert "no folder at the place of the new vault" in said.err
+
+
+def test_nothing_to_read_is_said(coach: Terminal) -> None:
+    said = coach("anna", ["read"], "--search", "a word that nobody said")
+    assert said.out == ""
+    assert said.err == "Nothing here contains “a word that nobody said”.\n"
+
+
 def test_a_keyring_that_is_not_there(joined: Town, tmp_path: Path) -> None:
     where = ("--relay", joined.relay.url, "--token-url", joined.portal.token_url("anna"))
     done = subprocess.run(

@@ -50,7 +50,7 @@ def test_everything_in_a_folder(
     assert "--overwrite" in refused.err
     monkeypatch.setattr(sys, "stdin", type("Tty", (io.StringIO,), {"isatty": lambda self: True})())
     answers = iter(["n", "y"])
-    monkeypatch.setattr(export, "_typed", lambda question: next(answers))
+    monkeypatch.setattr(export, "ask", lambda question: next(answers))
     assert "Nothing was written" in coach("ben", ["export"], str(folder)).out
     assert (folder / TEXT).read_text() == "mine"
     assert coach("ben", ["export"], str(folder), "--no-files").code == Exit.DONE

@@ -50,7 +50,7 @@ def test_the_kit_from_the_first_sight_to_the_end(
             return "zoo" if len(asked) <= 2 else seed.words[number - 1]
 
         monkeypatch.setattr(sys, "stdin", type("Tty", (io.StringIO,), {"isatty": lambda self: True})())
-        monkeypatch.setattr(kit, "_typed", typed)
+        monkeypatch.setattr(kit, "ask", typed)
         made = coach("anna", ["kit"])
         assert len(asked) == 4
         assert "is another one on your page" in made.out

@@ -37,13 +37,14 @@ def test_from_the_page_alone(
 
         typed = iter(["kabel", *[word[:4] for word in words[:2]], " ".join(words[2:])])
         monkeypatch.setattr(sys, "stdin", type("Tty", (io.StringIO,), {"isatty": lambda self: True})())
-        monkeypatch.setattr(recover, "_typed", lambda question: next(typed))
+        monkeypatch.setattr(recover, "ask", lambda question: next(typed))
         following = start("read", "--vault", str(town.vault("ben")), "--follow")
         try:
             read_until(following, "live from here")
             back = coach("anna", ["recover"], *where, "--name", "Anna Lindqvist")
             assert back.code == Exit.DONE, back.err
             assert "Is it " in back.out
+            assert "Looking for you at the relay ...\n" in back.out
             assert "You are back, and your earlier devices are out. With you: Ben Okafor" in back.out
             assert "2 items came back from your archive" in back.out
             shown = read_until(following, "SECURITY ALARM")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import signal
 import sys
+from collections.abc import Callable
 from io import StringIO
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -234,28 +240,96 @@ def test_a_volume_is_filled_where_it_is(
     assert asyncio.run(incarnation(aside)) == before, "what was put aside in it is never deleted"
 
 
-@pytest.mark.parametrize("renames", range(6))
-def test_no_relay_opens_a_volume_that_is_half_restored(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+_STEPS = ("rename", "mkdir", "fsync", "unlink", "rmdir", "chmod")
+
+
+def restore_and_die(data: Path, copy: Path, step: int) -> bool:
+    """Restore in a process that is killed after so many things that it did to the disk; whether it was."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+
+        def counted(name: str) -> Callable[..., object]:
+            real = getattr(os, name)
+
+            def call(*args: Any, **options: Any) -> object:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **options)
+
+            return call
+
+        for name in _STEPS:
+            setattr(os, name, counted(name))
+        os._exit(run(data, "restore", str(copy), "--replace", "--yes"))
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def incarnation_of_all(folder: Path) -> set[bytes]:
+    """Of each whole set of data: in the folder, and put aside from it."""
+    asides = [*folder.parent.glob("data.before-*"), *folder.glob("before-*")]
+    whole = [path for path in asides if any(path.iterdir())]
+    for path in whole:
+        assert {"streams.db", "directory.db", "blobs"} <= {one.name for one in path.iterdir()}, path
+    return {asyncio.run(incarnation(path)) for path in [folder, *whole]}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_restore_that_is_killed_anywhere_is_finished_or_said(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
 ) -> None:
-    monkeypatch.setattr("relay.cli.restore._stays", lambda _target: True)
-    assert run(data, "backup", str(tmp_path / "copy")) == 0
-    before, left, rename = asyncio.run(incarnation(data)), [renames], Path.rename
+    monkeypatch.setattr("relay.cli.restore._stays", lambda _target: inside)
+    copy, kept = tmp_path / "copy", tmp_path / "kept"
+    assert run(data, "backup", str(copy)) == 0
+    shutil.copytree(data, kept)
+    before = asyncio.run(incarnation(kept))
+    outcomes = set()
+    for step in count():
+        for path in (data, *tmp_path.glob("data.before-*")):
+            shutil.rmtree(path)
+        shutil.copytree(kept, data)
+        if not restore_and_die(data, copy, step):
+            break
+        outcomes.add(_what_the_next_relay_finds(data, before))
+        if not (data / "streams.db").exists() or asyncio.run(incarnation(data)) == before:
+            assert run(data, "restore", str(copy), "--replace", "--yes") == 0
+        assert before in incarnation_of_all(data), f"the data from before is whole after {step} steps"
+        assert asyncio.run(incarnation(data)) != before
+    assert outcomes == {"goes on as before", "is told what to do", "is restored"}
 
-    def dies(path: Path, target: Path) -> Path:
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(5, "cut off")
-        return rename(path, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", dies)
-        assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 1
-    with pytest.raises(StoreUnavailable, match="restore"):
-        DataFolder.open(data)
-    assert run(data, "restore", str(tmp_path / "copy"), "--replace", "--yes") == 0
-    assert asyncio.run(incarnation(data)) != before
-    asyncio.run(DataFolder.open(data).close())
+def _what_the_next_relay_finds(data: Path, before: bytes) -> str:
+    try:
+        asyncio.run(DataFolder.open(data).close())
+    except StoreUnavailable:
+        with pytest.raises(StoreUnavailable, match="restore` again with --replace, or remove"):
+            DataFolder.open(data)
+        assert asyncio.run(incarnation(data)) == before, "nothing was changed"
+        return "is told what to do"
+    return "goes on as before" if asyncio.run(incarnation(data)) == before else "is restored"
+
+
+def test_what_was_cut_off_is_finished_by_the_next_restore_too(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stood there before is in one place afterwards, whole."""
+    copy = tmp_path / "copy"
+    assert run(data, "backup", str(copy)) == 0
+    before, step = asyncio.run(incarnation(data)), 0
+    shutil.copytree(data, tmp_path / "kept")
+    while not list(tmp_path.glob("data.before-*/*")):
+        shutil.rmtree(data)
+        shutil.copytree(tmp_path / "kept", data)
+        step += 1
+        restore_and_die(data, copy, step)
+    capsys.readouterr()
+    assert run(data, "restore", str(copy), "--replace", "--yes") == 0
+    assert "was cut off before this one" in capsys.readouterr().err
+    assert before in incarnation_of_all(data)
+    assert len(incarnation_of_all(data)) == 3
 
 
 def test_what_a_relay_left_while_a_person_was_asked_is_not_deleted(

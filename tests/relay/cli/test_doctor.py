@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import socket
 import time
@@ -139,6 +141,17 @@ def test_a_slow_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Non
     settings.data_dir.mkdir(mode=0o700)
     monkeypatch.setattr(checks, "SLOW_FSYNC_MS", 0.0)
     assert any("faster disk" in finding.do for finding in checks.check_folder(settings))
+
+
+def test_a_disk_that_takes_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings.data_dir.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "fdatasync", full)
+    assert "nothing can be written there: No space left on device" in failures(
+        list(checks.check_folder(settings))
+    )
 
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:

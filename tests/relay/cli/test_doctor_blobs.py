@@ -14,7 +14,7 @@ from relay.cli.blob_checks import check_blobs
 from relay.cli.checks import CHECKS
 from relay.cli.findings import Finding, Level
 from relay.config import Settings, load_settings
-from tests.support.coturn import free_port
+from tests.support.ports import free_port
 from tests.support.s3 import S3Server, s3_server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,8 +14,9 @@ from relay.config import ConfigError, Settings, load_settings
 from relay.errors import StoreUnavailable
 from relay.redis_address import RedisKind, RedisWait, parse_redis_url, parse_redis_wait
 from relay.store.redis import RedisStores, Verdict
-from relay.store.redis.startup import Facts, _durability, _memory, _replicas, _version
+from relay.store.redis.startup import Facts, _coverage, _durability, _memory, _replicas, _version
 from tests.support import real_redis as redis
+from tests.support.ports import free_port
 from tests.support.real_redis import Servers
 
 needs_redis = pytest.mark.skipif(redis.PROGRAM is None, reason=redis.MISSING)
@@ -69,13 +71,12 @@ def test_what_may_be_lost_is_said_in_words(servers: Servers) -> None:
         "appendfsync is everysec: a loss of power takes a second or two of acknowledged messages with it"
     )
     said_of_wait = _said(_settings(servers, "replicas 1"))
-    assert (
-        said_of_wait["a primary has 0 replicas and redis_wait wants 1: nothing is acknowledged"] is Level.NOTE
-    )
+    missing = "a primary has 0 replicas and redis_wait wants 1: nothing is acknowledged"
+    assert said_of_wait[missing] is Level.FAILED
 
 
 def test_nobody_there_is_said() -> None:
-    settings = replace(Settings(), redis_url=f"redis://127.0.0.1:{redis.free_port()}")
+    settings = replace(Settings(), redis_url=f"redis://127.0.0.1:{free_port()}")
     assert Level.FAILED in _said(settings).values()
 
 
@@ -93,6 +94,51 @@ def test_versions() -> None:
     assert verdicts(_facts("8.1.4", "valkey_version")) == {Verdict.GOOD}
     assert verdicts(_facts("7.0.15"), RedisWait(1, aof=True)) == {Verdict.WARNING, Verdict.REFUSED}
     assert verdicts(_facts("7.2.0"), RedisWait(0, aof=True)) == {Verdict.WARNING}
+
+
+def test_what_waitaof_is_worth_is_told() -> None:
+    aof = RedisWait(0, aof=True)
+
+    def verdicts(facts: Facts) -> list[Verdict]:
+        return [remark.verdict for remark in _durability(facts, aof)]
+
+    assert verdicts(_facts()) == [Verdict.GOOD]
+    assert verdicts(_facts(appendfsync="everysec")) == [Verdict.GOOD]
+    assert verdicts(_facts("8.1.4", "valkey_version", appendfsync="everysec")) == [Verdict.WARNING]
+    assert verdicts(_facts("8.1.4", "valkey_version")) == [Verdict.GOOD]
+    assert verdicts(_facts(appendfsync="no")) == [Verdict.REFUSED]
+    assert verdicts(Facts({"aof_enabled": "0"}, {})) == [Verdict.REFUSED]
+
+
+@pytest.mark.parametrize(("said", "warned"), [("yes", 1), ("no", 0)])
+def test_a_cluster_that_refuses_everything_while_one_primary_is_away_is_warned_of(
+    said: str, warned: int
+) -> None:
+    facts = _facts(**{"cluster-require-full-coverage": said})
+    assert len(list(_coverage(facts, RedisKind.CLUSTER))) == warned
+    assert list(_coverage(facts, RedisKind.SENTINEL)) == []
+
+
+@needs_redis
+def test_a_real_cluster_tells_its_coverage() -> None:
+    """`yes` is what Redis does if nothing is said."""
+    with redis.real_redis(redis.Cluster) as servers:
+        (what,) = [what for what in _said(_settings(servers)) if "full-coverage" in what]
+        for server in servers.servers:
+            server.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
+        assert what.startswith("cluster-require-full-coverage is yes: while one primary is away all")
+        assert not [what for what in _said(_settings(servers)) if "full-coverage" in what]
+
+
+@pytest.mark.skipif(redis.PROGRAMS["valkey"] is None, reason=redis.NONE_OF["valkey"])
+async def test_valkey_is_called_by_its_name_and_takes_a_relay() -> None:
+    with redis.real_redis(redis.Standalone, program=redis.PROGRAMS["valkey"]) as servers:
+        said = await asyncio.to_thread(_said, _settings(servers, "aof 0"))
+        assert [what for what in said if what.startswith("Valkey ")]
+        assert said["Redis makes each batch durable before it is acknowledged"] is Level.OK
+        assert Level.FAILED not in said.values()
+        stores = await RedisStores.open(parse_redis_url(servers.url), RedisWait(0, aof=True))
+        await stores.close()
 
 
 def test_what_is_not_told_is_warned_of() -> None:

@@ -15,7 +15,8 @@ from relay.cli.main import main
 from relay.cli.turn_checks import check_turn
 from relay.config import load_settings
 from relay.core.ice import TURN_SECONDS
-from tests.support.coturn import LOOPBACK, Coturn, coturn_process, free_port, requires_coturn
+from tests.support.coturn import LOOPBACK, Coturn, coturn_process, requires_coturn
+from tests.support.ports import free_port
 
 Looked = list[Finding]
 

@@ -45,7 +45,16 @@ async def test_list_shows_a_portals_own(world: World, run: Run) -> None:
     assert {line.split()[0] for line in out.splitlines()} == {with_ben, with_cara}
     assert any("active" in line and "anna (coach), ben (client)" in line for line in out.splitlines())
     assert (await run("engagement", "list", PORTAL, "--user", "cara"))[1].split()[0] == with_cara
-    assert (await run("engagement", "list", PORTAL, "--status", "ended"))[1] == ""
+    code, out, err = await run("engagement", "list", PORTAL, "--status", "ended")
+    assert (code, out) == (0, "")
+    assert err == f"No such engagement of {PORTAL}: leave --status out to see all."
+    err = (await run("engagement", "list", PORTAL, "--user", "nobody", "--status", "active"))[2]
+    assert err == f"No such engagement of {PORTAL}: leave --user and --status out to see all."
+    await world.running.relay.hub.portals.add("third")
+    assert (await run("engagement", "list", "third"))[1:] == (
+        "",
+        "third has no engagement yet: the portal's own program opens them.",
+    )
     assert (await run("engagement", "list", OTHER))[1].split()[0] == theirs
 
 

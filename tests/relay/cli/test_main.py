@@ -91,6 +91,31 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
     assert "usage: coach-relay" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command", "why"),
+    [
+        (["dance"], "coach-relay", "dance"),
+        (["portal"], "coach-relay portal", "ACTION"),
+        (["portal", "add"], "coach-relay portal add", "portal"),
+        (["portal", "key", "add", "growth"], "coach-relay portal key add", "FILE"),
+        (["portal", "list", "growth"], "coach-relay portal list", "it takes no growth"),
+        (["serve", "--prot", "1"], "coach-relay serve", "it takes no --prot 1"),
+        (["portal", "key", "list", "growth", "--x"], "coach-relay portal key list", "it takes no --x"),
+    ],
+)
+def test_wrong_usage_points_to_the_help_of_that_very_command(
+    arguments: list[str], command: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    usage, *_, said, pointer = capsys.readouterr().err.splitlines()
+    assert usage.startswith(f"usage: {command} ")
+    assert said.startswith(f"{command}: ")
+    assert why in said
+    assert pointer == f"What it takes, with an example: {command} --help"
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
@@ -135,3 +160,14 @@ async def test_a_command_ends_its_process_before_a_thread_of_a_library_can_abort
     assert process.returncode == code, err
     assert bool(out) == (code == 0), "what it printed was written all the same"
     assert err, "and what it said beside that"
+
+
+async def test_a_path_that_is_forbidden_is_a_sentence(tmp_path: Path) -> None:
+    """Whatever of the system's errors comes: one line says of what, why, and what to do."""
+    (tmp_path / "file").write_text("")
+    words = ["migrate", "--from", f"sqlite:{tmp_path}/file/x", "--to", f"sqlite:{tmp_path}/y"]
+    process = await start([sys.executable, "-m", "relay.cli.main", *words], environment(), tmp_path)
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.startswith(b"coach-relay: ")
+    assert errors.count(b"\n") == 1

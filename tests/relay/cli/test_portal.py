@@ -81,7 +81,7 @@ def test_the_api_key_is_stored_as_a_hash(
     _portal, api_key, _secret = shown(capsys)
     files = [path.read_bytes() for path in (tmp_path / "data").iterdir()]
     assert files
-    assert not any(api_key.rpartition("_")[2].encode() in content for content in files)
+    assert not any(api_key[-43:].encode() in content for content in files)
 
 
 def test_an_id_is_registered_once(
@@ -91,7 +91,7 @@ def test_an_id_is_registered_once(
     _portal, api_key, _secret = shown(capsys)
     assert cli("add", "growth") == 1
     said = capsys.readouterr()
-    assert "exists" in said.err
+    assert "the portal growth is registered already: `coach-relay portal rotate growth`" in said.err
     assert said.out == ""
     assert portal_of(tmp_path, api_key) == "growth"
 
@@ -122,9 +122,19 @@ def test_list_shows_no_key(cli: Callable[..., int], capsys: pytest.CaptureFixtur
         assert not any(api_key in line or secret in line for line in lines)
 
 
-def test_list_of_nothing_is_empty(cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_of_nothing_says_so_and_how_to_begin(
+    cli: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli("list") == 0
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == "", "a script counts lines"
+    assert "No portal is registered" in err
+    assert str(tmp_path) in err, "or another relay's data was meant"
+    assert "coach-relay portal add" in err
+    cli("add", "growth")
+    capsys.readouterr()
+    assert cli("list") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_rotate_replaces_both_keys_and_keeps_the_rest(
@@ -300,7 +310,4 @@ def test_keys_are_never_twice_the_same(cli: Callable[..., int], capsys: pytest.C
     for number in range(5):
         cli("add", f"p{number}")
     found = KEYS.findall(capsys.readouterr().out)
-    assert (
-        len({key.rpartition("_")[2] for _id, key, _secret in found} | {secret for *_rest, secret in found})
-        == 10
-    )
+    assert len({key[-43:] for _id, key, _secret in found} | {secret for *_rest, secret in found}) == 10

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.blobs import BlobStoreFull
+from relay.blobs import BlobStoreFull, BlobStoreUnavailable
 from relay.errors import RelayError, StoreUnavailable
 from relay.http import health
 from relay.http.health import Health
@@ -128,3 +128,13 @@ async def test_a_store_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(Problem) as caught:
         await asked.readyz(None)  # type: ignore[arg-type]  # it does not look at the request
     assert caught.value.code == "store_unavailable"
+
+
+async def test_a_bucket_that_is_away_stops_no_messages(tmp_path: Path) -> None:
+    """All nodes share it: were they not ready, nobody could connect, for want of files."""
+    settings = {"s3_bucket": "coach-files", "s3_endpoint": "http://127.0.0.1:1", "s3_region": "eu-central-1"}
+    keys = {"s3_access_key_id": "test", "s3_secret_access_key": "test"}
+    async with world_in(tmp_path, **settings, **keys) as world:
+        with pytest.raises(BlobStoreUnavailable):
+            await world.running.relay.blobs.check()
+        assert await get(world, "/readyz") == (200, "ok")

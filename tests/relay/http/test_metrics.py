@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from relay.blobs import BlobStoreUnavailable
 from relay.config import ConfigError, load_settings
 from relay.wire import frames as fr
 from relay.wire.ids import PortalId
@@ -142,6 +143,24 @@ async def test_refusals_by_quota_are_counted(world: World) -> None:
     async with world.http.post("/v1/engagements", json=body, headers=world.bearer()) as answer:
         assert answer.status == 403
     assert (await samples(world))["coach_relay_quota_refusals_total", ()] == 1
+
+
+async def test_files_that_cannot_be_stored_are_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_args: object, **_options: object) -> None:
+        raise BlobStoreUnavailable("the blob store does not answer")
+
+    engagement = await world.engagement("anna")
+    async with world.device("anna") as device:
+        await device.create_group(engagement)
+        tus = {"Tus-Resumable": "1.0.0", **await device.blob_access(engagement)}
+    async with world.http.post("/v1/blobs", headers={**tus, "Upload-Length": "1"}) as answer:
+        place = answer.headers["Location"]
+    assert (await samples(world))["coach_relay_file_storage_failures_total", ()] == 0
+    monkeypatch.setattr(world.running.relay.blobs, "append", away)
+    part = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    async with world.http.patch(place, data=b"x", headers=tus | part) as answer:
+        assert answer.status == 503
+    assert (await samples(world))["coach_relay_file_storage_failures_total", ()] == 1
 
 
 async def test_nothing_is_told_about_anybody(world: World) -> None:

@@ -15,14 +15,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.signing import SigningKey
 
+from relay.core.blob_access import BlobGrant
 from relay.core.portals import secret_text
 from relay.core.token_keys import key_id
+from relay.core.uploads import UploadRecord
+from relay.http.blob_requests import BlobRequests
 from relay.http.tokens import NO_KEY
 from relay.hub import Portals
 from relay.hub.access import Access
 from relay.store.sqlite import SqliteDirectory
 from relay.wire import frames as fr
-from relay.wire.ids import DeviceId, PortalId, UserId
+from relay.wire.ids import BlobId, DeviceId, PortalId, UserId
 from tests.relay.http.support import OTHER, PORTAL, Device, World
 
 GROWTH = PortalId(PORTAL)
@@ -296,6 +299,32 @@ async def test_an_upload_under_way_is_cut(world: World) -> None:
         assert await revoke(world, "anna") == 204
         with pytest.raises((aiohttp.ClientError, ConnectionError)):
             await patching
+
+
+@pytest.mark.parametrize("taken_back", ["tokens", "device", "portal"])
+async def test_what_is_taken_back_just_before_a_transfer_is_noted_stops_it_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, taken_back: str
+) -> None:
+    """Its token was looked at already, and it was not yet among those that are cut."""
+    engagement = await world.engagement("anna")
+    async with world.device("anna") as device:
+        access = await device.blob_access(engagement)
+        path = await upload(world, access, b"sealed")
+        read = BlobRequests.record
+
+        async def record(requests: BlobRequests, grant: BlobGrant, blob: BlobId) -> UploadRecord:
+            found = await read(requests, grant, blob)
+            if taken_back == "portal":
+                await world.running.relay.hub.portals.remove(GROWTH)
+            elif taken_back == "tokens":
+                assert await revoke(world, "anna") == 204
+            else:
+                assert (await ask(world, "DELETE", f"/v1/users/anna/devices/{device.id.hex()}"))[0] == 204
+            return found
+
+        monkeypatch.setattr(BlobRequests, "record", record)
+        assert await fetched(world, path, access) == (404 if taken_back == "portal" else 401)
+        assert not _transfers(world.running.relay.hub.access)
 
 
 def _transfers(access: Access) -> int:

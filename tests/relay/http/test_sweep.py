@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from relay.blobs import PART_BYTES
+from relay.http import blob_owner
 from relay.http import sweep as sweeping
-from relay.http.sweep import sweep
+from relay.http.sweep import KEPT_SECONDS, FileSweep
 from relay.wire.ids import BlobId
 from tests.relay.http.support import World, world_in
 from tests.support.s3 import S3Server, s3_server
@@ -26,7 +27,7 @@ async def test_bytes_without_a_record_go_and_all_others_stay(
     world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr(sweeping, "MAX_LOOKED_FOR", at_once)
-    monkeypatch.setattr(sweeping, "_PAGE", 2)
+    monkeypatch.setattr(blob_owner, "PAGE", 2)
     relay = world.running.relay
     kept = set()
     for users in ("anna", "ben", "carla"):
@@ -38,9 +39,13 @@ async def test_bytes_without_a_record_go_and_all_others_stay(
     lost = [BlobId(f"{index:021d}A") for index in range(5)]
     for blob in lost:
         await relay.blobs.append(blob, b"123", offset=0)
-    assert await sweep(relay.hub, relay.blobs) == 5
+    now = 0.0
+    sweep = FileSweep(relay.hub, relay.blobs, clock=lambda: now)
+    assert await sweep.run() == (0, 5)
+    now = KEPT_SECONDS
+    assert await sweep.run() == (5, 0)
     assert await stored(world) == kept
-    assert await sweep(relay.hub, relay.blobs) == 0
+    assert await sweep.run() == (0, 0)
 
 
 async def test_an_upload_that_nobody_named_goes_after_a_day(world: World) -> None:
@@ -87,10 +92,10 @@ async def test_a_file_in_a_bucket_is_kept_in_parts_read_by_ranges_and_erased_whe
                 wanted = headers | {"Range": f"bytes={start}-{end}"}
                 async with world.http.get(place, headers=wanted) as answer:
                     assert (answer.status, await answer.read()) == (206, content[start : end + 1])
-            assert len(objects(storage, bucket)) == 3
+            assert len(objects(storage, bucket)) == 1 + 3  # the first says whose they are
             hub = world.running.relay.hub
             (record,) = await hub.uploads.of_engagement(engagement)
             assert await hub.sweep.run(record.created_ms + 24 * 3600 * 1000) == 1
-            assert objects(storage, bucket) == []
+            assert objects(storage, bucket) == [".owner"]
             async with world.http.get(place, headers=headers) as answer:
                 assert answer.status == 404

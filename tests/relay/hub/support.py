@@ -84,9 +84,12 @@ def token(user: str, *, portal: str = PORTAL, expires: int = NOW + TOKEN_LIFE) -
 
 
 def make_hub(streams: Any = None, directory: Any = None, clock: Clock | None = None, **settings: Any) -> Hub:
+    """A hub; `steady` is a clock of its own if the other one is to jump."""
     options = {"origins": (ORIGIN, OTHER_ORIGIN), "tick_seconds": 3600, **settings}
     erase_blob = options.pop("erase_blob", None)
     bus = options.pop("bus", None)
+    clock = clock or Clock()
+    steady = options.pop("steady", clock)
     return Hub(
         streams or MemoryStreamStore(),
         directory or MemoryDirectory(),
@@ -95,7 +98,8 @@ def make_hub(streams: Any = None, directory: Any = None, clock: Clock | None = N
         erase_blob=erase_blob,
         bus=bus,
         ice_servers=lambda now: ([fr.IceServer(("stun:relay.example",), None, None)], now + 60),
-        clock=clock or Clock(),
+        clock=clock,
+        steady=steady,
         rng=Chance(),
     )
 

@@ -303,14 +303,15 @@ async def test_appends_are_limited_in_size() -> None:
 
 
 async def test_a_full_queue_makes_the_device_wait(hub: Hub, pair: Pair) -> None:
-    hub.commits._has_room.clear()
+    (queue,) = hub.commits._queues.values()
+    queue._has_room.clear()
     receiving = pair.anna.session.receive(encode([pair.anna.message(pair.stream)]))
     waiting = receiving.send(None)
     assert waiting is not None  # it waits, and so does the device's next message
     receiving.close()
     await hub.settle()
     assert only(pair.anna.take(), fr.Appended) != []
-    assert not hub.commits.is_full
+    assert not queue.is_full
 
 
 async def test_blobs_must_be_finished_uploads_of_the_engagement(hub: Hub, pair: Pair) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from relay.core.archives import ArchiveRecord, Series, add_part, without_series
 from relay.errors import InvalidRequest, QuotaExceeded
 from relay.hub import Hub, spaces
+from relay.wire import encode
 from relay.wire import frames as fr
 from relay.wire.limits import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_SERIES
-from tests.relay.hub.support import BEN, Device, Pair, only
+from tests.relay.hub.support import BEN, Device, Pair, connected_pair, make_hub, only
+from tests.relay.hub.test_access import Interrupted
 
 SERIES = bytes(16)
 OTHER = b"o" * 16
@@ -97,6 +100,47 @@ async def test_the_end_of_the_engagement_erases_it(hub: Hub, pair: Pair) -> None
     (refused,) = only(await pair.ben.say(fr.ListArchive(1, pair.stream)), fr.Error)
     assert refused.code in ("ended", "not_found")
     assert pair.ben.user == BEN
+
+
+async def test_a_part_that_comes_at_the_end_is_erased_too() -> None:
+    """It had passed the check of its device; then the engagement ended and was erased."""
+    directory = Interrupted(spaces.ARCHIVES)
+    hub = make_hub(directory=directory)
+    await hub.start()
+    pair = await connected_pair(hub)
+
+    async def end() -> None:
+        await hub.engagements.end(pair.anna.portal, pair.stream)
+        await asyncio.gather(*hub._tasks)
+
+    directory.meanwhile = end
+    (refused,) = only(await pair.anna.say(fr.PutArchive(1, pair.stream, SERIES, 1, b"late")), fr.Error)
+    assert refused.code == "ended"
+    for space in (spaces.ARCHIVES, spaces.ARCHIVE_PARTS):
+        assert await hub.directory.count(space, "") == 0
+    await hub.close()
+
+
+async def test_one_users_erasure_holds_nobody_elses_archive_up(
+    hub: Hub, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+    take_all = hub.archives._take_all
+
+    async def slowly(space: str, prefix: str) -> None:
+        await go_on.wait()
+        await take_all(space, prefix)
+
+    await put(pair.anna, pair, 1, b"anna's")
+    monkeypatch.setattr(hub.archives, "_take_all", slowly)
+    erasing = asyncio.create_task(pair.anna.session.receive(encode([fr.EraseArchive(1, pair.stream, None)])))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert (await put(pair.ben, pair, 1, b"ben's")).parts == 1
+    go_on.set()
+    await erasing
+    assert await listed(pair.anna, pair) == {}
+    assert await listed(pair.ben, pair) == {SERIES: 1}
 
 
 def test_an_archive_is_bounded() -> None:

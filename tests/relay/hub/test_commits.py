@@ -10,7 +10,7 @@ import pytest
 
 from relay.core.operations import AcknowledgeEntries, AppendEntries, Operation, Outcome
 from relay.errors import StoreFull, StoreUnavailable
-from relay.hub.commits import CommitQueue
+from relay.hub.commits import Answers, CommitQueue
 from relay.hub.settings import (
     MAX_BATCH_ACKNOWLEDGEMENTS,
     MAX_BATCH_BYTES,
@@ -53,9 +53,11 @@ class Queue:
         self.handed_out: list[int] = []
         self.queue = CommitQueue(
             self.store,
-            lambda append, _, __: self.told.append(append.counter),
-            lambda append, _, __: self.refused.append(append.counter),
-            lambda: self.handed_out.append(len(self.told)),
+            Answers(
+                appended=lambda append, _, __: self.told.append(append.counter),
+                refused=lambda append, _, __: self.refused.append(append.counter),
+                handed_out=lambda: self.handed_out.append(len(self.told)),
+            ),
         )
 
     def append(self, *counters: int, size: int = 1) -> None:
@@ -252,9 +254,12 @@ class ClosedStore(MemoryStreamStore):
 
 async def test_a_store_that_refuses_at_once_is_survived() -> None:
     refused: list[int] = []
-    queue = CommitQueue(
-        ClosedStore(), lambda *_: None, lambda append, _, __: refused.append(append.counter), lambda: None
+    answers = Answers(
+        appended=lambda *_: None,
+        refused=lambda append, _, __: refused.append(append.counter),
+        handed_out=lambda: None,
     )
+    queue = CommitQueue(ClosedStore(), answers)
     queue.start()
     for counter in (1, 2):
         queue.append(message(ANNA, counter), SESSION)

@@ -8,6 +8,7 @@ from relay.hub import Hub
 from relay.hub.settings import CONGESTED_BYTES, SLOW_READER_BYTES
 from relay.wire import EntryKind, encode
 from relay.wire import frames as fr
+from relay.wire.codec import encode_run
 from relay.wire.ids import EngagementId
 from tests.relay.hub.support import (
     ANNA,
@@ -259,6 +260,18 @@ async def test_opening_again_begins_anew(hub: Hub, pair: Pair) -> None:
     assert seqs(pair.ben.take_entries()) == [3, 4]
     await send(pair, 1)
     assert seqs(pair.ben.take_entries()) == [5]
+
+
+async def test_what_was_about_to_go_out_does_not_come_behind_the_new_beginning(hub: Hub, pair: Pair) -> None:
+    await send(pair, 3)
+    pair.ben.take()
+    await pair.ben.open(pair.stream, 4)
+    pair.ben.take()
+    subscription = pair.ben.session.subscriptions[pair.stream]
+    assert subscription.push(5, 1, encode_run(5, EntryKind.MESSAGE, 1, 0, [b"of this turn"]))
+    await pair.ben.session.receive(encode([fr.Open(9, pair.stream, 2)]))
+    await hub.settle()
+    assert seqs(pair.ben.take_entries()) == [3, 4]
 
 
 async def test_a_connection_has_many_streams_open(hub: Hub) -> None:

@@ -150,6 +150,20 @@ async def test_attempts_to_link_that_came_to_nothing_make_room(hub: Hub, clock: 
     assert len(known) == MAX_DEVICES_PER_USER
 
 
+async def test_a_device_that_made_room_has_no_key_packages_left(hub: Hub) -> None:
+    one = await Device(hub, "anna").connect()
+    await put(one, signed(one))
+    first = await Device(hub, "anna", seed="try").connect()
+    await first.say(fr.PublishKeyPackages(1, (b"package",), b"last"))
+    for number in range(MAX_DEVICES_PER_USER):
+        await Device(hub, "anna", seed=f"try {number}").connect()
+    assert first.id not in await hub.devices.of_user(one.portal, one.user)
+    first.attach()
+    (challenge,) = await first.say(fr.Hello((1,), b"c" * 32))
+    (ready, *_) = await first.say(first.proof(challenge))
+    assert ready.key_packages_left == 0
+
+
 # A portal ends the list of somebody who has lost everything
 
 

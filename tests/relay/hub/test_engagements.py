@@ -103,6 +103,33 @@ async def test_a_new_engagement_is_told_to_who_is_here(hub: Hub) -> None:
     assert cara.take() == []
 
 
+async def test_what_was_seen_before_is_not_told_behind_what_was_seen_later(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first look that takes its time: the key packages that came meanwhile would be taken back by it."""
+    anna = await Device(hub, ANNA).connect()
+    record = await new_engagement(hub)
+    anna.take()
+    held, honest = asyncio.Event(), hub.overview.of
+
+    async def slow(record: EngagementRecord) -> fr.Engagement:
+        found = await honest(record)
+        await held.wait()
+        return found
+
+    with monkeypatch.context() as first:
+        first.setattr(hub.overview, "of", slow)
+        earlier = asyncio.create_task(hub.tell_changed(record.id))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    published = await anna.say(fr.PublishKeyPackages(1, (b"package",), None))
+    held.set()
+    await earlier
+    await hub.settle()
+    (told,) = only([*published, *anna.take()], fr.EngagementChanged)
+    assert [device.has_key_package for device in told.engagement.devices] == [True]
+
+
 async def test_another_roster_is_told_to_all(hub: Hub, pair: Pair) -> None:
     cara = await Device(hub, CARA).connect()
     await hub.engagements.set_participants(PORTAL, pair.stream, participants(ANNA, CARA))

@@ -7,7 +7,7 @@ import pytest
 from relay.errors import StoreUnavailable
 from relay.hub import Hub
 from relay.store import MemoryDirectory
-from relay.wire import ErrorCode, State, encode
+from relay.wire import ErrorCode, State, connect_proof_bytes, encode
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from relay.wire.limits import HANDSHAKE_SECONDS, MAX_DEVICES_PER_USER, MAX_HANDSHAKE_MESSAGE_BYTES
@@ -15,6 +15,7 @@ from tests.relay.hub.support import (
     ANNA,
     BEN,
     NOW,
+    ORIGIN,
     OTHER_ORIGIN,
     PORTAL,
     TOKEN_LIFE,
@@ -334,3 +335,19 @@ async def test_what_is_no_binary_message_ends_the_connection(hub: Hub) -> None:
     device = await Device(hub, ANNA).connect()
     device.session.unreadable(ErrorCode.MALFORMED)
     assert farewell(device, device.take()) == "malformed"
+
+
+async def test_a_challenge_is_answered_once(hub: Hub) -> None:
+    """A second proof in the same message would take the connection over for another portal or device."""
+    device, challenge = await challenged(hub)
+    other = Device(hub, BEN, portal="elsewhere")
+    signed = connect_proof_bytes(ORIGIN, other.portal, other.id, b"", b"")
+    signature = other.key.sign(signed).signature
+    again = fr.Authenticate(other.access, other.public_key, signature)
+    frames = await device.say(device.proof(challenge), again)
+    assert [type(frame) for frame in frames] == [fr.Ready, fr.Goodbye]
+    assert farewell(device, frames) == "out_of_order"
+    assert hub.statistics().ready == 0
+    assert hub.session_of(device.id) is None
+    assert not hub.access.connections
+    assert not hub.tell_low(device.id, 1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
+from relay.core.engagements import EngagementRecord
 from relay.errors import AccessRefused, InvalidRequest, NotFound, RateLimited, StoreUnavailable
 from relay.hub import Hub, Portals
 from relay.store import MemoryDirectory, MemoryStreamStore
@@ -157,6 +160,41 @@ async def test_blobs_go_with_their_time(clock: Clock) -> None:
     assert blobs.erased[1:] == [named.blob]
     assert await hub.uploads.of_engagement(pair.stream) == []
     await hub.close()
+
+
+async def test_one_blob_that_cannot_be_erased_keeps_no_other_engagement_waiting(
+    clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(Blobs):
+        async def erase(self, blob: BlobId) -> None:
+            if not self.erased:
+                self.erased.append(blob)
+                raise StoreUnavailable("the blob store does not answer")
+            await super().erase(blob)
+
+    blobs = Stuck()
+    hub = make_hub(clock=clock, erase_blob=blobs.erase)
+    await hub.start()
+    for _ in range(3):
+        record = await new_engagement(hub)
+        await hub.uploads.begin(record.id, 1)
+    clock.now += 2 * DAY
+    monkeypatch.setattr(hub.engagements, "page", one_at_a_time(hub.engagements.page))
+    assert await hub.sweep.run(int(clock.now * 1000)) == 2
+    assert [r.count for r in caplog.records if r.message == "sweep incomplete"] == [1]  # type: ignore[attr-defined]
+    assert await hub.sweep.run(int(clock.now * 1000)) == 1
+    assert await hub.directory.count("uploads", "") == 0
+    await hub.close()
+
+
+Page = Callable[[str], Coroutine[Any, Any, list[EngagementRecord]]]
+
+
+def one_at_a_time(page: Page) -> Page:
+    async def short(after: str) -> list[EngagementRecord]:
+        return (await page(after))[:1]
+
+    return short
 
 
 async def test_uploads_are_of_their_engagement(hub: Hub) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import msgpack
 import pytest
 
+from relay.core.operations import Operation, Outcome
 from relay.core.portals import PortalRecord, new_portal
 from relay.core.quotas import Quotas
+from relay.core.revocations import Revocations
 from relay.errors import QuotaExceeded, StoreUnavailable
+from relay.hub.nodes import ENGAGEMENT, ENTERED, EVENTS, REVOKED
 from relay.hub.settings import CACHE_SECONDS, HEAL_SECONDS
 from relay.store import MemoryStreamStore
 from relay.wire import encode
 from relay.wire import frames as fr
 from relay.wire.errors import ErrorCode
-from relay.wire.ids import EngagementId
+from relay.wire.ids import EngagementId, PortalId, UserId
 from tests.relay.hub.support import (
     ANNA,
     BEN,
@@ -29,7 +34,7 @@ from tests.relay.hub.support import (
     verify_token,
 )
 from tests.relay.hub.switchboard import Several, entries, several
-from tests.relay.hub.test_devices import CHANNEL, put, signed
+from tests.relay.hub.test_devices import CHANNEL, put, signed, without
 
 
 async def conversation(nodes: Several) -> tuple[EngagementId, Device, Device]:
@@ -72,6 +77,27 @@ async def test_both_sides_at_once_see_one_order() -> None:
 
 def _packed(frame: fr.Append) -> bytes:
     return encode([frame])
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        b"\xc1",
+        msgpack.packb((ENGAGEMENT, b"another", b"of a later version")),
+        msgpack.packb((ENTERED, b"another", "no device")),
+        msgpack.packb((REVOKED, b"another")),
+        msgpack.packb({"no": "list"}),
+    ],
+    ids=["no news", "a record of a later version", "another type", "too little", "another shape"],
+)
+async def test_what_is_not_understood_ends_no_listening(
+    news: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever told it may be of another version, and does so again and again while both run."""
+    async with several() as nodes:
+        hub = nodes.hubs[0]
+        hub.nodes._heard(EVENTS, news)
+        assert [record.msg for record in caplog.records] == ["news of another node are not understood"]
 
 
 async def test_lost_news_are_healed_by_looking() -> None:
@@ -194,6 +220,43 @@ async def test_what_a_portal_takes_back_counts_at_every_node(lossy: bool) -> Non
             nodes.board.buses[1].missed()
             await nodes.settle()
         assert [frame.code for frame in only(ben.take(), fr.Goodbye)] == [ErrorCode.DEVICE_REVOKED]
+
+
+async def test_what_was_missed_is_looked_at_until_the_store_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with several() as nodes:
+        _, _, ben = await conversation(nodes)
+        access = nodes.hubs[1].access
+        read = access._read
+        faults = [StoreUnavailable("not now")] * 2
+
+        async def often_away(portal: PortalId, user: UserId) -> Revocations:
+            if faults:
+                raise faults.pop()
+            return await read(portal, user)
+
+        nodes.board.lossy = True
+        await nodes.hubs[0].access.revoke_device(PORTAL, BEN, ben.id)
+        monkeypatch.setattr(access, "_read", often_away)
+        nodes.board.buses[1].missed()
+        await nodes.settle()
+        assert not ben.sink.closed
+        await nodes.tick()
+        await nodes.tick()
+        assert [frame.code for frame in only(ben.take(), fr.Goodbye)] == [ErrorCode.DEVICE_REVOKED]
+
+
+async def test_a_device_that_left_the_list_renews_no_token() -> None:
+    async with several() as nodes:
+        one = await Device(nodes.hubs[0], ANNA).connect()
+        two = await Device(nodes.hubs[1], ANNA, seed="2").connect()
+        first = signed(one, two)
+        await put(one, first)
+        await nodes.settle()
+        nodes.board.lossy = True
+        await put(one, without(first, two))
+        await nodes.tick(60)
+        (goodbye,) = await two.say(fr.Renew(1, two.access))
+        assert goodbye.code == ErrorCode.DEVICE_REVOKED
 
 
 async def test_a_device_list_counts_at_every_node() -> None:
@@ -339,8 +402,8 @@ class Losing(MemoryStreamStore):
 
     loses = False
 
-    async def commit(self, operations: object) -> object:  # type: ignore[override]  # as the base has them
-        done = await super().commit(operations)  # type: ignore[arg-type]
+    async def commit(self, operations: Sequence[Operation]) -> list[list[Outcome]]:
+        done = await super().commit(operations)
         if self.loses:
             raise StoreUnavailable("the answer was lost")
         return done

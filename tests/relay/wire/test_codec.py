@@ -14,7 +14,6 @@ from relay.wire import frames as fr
 from relay.wire.codec import (
     encode_appended,
     encode_entries,
-    encode_entry,
     encode_own_run,
     encode_run,
     entries_prefix,
@@ -26,7 +25,6 @@ from tests.relay.wire.strategies import (
     DEVICE_FRAMES,
     RELAY_FRAMES,
     device_frames,
-    entries,
     relay_frames,
     streams,
 )
@@ -139,13 +137,6 @@ def test_fields_of_any_kind_are_a_frame_or_refused(frame_type: int, values: list
         assert encode(frames)
 
 
-@given(streams, st.lists(entries, min_size=1, max_size=40))
-def test_entries_packed_apart_are_a_frame(stream: EngagementId, some: list[fr.Entry]) -> None:
-    frame = encode_entries(entries_prefix(stream), len(some), [encode_entry(entry) for entry in some])
-    assert frame == encode_frame(fr.Entries(stream, tuple(some)))
-    assert decode_from_relay(frame) == [fr.Entries(stream, tuple(some))]
-
-
 @given(streams, st.integers(1, 2**40), st.lists(st.binary(max_size=9), min_size=1, max_size=40))
 def test_a_run_of_entries_is_packed_as_they_are(stream: EngagementId, seq: int, bodies: list[bytes]) -> None:
     prefix, count = entries_prefix(stream), len(bodies)
@@ -159,9 +150,10 @@ def test_a_run_of_entries_is_packed_as_they_are(stream: EngagementId, seq: int, 
 
 
 def test_a_full_entries_frame_is_one() -> None:
-    entry = fr.Entry(1, EntryKind.MESSAGE, 0, 0, 0, b"")
-    frame = encode_entries(entries_prefix(STREAM), 256, [encode_entry(entry)] * 256)
-    assert decode_from_relay(frame) == [fr.Entries(STREAM, (entry,) * 256)]
+    run = encode_run(1, EntryKind.MESSAGE, 0, 0, [b""] * 256)
+    frame = encode_entries(entries_prefix(STREAM), 256, [run])
+    entries = tuple(fr.Entry(1 + n, EntryKind.MESSAGE, 0, 0, 0, b"") for n in range(256))
+    assert decode_from_relay(frame) == [fr.Entries(STREAM, entries)]
 
 
 def test_answers_packed_apart_are_a_frame() -> None:
@@ -338,6 +330,17 @@ def test_many_arrays_in_a_large_message_are_refused() -> None:
 
 def test_one_bad_frame_refuses_the_message() -> None:
     assert refusal(encode_frame(APPEND) + packed(12, STREAM)) is ErrorCode.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\x92", b"\x93\x01", b"\x91\xa3ab", b"\xa1", b"\xcd\x00", b"\xdc\x00", b"\xc4\x05"]
+)
+def test_a_frame_that_was_cut_off_behind_a_whole_one_refuses_the_message(tail: bytes) -> None:
+    whole = encode_frame(fr.ListEngagements(1))
+    assert decode_from_device(whole + whole) == [fr.ListEngagements(1)] * 2
+    with pytest.raises(WireError) as refusal:
+        decode_from_device(whole + tail)
+    assert refusal.value.code is ErrorCode.MALFORMED
 
 
 def test_an_error_says_nothing_of_what_was_sent() -> None:
