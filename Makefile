@@ -35,8 +35,11 @@ $(TOOLS): $(READY) deploy/test-programs.sh
 	@VENV="$(VENV)" sh deploy/test-programs.sh
 	@touch $@
 
-test: $(READY) $(TOOLS) ## every test (unit, conformance, end to end, faults, abuse)
-	@$(WITH_NODE) $(BIN)/python -m pytest
+PAGES := VENV="$(VENV)" sh deploy/browser-files.sh || echo "setup: what pages load could not be built; the tests that need it are skipped"
+
+test: $(READY) $(TOOLS) ## every test (unit, conformance, end to end, in a real browser, faults, abuse)
+	@$(PAGES)
+	@$(WITH_NODE) $(BIN)/python -m pytest -n auto --dist loadfile
 
 verify: $(READY) lint types house browser test ## everything that must hold before a change lands
 
@@ -79,8 +82,9 @@ browser: $(READY) $(TOOLS) ## build and check the browser's package
 	then cd client_sdk/browser && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check; \
 	else echo "npm is not here: the browser's package is not checked"; fi
 
-browser-pages: browser ## pages in Chromium and the Python SDK talk through the real relay
-	@BROWSER_TESTS=1 $(WITH_NODE) $(BIN)/python -m pytest tests/browser
+browser-pages: $(READY) $(TOOLS) ## of the tests, those alone in which pages in Chromium and the Python SDK talk through the real relay
+	@$(PAGES)
+	@$(WITH_NODE) $(BIN)/python -m pytest -n auto --dist loadfile tests/browser
 
 # What an image is built from: the same versions and hashes, less what only development needs.
 PART_OF_LOCK := --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 -c requirements.lock
