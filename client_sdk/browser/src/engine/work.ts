@@ -234,13 +234,22 @@ export class Work {
 /** The record that says that an item has changed since it was archived. */
 export const dirtyName = (engagement: EngagementId, id: string): string => `changed/${engagement}/${id}`;
 
-/** An item of the history as it is stored. */
+/**
+ * An item of the history as it is stored; null if there is none. Whoever asks outside a step may meet one that moves
+ * the item between the two looks, as when the relay gives a message its place: then it is looked for where it is now.
+ */
 export async function findStored(
   { read }: Pick<Shared, "read">,
   engagement: EngagementId,
   id: string,
 ): Promise<Stored | null> {
-  const place = await read(indexName(engagement, id));
-  const data = place && (await read(historyName(engagement, text(place))));
-  return data && parseStored(data);
+  let looked: string | null = null;
+  for (;;) {
+    const found = await read(indexName(engagement, id));
+    const place = found && text(found);
+    if (place === null || place === looked) return null;
+    const data = await read(historyName(engagement, place));
+    if (data !== null) return parseStored(data);
+    looked = place;
+  }
 }
