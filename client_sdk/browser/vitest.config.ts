@@ -17,11 +17,15 @@ const chromium = playwright({
   },
 });
 
+// A busy machine is slow: nobody waits longer than it takes.
+const patience = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } };
+
 export default defineConfig({
   test: {
     projects: [
       {
         test: {
+          ...patience,
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: ["test/chromium/**", "test/element/**"],
@@ -29,6 +33,7 @@ export default defineConfig({
       },
       {
         test: {
+          ...patience,
           name: "chromium",
           include: [
             "test/chromium/**/*.test.ts",

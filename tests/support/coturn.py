@@ -30,7 +30,7 @@ from tests.support.ports import free_port
 
 CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "coturn" / "turnserver.conf"
 PROGRAM: Final = shutil.which("turnserver")
-START_SECONDS: Final = 20.0
+START_SECONDS: Final = 60.0
 LOOPBACK: Final = ("--allow-loopback-peers", "--allowed-peer-ip=127.0.0.1")
 """What calls on one machine need, and no other may have."""
 

@@ -44,8 +44,8 @@ _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _environ: ContextVar[Mapping[str, str]] = ContextVar("environ", default=_NOTHING)
 QUORUM: Final = 2
 SERVICE: Final = "coach"
-_START_SECONDS: Final = 20.0
-_FORM_SECONDS: Final = 40.0
+_START_SECONDS: Final = 60.0
+_FORM_SECONDS: Final = 80.0
 _LOOK_SECONDS: Final = 0.05
 _NODE_TIMEOUT_MS: Final = "2000"
 _SLOTS: Final = 16_384

@@ -21,7 +21,7 @@ from relay.wire.ids import DeviceId, EngagementId, PortalId, device_id
 from relay.wire.proof import connect_proof_bytes
 
 NONCE: Final = b"c" * 32
-PATIENCE_SECONDS: Final = 20
+PATIENCE_SECONDS: Final = 60
 OPAQUE: Final = b"in place of MLS messages, which the relay does not read"
 _numbers = itertools.count(1)
 F = TypeVar("F")

@@ -54,7 +54,7 @@ class Line:
         return authenticator
 
 
-async def until(condition: Callable[[], bool], *, within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, within: float = 40.0) -> None:
     """Wait for what only time brings: media, and what travels."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110  there is no event for each picture
@@ -63,7 +63,7 @@ async def until(condition: Callable[[], bool], *, within: float = 10.0) -> None:
 
 async def pictures(call: Call, wanted: int) -> None:
     """Wait until so many pictures have arrived."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await call.statistics()).video.frames_decoded < wanted:  # noqa: ASYNC110  as above
             await asyncio.sleep(0.01)
 

@@ -94,12 +94,12 @@ async def test_states_are_told_until_it_is_closed() -> None:
     one, ones = peer(audio=AudioStreamTrack())
     other, others = peer()
     await one.take_answer(await other.answer(await one.offer(frozenset({"audio"}))))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while "connected" not in ones or "connected" not in others:  # noqa: ASYNC110  a network's time
             await asyncio.sleep(0.01)
     await one.close()
     assert ones == ["connecting", "connected"]  # nothing is told of one's own closing
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while others[-1] != "closed":  # noqa: ASYNC110  a network's time
             await asyncio.sleep(0.01)
     await other.close()

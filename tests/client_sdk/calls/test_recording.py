@@ -154,7 +154,7 @@ async def test_a_file_that_cannot_be_finished_is_told_and_never_blocks(
     monkeypatch.setattr(_Film, "close", full)
     recorder = Recorder(tmp_path / "call.mp4", kinds=BOTH)
     recorder.put(picture(0), 0.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(RecordingFailed):
             await recorder.close()
 

@@ -44,7 +44,7 @@ async def test_a_machine_that_has_no_socket_left_keeps_its_connection_and_can_cl
         raise OSError(errno.EMFILE, "too many open files")
 
     server, told = await quiet_server(), list[int]()
-    async with server, aiohttp.ClientSession() as http, asyncio.timeout(5):
+    async with server, aiohttp.ClientSession() as http, asyncio.timeout(30):
         connection = await WebSocketDial(http, str(server.make_url("/")), moved=lambda: told.append(1))()
         with monkeypatch.context() as machine:
             machine.setattr(network, "socket", FewSockets(refuse))
@@ -94,7 +94,7 @@ async def test_it_is_told_once_and_the_connection_can_be_closed(monkeypatch: pyt
     async with server, aiohttp.ClientSession() as http:
         connection = await WebSocketDial(http, str(server.make_url("/")), moved=heard)()
         monkeypatch.setattr(websocket, "has_moved", lambda local, peer: True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await moved.wait()
             await connection.close()
     assert told == [1]

@@ -18,7 +18,7 @@ from client_sdk.cli.main import main
 from client_sdk.demo.servers import PortalServer
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 PASSPHRASE = "correct horse battery"
 QUICK_KEYS = {"OPSLIMIT": argon2id.OPSLIMIT_MIN, "MEMLIMIT": argon2id.MEMLIMIT_MIN}
 """A passphrase that costs nothing to try: these tests open a vault some eighty times."""

@@ -28,7 +28,7 @@ from relay.wire.proof import connect_proof_bytes
 
 PORTAL, OTHER = "growth", "other"
 PAGE, OTHER_PAGE = "https://portal.example", "https://other.example"
-PATIENCE = aiohttp.ClientTimeout(total=20)
+PATIENCE = aiohttp.ClientTimeout(total=60)
 F = TypeVar("F")
 _numbers = itertools.count(1)
 

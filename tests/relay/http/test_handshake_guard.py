@@ -132,6 +132,6 @@ async def test_a_stranger_who_leaves_early_is_forgotten(world: World) -> None:
         async with world.http.ws_connect("/v1/connect") as socket:
             await socket.send_bytes(encode([fr.Hello((1,), b"c" * 32)]))
             assert (await socket.receive()).type is aiohttp.WSMsgType.BINARY
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while world.running.app.connect.count:  # noqa: ASYNC110 - the sockets close
             await asyncio.sleep(0)

@@ -231,7 +231,7 @@ async def test_a_body_that_breaks_off_is_a_fault_of_the_peer(world: World, end: 
         writer.write_eof()
     else:
         writer.write(end)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await reader.readline()
     assert not answer or answer.split()[1] == b"400"
     writer.close()

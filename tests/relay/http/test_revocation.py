@@ -40,7 +40,7 @@ async def ask(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the relay tells nobody but itself
             await asyncio.sleep(0)
 

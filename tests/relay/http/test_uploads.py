@@ -299,7 +299,7 @@ class HalfPatch:
         return cls(reader, writer)
 
     async def status(self) -> int:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return int((await self.reader.readline()).split()[1])
 
     def reset(self) -> None:
@@ -314,7 +314,7 @@ class HalfPatch:
 async def until_offset(uploader: Uploader, path: str, wanted: int) -> None:
     """Wait until so many bytes are durable, without taking the turn from whoever writes."""
     blob = BlobId(path.rpartition("/")[2])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await uploader.world.running.relay.blobs.size(blob) < wanted:
             pass
 
@@ -405,7 +405,7 @@ async def test_a_body_that_is_no_http_is_a_fault_of_the_peer(uploader: Uploader)
     writer.write(f"PATCH {path} HTTP/1.1\r\n{head}\r\n5\r\n12345\r\n".encode())
     await writer.drain()
     writer.write(b"what is this?\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await reader.readline()).split()[1] == b"400"
     writer.close()
     assert await uploader.offset(path) in (0, 5)
@@ -417,12 +417,12 @@ async def test_uploads_at_once_are_bounded(uploader: Uploader) -> None:
         for _ in range(4)
     ]
     path = await uploader.create(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await uploader.patch(path, 0, b""))[0] != 429:
             pass
     for half in hanging:
         half.reset()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await uploader.patch(path, await uploader.offset(path), b""))[0] != 204:
             pass
 
@@ -452,7 +452,7 @@ async def test_an_end_while_it_runs_leaves_no_bytes(uploader: Uploader) -> None:
     await hub.settle()
     hanging.reset()
     blobs = uploader.world.running.relay.blobs
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while [blob async for blob in blobs.list()]:
             pass
 

@@ -135,7 +135,7 @@ async def test_one_users_erasure_holds_nobody_elses_archive_up(
     monkeypatch.setattr(hub.archives, "_take_all", slowly)
     erasing = asyncio.create_task(pair.anna.session.receive(encode([fr.EraseArchive(1, pair.stream, None)])))
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await put(pair.ben, pair, 1, b"ben's")).parts == 1
     go_on.set()
     await erasing

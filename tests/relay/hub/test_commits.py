@@ -177,7 +177,7 @@ async def test_acknowledgements_alone_are_written_soon(held: Queue) -> None:
     held.store.go.set()
     held.queue.acknowledge(STREAM, ANNA, 3)
     assert held.store.batches == []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await held.started()
     assert held.store.batches == [[AcknowledgeEntries(STREAM, ANNA, 3)]]
 
@@ -201,7 +201,7 @@ async def test_nobody_waits_for_a_queue_that_is_closed(held: Queue) -> None:
     settled = asyncio.ensure_future(held.queue.settle())
     held.store.go.set()
     await held.queue.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await settled
         await held.queue.settle()
 

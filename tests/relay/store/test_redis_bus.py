@@ -27,7 +27,7 @@ from tests.support.real_redis import Process, Servers
 from tests.support.wires import Wire
 
 pytestmark = pytest.mark.skipif(redis.PROGRAM is None, reason=redis.MISSING)
-_PATIENCE: Final = 20.0
+_PATIENCE: Final = 60.0
 
 
 class Node:

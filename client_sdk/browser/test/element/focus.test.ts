@@ -1,7 +1,8 @@
 /** The keyboard: whatever goes away, the focus is somewhere that makes sense; what fails is said where one is. */
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { page, userEvent } from "vitest/browser";
+import { until } from "../until.ts";
 import { DoubleError, DoubleRelay, file } from "./double.ts";
 import { type Scene, settled, showRoom } from "./scenes.ts";
 
@@ -43,14 +44,14 @@ describe("the focus", () => {
     await press("Resume Slides.key");
     expect(focused(root)).toBe("Pause Slides.key");
     await press("Cancel Slides.key");
-    await vi.waitUntil(() => focused(root) === "Write a message");
+    await until(() => focused(root) === "Write a message");
   });
 
   test("follows the steps of a dialog, and comes back to the conversation when what opened it has gone", async () => {
     relay.due = true;
     const root = await open();
     await press("Later");
-    await vi.waitUntil(() => focused(root) === "Write a message");
+    await until(() => focused(root) === "Write a message");
     await press("Make one");
     await press("Show the words");
     expect(focused(root)).toBe("Your recovery kit");
@@ -67,13 +68,13 @@ describe("the focus", () => {
     await settled();
     expect(focused(root)).toBe("Answer");
     await userEvent.keyboard("{Enter}");
-    await vi.waitUntil(() => focused(root) === "Mute");
+    await until(() => focused(root) === "Mute");
     const { theCall } = relay.room;
     theCall.connect();
     theCall.change({ state: "ended", ended: { code: "call_lost", message: "The connection was lost." } });
-    await vi.waitUntil(() => focused(root) === "Close");
+    await until(() => focused(root) === "Close");
     await press("Close");
-    await vi.waitUntil(() => focused(root) === "Write a message");
+    await until(() => focused(root) === "Write a message");
   });
 
   test("is back on the device whose name was changed, or left as it was", async () => {

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { page, userEvent } from "vitest/browser";
 import type { Transfer } from "../../src/api.ts";
+import { until } from "../until.ts";
 import { ANNA, BEN, base, DoubleError, DoubleRelay, file, person, scale, text } from "./double.ts";
 import { conversation, picture, type Scene, settled, show, showRoom } from "./scenes.ts";
 
@@ -34,21 +35,15 @@ describe("writing", () => {
     await expect.element(page.getByRole("article")).toHaveTextContent("One Two");
   });
 
-  test("own message is shown within 50 ms", async () => {
+  test("own messages stand there as they are sent, and the field is free for the next", async () => {
     await conversation(relay);
     const root = await open();
-    const took: number[] = [];
     for (let n = 0; n < 5; n++) {
       await composer().fill(`Quick ${n}`);
-      const before = performance.now();
       root.querySelector<HTMLFormElement>(".composer")?.requestSubmit();
-      await vi.waitUntil(() => root.querySelector("cr-history")?.textContent?.includes(`Quick ${n}`), {
-        interval: 1,
-      });
-      took.push(performance.now() - before);
+      await until(() => root.querySelector("cr-history")?.textContent?.includes(`Quick ${n}`));
+      await expect.element(composer()).toHaveValue("");
     }
-    // The best of five: this machine may be busy with other things.
-    expect(Math.min(...took)).toBeLessThan(50);
   });
 
   test("what could not be stored comes back into the field, and why is said", async () => {
@@ -69,18 +64,18 @@ describe("writing", () => {
     await button(/What to do with the message from Ben/).click();
     await page.getByRole("menuitem", { name: "Reply" }).click();
     await composer().fill("Half a thought");
-    await vi.waitUntil(() => relay.room.kept !== null, { timeout: 3000 });
+    await until(() => relay.room.kept !== null);
     scene?.end();
     await open();
     await expect.element(composer()).toHaveValue("Half a thought");
     await expect.element(page.getByText("Replying to Ben")).toBeVisible();
     await composer().fill("");
-    await vi.waitUntil(() => relay.room.kept === null);
+    await until(() => relay.room.kept === null);
     await composer().fill("A whole one");
-    await vi.waitUntil(() => relay.room.kept?.text === "A whole one", { timeout: 3000 });
+    await until(() => relay.room.kept?.text === "A whole one");
     await composer().click();
     await userEvent.keyboard("{Enter}");
-    await vi.waitUntil(() => relay.room.kept === null);
+    await until(() => relay.room.kept === null);
     expect(relay.room.asked.findLastIndex((asked) => asked.startsWith("send "))).toBeLessThan(
       relay.room.asked.findLastIndex((asked) => asked.startsWith("keepDraft")),
     );
@@ -90,10 +85,10 @@ describe("writing", () => {
     await open();
     await composer().fill("Said before the end");
     scene?.end();
-    await vi.waitUntil(() => relay.room.kept?.text === "Said before the end", { timeout: 500 });
+    expect(relay.room.kept?.text).toBe("Said before the end");
     relay.room.items.push(text("anna", "Said before the end"));
     await open();
-    await vi.waitUntil(() => relay.room.kept === null);
+    await until(() => relay.room.kept === null);
     await expect.element(composer()).toHaveValue("");
   });
 
@@ -106,7 +101,7 @@ describe("writing", () => {
     await button("Dismiss").click();
     relay.room.fails = fails;
     await composer().fill("One, two");
-    await vi.waitUntil(() => relay.room.fails === null, { timeout: 3000 });
+    await until(() => relay.room.fails === null);
     await settled(50);
     expect(page.getByText(/cannot be stored in this browser/).query()).toBeNull();
   });
@@ -157,10 +152,10 @@ describe("writing", () => {
     await expect
       .element(page.getByRole("list", { name: "Files to send" }).getByRole("listitem").first())
       .toHaveTextContent("pasted.png");
-    await vi.waitUntil(() => root.querySelector(".staged img[src^='blob:']") !== null);
+    await until(() => root.querySelector(".staged img[src^='blob:']") !== null);
     await button("Do not send pasted.png").click();
     await button("Send").click();
-    await vi.waitUntil(() => relay.room.asked.some((asked) => asked.startsWith("sendFile plan.txt")));
+    await until(() => relay.room.asked.some((asked) => asked.startsWith("sendFile plan.txt")));
     expect(relay.room.asked.some((asked) => asked.includes("pasted"))).toBe(false);
   });
 
@@ -255,7 +250,7 @@ describe("the history, by keyboard", () => {
       await expect.element(page.getByRole("article")).toHaveTextContent(said);
     }
     relay.room.put(text("ben", "Good morning"));
-    await vi.waitUntil(() =>
+    await until(() =>
       root.querySelector('.app > .sr[role="status"]')?.textContent?.includes("Ben Sommer: Good morning"),
     );
     relay.room.events.emit("typing", { user: "ben", on: true });
@@ -266,7 +261,7 @@ describe("the history, by keyboard", () => {
     relay.room.persons = [ANNA, { ...BEN, name: "" }];
     const root = await open();
     const announces = (said: string) =>
-      vi.waitUntil(() => root.querySelector('.app > .sr[role="status"]')?.textContent?.trim() === said);
+      until(() => root.querySelector('.app > .sr[role="status"]')?.textContent?.trim() === said);
     relay.room.persons = [ANNA, BEN];
     relay.room.put(text("ben", "My first words"));
     await announces("Ben Sommer: My first words");
@@ -344,7 +339,7 @@ describe("ten thousand messages", () => {
     expect(root.querySelectorAll("article").length).toBeLessThan(400);
   });
 
-  test("with all of it loaded, a new message takes one page to draw, and scrolling keeps the pace", {
+  test("with all of it loaded, a new message draws no other pages anew, and scrolling draws what is near", {
     timeout: 120_000,
   }, async () => {
     fill();
@@ -354,20 +349,27 @@ describe("ten thousand messages", () => {
     await settled(200);
     expect(root.querySelectorAll("article").length).toBeLessThan(600);
     const scroller = root.querySelector(".scroller") as HTMLElement;
-    const frames: number[] = [];
-    let last = performance.now();
     for (let step = 0; step < 60; step++) {
       scroller.scrollTop -= 700;
-      await new Promise((done) => requestAnimationFrame(done));
-      frames.push(performance.now() - last);
-      last = performance.now();
+      await painted();
+      expect(root.querySelectorAll("article").length).toBeLessThan(600);
     }
-    frames.sort((one, other) => one - other);
-    expect(frames[30]).toBeLessThan(100);
-    const before = performance.now();
+    scroller.scrollTop = scroller.scrollHeight;
+    await until(() => root.textContent?.includes("Message 10000,"));
+    await settled(200);
+    const drawn = new Set<Element>();
+    const watching = new MutationObserver((changes) => {
+      for (const { target } of changes) {
+        const page = (target instanceof Element ? target : target.parentElement)?.closest("cr-page");
+        if (page) drawn.add(page);
+      }
+    });
+    watching.observe(root, { subtree: true, childList: true, characterData: true, attributes: true });
     relay.room.put(text("anna", "Right now"));
-    await vi.waitUntil(() => root.textContent?.includes("Right now"), { interval: 1 });
-    expect(performance.now() - before).toBeLessThan(600);
+    await until(() => root.textContent?.includes("Right now"));
+    await painted();
+    watching.disconnect();
+    expect(drawn.size).toBeLessThanOrEqual(2); // where it stands, and where the newest stood, which Tab led to
   });
 
   test("a quote leads to a message that was not loaded", { timeout: 60_000 }, async () => {
@@ -375,7 +377,7 @@ describe("ten thousand messages", () => {
     relay.room.items.push(text("ben", "Do you remember?", { replyTo: relay.room.items[9000]?.id ?? "" }));
     const root = await open();
     await page.getByRole("button", { name: /In reply to .*Message 9001/ }).click();
-    await vi.waitUntil(() => active(root)?.textContent?.includes("Message 9001,"), { timeout: 10_000 });
+    await until(() => active(root)?.textContent?.includes("Message 9001,"));
   });
 
   test("unread messages: a line where they begin, a button to the end, told as read at the end alone", async () => {
@@ -387,7 +389,7 @@ describe("ten thousand messages", () => {
     relay.room.put(text("ben", "One more"));
     await page.getByRole("button", { name: "1 new message" }).click();
     await expect.element(page.getByText("One more", { exact: true })).toBeInViewport();
-    await vi.waitUntil(() => relay.room.asked.some((asked) => asked.startsWith("markRead")));
+    await until(() => relay.room.asked.some((asked) => asked.startsWith("markRead")));
   });
 });
 
@@ -421,7 +423,7 @@ describe("files", () => {
     await expect.element(page.getByText("It has been sent already.", { exact: false })).toBeVisible();
     await button("Cancel Slides.key").click();
     expect(relay.room.asked.slice(-2).every((asked) => asked.startsWith("cancel"))).toBe(true);
-    await vi.waitUntil(() => page.getByRole("progressbar").query() === null);
+    await until(() => page.getByRole("progressbar").query() === null);
   });
 
   test("a file whose turn comes in a moment does not say that it waits; one without a connection does", async () => {
@@ -449,7 +451,7 @@ describe("files", () => {
     relay.room.files.set(photo.id, await picture(300, 200));
     relay.room.items.push(photo);
     const root = await open();
-    await vi.waitUntil(() => root.querySelector("cr-file img") !== null, { timeout: 5000 });
+    await until(() => root.querySelector("cr-file img") !== null);
     await button("Show the image lake.png in full").click();
     await expect.element(page.getByRole("dialog", { name: "lake.png" }).getByRole("img")).toBeVisible();
     const urls = [...root.querySelectorAll("img")].map((image) => image.src);
@@ -499,7 +501,7 @@ describe("check-ins", () => {
     (page.getByRole("radio", { name: "6", exact: true }).element() as HTMLElement).focus();
     await userEvent.keyboard(" {ArrowRight}");
     await button("Send answers").click();
-    await vi.waitUntil(() => relay.room.asked.some((asked) => asked.endsWith('{"1":7}')));
+    await until(() => relay.room.asked.some((asked) => asked.endsWith('{"1":7}')));
     await expect.element(page.getByRole("img", { name: "Course of 3 answers: from 3 to 7" })).toBeVisible();
     await page.getByRole("button", { name: "Check-ins over time" }).click();
     await expect
@@ -523,7 +525,7 @@ describe("check-ins", () => {
     await expect.element(page.getByText("Question 1 needs 2 to 20 different choices.")).toBeVisible();
     await page.getByRole("textbox", { name: "Choices, one on each line" }).fill("Here\nThere");
     await button("Send check-in").click();
-    await vi.waitUntil(() =>
+    await until(() =>
       relay.room.asked.some(
         (asked) => asked.startsWith("checkIn Before we meet") && asked.includes('["Here","There"]'),
       ),
@@ -581,9 +583,7 @@ describe("who can read this", () => {
       give.mockResolvedValue(stream);
       await openScanner();
       const timer = setInterval(() => canvas.getContext("2d")?.fillRect(0, 0, 9, 9), 20);
-      await vi.waitUntil(() => relay.room.asked.includes("verifyScanned ben coach-relay:safety:scanned"), {
-        timeout: 5000,
-      });
+      await until(() => relay.room.asked.includes("verifyScanned ben coach-relay:safety:scanned"));
       clearInterval(timer);
       await expect.element(page.getByText("Ben Sommer is verified.")).toBeVisible();
       expect(stream.getTracks().every((track) => track.readyState === "ended")).toBe(true);
@@ -629,7 +629,7 @@ describe("who can read this", () => {
     expect(relay.room.asked.some((asked) => asked.startsWith("accept"))).toBe(false);
     await button("Let in without comparing").click();
     await page.getByRole("dialog").getByRole("button", { name: "Let in" }).click();
-    await vi.waitUntil(() => relay.room.asked.includes("acceptIdentity ben"));
+    await until(() => relay.room.asked.includes("acceptIdentity ben"));
   });
 
   test("an alarm is told at once, and is passed only after a question", async () => {
@@ -645,8 +645,8 @@ describe("who can read this", () => {
     expect(relay.room.asked).not.toContain("goOn");
     await button("I have looked, go on").click();
     await page.getByRole("dialog").getByRole("button", { name: "I have looked, go on" }).click();
-    await vi.waitUntil(() => relay.room.asked.includes("goOn"));
-    await vi.waitUntil(() => page.getByText("Sending has stopped").query() === null);
+    await until(() => relay.room.asked.includes("goOn"));
+    await until(() => page.getByText("Sending has stopped").query() === null);
   });
 
   test("what has to be decided now comes before the recovery kit, which is offered when it is done", async () => {
@@ -675,7 +675,7 @@ describe("who can read this", () => {
     });
     await button("Decide").click();
     await page.getByRole("dialog").getByRole("button", { name: "Let in" }).click();
-    await vi.waitUntil(() => relay.room.asked.includes("admit cleo"));
+    await until(() => relay.room.asked.includes("admit cleo"));
     expect(happened).toEqual([{ type: "knock", user: "cleo" }]);
     mounted.destroy();
     host.remove();
@@ -694,7 +694,7 @@ describe("who can read this", () => {
       .element(page.getByRole("dialog", { name: "Is “Tablet in the kitchen” your device?" }))
       .toBeVisible();
     await userEvent.keyboard("{Escape}");
-    await vi.waitUntil(() => relay.asked.includes("refuseNewcomer n1"));
+    await until(() => relay.asked.includes("refuseNewcomer n1"));
     await button("Add a device").click();
     await words.fill("a b c d e f g h i j k l");
     await button("Find the device").click();
@@ -704,7 +704,7 @@ describe("who can read this", () => {
     await button("Done").click();
     await button("Remove Tablet in the kitchen").click();
     await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
-    await vi.waitUntil(() => relay.asked.includes("removeDevice n1"));
+    await until(() => relay.asked.includes("removeDevice n1"));
   });
 
   test("the recovery kit at first use: wrong words are refused, right ones erase it", async () => {
@@ -890,7 +890,7 @@ describe("states that explain themselves", () => {
     relay.setOnline(false);
     await expect.element(page.getByRole("status").filter({ hasText: "You are offline." })).toBeVisible();
     relay.setOnline(true);
-    await vi.waitUntil(() => page.getByText("You are offline.", { exact: false }).query() === null);
+    await until(() => page.getByText("You are offline.", { exact: false }).query() === null);
   });
 
   test("catching up is said only when it takes longer, and goes by itself", async () => {
@@ -900,7 +900,7 @@ describe("states that explain themselves", () => {
     expect(page.getByText(/Getting what was said/).query()).toBeNull();
     await expect.element(page.getByText(/Getting what was said/), { timeout: 4000 }).toBeVisible();
     relay.room.now = { ...relay.room.now, caughtUp: true };
-    await vi.waitUntil(() => page.getByText(/Getting what was said/).query() === null, { timeout: 4000 });
+    await until(() => page.getByText(/Getting what was said/).query() === null);
   });
 
   test("who has not said yet what they are called is called by what they are here", async () => {

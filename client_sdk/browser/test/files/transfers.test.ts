@@ -15,6 +15,7 @@ import { Uploads } from "../../src/files/outgoing.ts";
 import { parseUpload, serializeUpload } from "../../src/files/records.ts";
 import type { BlobId } from "../../src/wire/ids.ts";
 import { BASE, BLOB, environment, MemorySpool } from "../attachments/relay.ts";
+import { eventually } from "../until.ts";
 
 beforeAll(ready);
 
@@ -136,7 +137,7 @@ test("what is being sealed is not taken for what an earlier page left, and is se
   browser.away = true;
   const { uploads } = browser.page();
   const sending = uploads.send(ENGAGEMENT, named(), plan(1_000_000));
-  await vi.waitFor(() => expect(browser.spools.all.size).toBe(1));
+  await eventually(() => expect(browser.spools.all.size).toBe(1));
   await uploads.begin();
   expect(browser.spools.all.size).toBe(1);
   await sending;
@@ -148,7 +149,7 @@ test("while the relay is away a file waits, says why, and goes on waiting after 
   browser.away = true;
   const { uploads } = browser.page();
   const id = await uploads.send(ENGAGEMENT, named(), plan());
-  await vi.waitFor(() => expect(uploads.transfers(ENGAGEMENT)[0]?.failure?.code).toBe("relay_unreachable"));
+  await eventually(() => expect(uploads.transfers(ENGAGEMENT)[0]?.failure?.code).toBe("relay_unreachable"));
   expect(uploads.transfers(ENGAGEMENT)[0]).toMatchObject({ id, name: "plan.txt", state: "waiting" });
   const again = browser.page().uploads;
   await again.begin();
@@ -195,7 +196,7 @@ test("paused stays paused over a reload", async () => {
   await again.begin();
   expect(again.transfers(ENGAGEMENT)[0]?.state).toBe("paused");
   await again.resume(id);
-  await vi.waitFor(() => expect(again.transfers(ENGAGEMENT)[0]?.state).toBe("waiting"));
+  await eventually(() => expect(again.transfers(ENGAGEMENT)[0]?.state).toBe("waiting"));
 });
 
 test("a sealed copy that is gone is told, stays told over a reload, and can be removed", async () => {
@@ -205,7 +206,7 @@ test("a sealed copy that is gone is told, stays told over a reload, and can be r
   browser.spools.all.clear();
   const again = browser.page().uploads;
   await again.begin();
-  await vi.waitFor(() => expect(again.transfers(ENGAGEMENT)[0]?.state).toBe("failed"));
+  await eventually(() => expect(again.transfers(ENGAGEMENT)[0]?.state).toBe("failed"));
   expect(again.transfers(ENGAGEMENT)[0]?.failure?.code).toBe("attachment_spool_missing");
   const later = browser.page().uploads;
   await later.begin();
@@ -306,7 +307,7 @@ test("a download that is cancelled ends", async () => {
   const { downloads } = browser.page();
   const opening = downloads.open(ENGAGEMENT, "id");
   const refused = expect(opening).rejects.toMatchObject({ code: "attachment_cancelled" });
-  await vi.waitFor(() => expect(downloads.transfers(ENGAGEMENT)[0]?.failure).not.toBeNull());
+  await eventually(() => expect(downloads.transfers(ENGAGEMENT)[0]?.failure).not.toBeNull());
   downloads.cancel("id");
   await refused;
   expect(downloads.transfers(ENGAGEMENT)).toEqual([]);
