@@ -153,7 +153,7 @@ async def provoke(relay: RealRelay, tokens: Tokens, engagement: str) -> list[str
 async def test_nothing_that_was_said_stands_anywhere(relay: RealRelay, tmp_path: Path) -> None:
     tokens = Tokens(relay)
     engagement = await relay.create_engagement(**USERS)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         needles = await talk(relay, tmp_path, tokens, engagement)
         answers = await provoke(relay, tokens, engagement)
     await relay.kill()  # nothing is tidied up: what was in the write-ahead log stays there

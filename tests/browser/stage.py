@@ -10,7 +10,7 @@ from typing import Any
 from client_sdk import Client, Text
 from tests.browser.chromium import Chromium, Portal, RelayForPages
 
-PATIENCE = 100  # machines that do much else at the same time are slow
+PATIENCE = 200  # machines that do much else at the same time are slow
 
 
 class Stage:

@@ -14,7 +14,7 @@ from tests.browser.callers import Person, call, meet
 from tests.browser.calling import ARGUMENTS
 from tests.browser.embedded import Place, browser_with, missing, place
 
-PATIENCE = 110
+PATIENCE = 200
 ALL = [f"fake_device_{number}" for number in range(4)]
 FIRST, OTHER = ALL[0], ALL[2]  # the one between is of depths: nothing of it is ever sent
 CAMERAS = "--use-fake-device-for-media-stream=device-count=4,fps=30"
@@ -22,7 +22,7 @@ CAMERAS = "--use-fake-device-for-media-stream=device-count=4,fps=30"
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(300),
 ]
 
 IN_CALL = """

@@ -20,10 +20,10 @@ from tests.browser.conftest import Browsers
 from tests.browser.embedded import FRAME, Place, place
 from tests.support.coturn import LOOPBACK, coturn_process, requires_coturn
 
-PATIENCE = 110
+PATIENCE = 200
 RELAY_ONLY = 'ice-transport-policy="relay"'
 
-pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(300)]
 
 # Every connection that the page makes, for the test to look at.
 PEERS = """

@@ -27,7 +27,7 @@ from tests.browser.embedded import Place, place
 from tests.browser.test_calls_hidden import PEERS
 from tests.support.networks import Networks, networks
 
-PATIENCE: Final = 100
+PATIENCE: Final = 200
 pytestmark = [*marks.with_the_element(), pytest.mark.timeout(240)]
 
 _LISTEN: Final = """

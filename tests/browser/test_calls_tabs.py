@@ -9,12 +9,12 @@ import pytest
 from tests.browser.callers import Person, call, come, meet
 from tests.browser.embedded import Place, missing
 
-PATIENCE = 110
+PATIENCE = 200
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(300),
 ]
 
 SEEN = """

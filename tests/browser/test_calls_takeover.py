@@ -12,9 +12,9 @@ from tests.browser.callers import Person, call, in_workers, meet
 from tests.browser.embedded import Place
 from tests.browser.test_calls_tabs import engagement_of, sees_more
 
-PATIENCE = 110
+PATIENCE = 200
 
-pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(300)]
 
 WAITS: Final = in_workers("""
 const request = navigator.locks.request.bind(navigator.locks);

@@ -14,7 +14,7 @@ from relay.http.element_files import element_folder, frame_policy
 from tests.browser import marks
 from tests.browser.embedded import FRAME, Place, browser_with, place
 
-PATIENCE: Final = 90
+PATIENCE: Final = 150
 CANARY: Final = "the heron stood in the reeds at dawn"
 NOBODY: Final = "not an origin"
 REFUSED: Final = "chrome-error://chromewebdata/"

@@ -14,7 +14,7 @@ import pytest
 from tests.browser import marks
 from tests.browser.embedded import CLICK_FIRST, FRAME, HEARS, Place, browser_with
 
-PATIENCE: Final = 60
+PATIENCE: Final = 150
 NOT_THERE: Final = "eng_AAAAAAAAAAAAAAAAAAAAAA"
 LISTENER: Final = '<script defer src="/portal.js"></script>'
 

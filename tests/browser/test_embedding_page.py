@@ -29,11 +29,11 @@ from tests.browser.stage import reads
 from tests.docs.embedding import Followed, followed, snippet
 from tests.relay.cli.processes import environment
 
-PATIENCE: Final = 110
+PATIENCE: Final = 200
 PRINTED: Final = "http://127.0.0.1:8470"
 EXAMPLE: Final = "https://relay.example"
 
-pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(300)]
 
 # What a person does in the frame of a page.
 PERSON: Final = """

@@ -13,12 +13,12 @@ from tests.browser.embedded import missing
 from tests.browser.keyboard import LISTEN, SPOKEN, WALKER
 from tests.browser.test_story import demo_page
 
-PATIENCE: Final = 110
+PATIENCE: Final = 200
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(300),
 ]
 
 MAKES_A_KIT: Final = """

@@ -10,9 +10,9 @@ from tests.browser import marks
 from tests.browser.callers import CLOCK, come, link, meet
 from tests.browser.embedded import Place
 
-PATIENCE = 110
+PATIENCE = 200
 
-pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(300)]
 
 
 async def test_a_call_that_nobody_answers_is_missed_after_45_seconds_and_called_back(there: Place) -> None:

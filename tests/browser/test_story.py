@@ -18,9 +18,9 @@ from tests.browser import marks
 from tests.browser.embedded import FRAME, Place
 from tests.relay.cli.processes import environment
 
-PATIENCE: Final = 110
+PATIENCE: Final = 200
 
-pytestmark = [*marks.with_the_element(), pytest.mark.timeout(150)]
+pytestmark = [*marks.with_the_element(), pytest.mark.timeout(300)]
 
 PEOPLE: Final = """
 const of = async (who) => {
@@ -141,7 +141,7 @@ async def demo_page(folder: Path) -> AsyncIterator[str]:
                 yield found[0]
                 break
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(150):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

@@ -17,7 +17,7 @@ from tests.browser.chromium import PACKAGE
 from tests.browser.peers import Peers, Room, build
 from tests.support.real_relay import RealRelay
 
-PATIENCE: Final = 60
+PATIENCE: Final = 150
 _LOOK_SECONDS: Final = 0.02
 
 

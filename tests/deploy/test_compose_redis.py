@@ -122,7 +122,7 @@ async def portal_keys(environ: dict[str, str]) -> NewKeys:
         await client.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_three_relays_serve_one_conversation_and_one_may_die(
     services: dict[str, Any], storage: S3Server, tmp_path: Path
 ) -> None:

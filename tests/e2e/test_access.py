@@ -19,7 +19,7 @@ from relay.cli.main import main
 from relay.core.token_keys import key_id
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 60
+PATIENCE = 150
 LIFE_SECONDS = 3
 Token = Callable[[], Awaitable[str]]
 

@@ -10,7 +10,7 @@ from client_sdk import CallEnded, Client, Engagement, Ring
 from client_sdk.calls import CallSettings, Outcome
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 60
+PATIENCE = 150
 
 
 def caller(relay: RealRelay, folder: Path, user: str) -> AbstractAsyncContextManager[Client]:

@@ -17,7 +17,7 @@ from relay.wire import frames as fr
 from tests.support.linking import link_device
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 60
+PATIENCE = 150
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from client_sdk import CheckIn, CheckInAnswer, Client, Engagement, File, Text
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 90
+PATIENCE = 150
 
 
 def client(relay: RealRelay, folder: Path, user: str) -> AbstractAsyncContextManager[Client]:

@@ -19,7 +19,7 @@ from relay.wire.ids import BlobId
 from tests.e2e.own_devices import linking, newcomer, opened, texts
 from tests.support.real_relay import RealRelay
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 PIECE = 64 * 1024
 SAID = [f"{number}: {'so it was said, and more than once. ' * 200}" for number in range(40)]

@@ -14,7 +14,7 @@ from client_sdk.transport import LinkStatus
 from tests.e2e.own_devices import linked, opened, until
 from tests.support.real_relay import RealRelay
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def ask(relay: RealRelay, method: str, path: str) -> aiohttp.ClientResponse:

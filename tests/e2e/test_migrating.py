@@ -16,7 +16,7 @@ from tests.relay.cli.processes import environment, start
 from tests.support import real_redis
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 90
+PATIENCE = 150
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.faults.people import client_of, pair, texts, until_heard
 from tests.support.real_relay import RealRelay
 from tests.support.suites import Versions
 
-PATIENCE = 90
+PATIENCE = 150
 
 
 async def until_protected(client: Client, room: Engagement) -> None:

@@ -114,7 +114,7 @@ async def readiness(relay: RealRelay, path: str = "/readyz") -> tuple[int, str]:
 
 async def wait_ready(relay: RealRelay) -> None:
     """Until it says so again: it looks at most once a second."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(150):
         while (await readiness(relay))[0] != 200:
             pass
 

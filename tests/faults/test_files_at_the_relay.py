@@ -61,7 +61,7 @@ async def test_the_file_that_was_sent_or_none(
     plan.write_bytes(CONTENT)
     inbox.mkdir()
     refused = set()
-    async with asyncio.timeout(60), pair(relay, tmp_path, engagement) as (anna, ben):
+    async with asyncio.timeout(150), pair(relay, tmp_path, engagement) as (anna, ben):
         coming = ben.items()
         await anna.send_file(plan, name="whole.pdf")
         whole = await anext(coming)

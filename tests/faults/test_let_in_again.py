@@ -33,7 +33,7 @@ async def test_removed_without_seeing_it_and_added_again(
     relay: RealRelay, tmp_path: Path, where: str
 ) -> None:
     engagement = await relay.create_engagement(anna="coach", ben="client")
-    async with asyncio.timeout(60), AsyncExitStack() as stack:
+    async with asyncio.timeout(150), AsyncExitStack() as stack:
         anna = await stack.enter_async_context(client_of(relay, tmp_path, "anna"))
         async with AsyncExitStack() as bens:
             ben = await bens.enter_async_context(client_of(relay, tmp_path, "ben"))
@@ -76,7 +76,7 @@ async def test_a_rogue_that_has_the_relay_pass_over_what_was_said_lets_nobody_in
     relay: RealRelay, tmp_path: Path
 ) -> None:
     engagement = await relay.create_engagement(anna="coach", ben="client")
-    async with asyncio.timeout(60), client_of(relay, tmp_path, "anna") as anna:
+    async with asyncio.timeout(150), client_of(relay, tmp_path, "anna") as anna:
         async with client_of(relay, tmp_path, "ben") as ben:
             room, his = await joined(anna, engagement), await joined(ben, engagement)
             await his.send("before")

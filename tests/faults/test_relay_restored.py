@@ -15,7 +15,7 @@ from tests.support.real_relay import RealRelay
 
 async def test_a_copy_without_the_newest_messages_is_an_alarm(relay: RealRelay, tmp_path: Path) -> None:
     engagement = await relay.create_engagement(anna="coach", ben="client")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         async with pair(relay, tmp_path, engagement) as (anna, ben):
             await anna.send("before the copy")
             await until_heard(ben, "before the copy")
@@ -52,7 +52,7 @@ async def test_a_copy_without_the_newest_messages_is_an_alarm(relay: RealRelay, 
 async def test_another_folder_under_the_same_name_is_an_alarm(relay: RealRelay, tmp_path: Path) -> None:
     """The operator (or whoever took the relay's place) begins the stream anew."""
     engagement = await relay.create_engagement(anna="coach", ben="client")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         async with pair(relay, tmp_path, engagement) as (anna, ben):
             await anna.send("hello")
             await until_heard(ben, "hello")

@@ -13,7 +13,7 @@ from client_sdk import Engagement
 from tests.faults.people import client_of, pair, texts, until_heard
 from tests.support.real_relay import RealRelay
 
-PATIENCE = 90
+PATIENCE = 150
 
 
 async def set_back(relay: RealRelay, copy: Path) -> None:
