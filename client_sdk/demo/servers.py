@@ -15,8 +15,8 @@ from client_sdk.demo.errors import DemoError
 from client_sdk.demo.line import HOST
 from client_sdk.demo.processes import Child, clean_environment, on_a_leash, python
 
-START_PATIENCE: Final = 20.0
-"""Seconds for a server to say where it listens; it usually takes one."""
+START_PATIENCE: Final = 60.0
+"""Seconds for a server to say where it listens; it usually takes one, on a busy machine more."""
 
 RELAY: Final = "relay.cli.main"
 
