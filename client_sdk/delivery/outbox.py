@@ -424,8 +424,15 @@ class Outbox:
         )
 
     def _requeued_from(self, counter: int) -> Self:
-        """An entry was refused for good, so what is in flight behind it is, too: all are queued again."""
-        items = (_queued(i) if i.in_flight and i.counter >= counter else i for i in self.items)
+        """An entry was refused for good, so what is in flight behind it is, too.
+
+        Messages are queued again. A commit is dropped, as everywhere: whoever made it makes another if it is
+        still due, while one that only waited would keep messages from being encrypted for an epoch to come.
+        """
+        gone = [i for i in self.items if i.in_flight and i.counter >= counter]
+        items = (
+            _queued(i) if i in gone else i for i in self.items if i not in gone or i.kind is EntryKind.MESSAGE
+        )
         late = {i.counter for i in self.items if i.state is ItemState.SENT and i.counter > counter}
         return replace(self, items=tuple(items), late=self.late | late)
 

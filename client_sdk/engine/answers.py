@@ -73,17 +73,12 @@ def withdraw(work: Work, box: Outbox, code: str, context: Context) -> None:
     gone = messages - {item.id for item in box.items}
     work.box = box
     pending = work.pending
-    if pending is not None and not _is_in_flight(box, pending.id):
-        work.box = without(box, pending.id)
+    if pending is not None and all(item.id != pending.id for item in box.items):
         work.set_pending(None)
     for item_id in gone:
         work.drop_waiting(item_id)
         amending.withdraw(work, item_id)
         journal.keep_notice(work, journal.GAP, NEVER_SENT, work.record.cursor, context.new_id(), code=code)
-
-
-def _is_in_flight(box: Outbox, item_id: bytes) -> bool:
-    return any(item.id == item_id and item.in_flight for item in box.items)
 
 
 def without(box: Outbox, item_id: bytes) -> Outbox:

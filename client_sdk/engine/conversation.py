@@ -478,7 +478,7 @@ class Conversation(Situation):
         except SecurityAlarm as alarm:
             self.raise_alarm(alarm)
             return
-        if action in (Action.DISCARD, Action.GIVE_UP, Action.STOP):
+        if len(box.items) < len(self.standing.box.items):
             with self.work("refused") as work:
                 answers.withdraw(work, box, frame.code, self.context)
         else:

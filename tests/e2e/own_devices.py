@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from client_sdk import Client, Engagement, Text
@@ -63,13 +63,22 @@ async def linking(by: Client, shown: asyncio.Future[LinkSecret]) -> AsyncIterato
 async def linked(relay: RealRelay, folder: Path, by: Client, vault: str) -> AsyncIterator[Client]:
     """A further device of this person, with everything that was said."""
     shown: asyncio.Future[LinkSecret] = asyncio.get_running_loop().create_future()
-    async with (
-        linking(by, shown) as confirming,
-        newcomer(relay, folder, str(by.user), vault, shown) as client,
-    ):
-        await confirming
+    async with linking(by, shown) as confirming, AsyncExitStack() as stack:
+        opening = stack.enter_async_context(newcomer(relay, folder, str(by.user), vault, shown))
+        client = await together(opening, confirming)
         await client.devices.wait_history()
         yield client
+
+
+async def together(entering: Coroutine[None, None, Client], confirming: asyncio.Task[None]) -> Client:
+    """The new device once both are done; whoever fails first ends it, or the other would wait for long."""
+    opening = asyncio.ensure_future(entering)
+    try:
+        client, _ = await asyncio.gather(opening, confirming)
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+    return client
 
 
 async def texts(room: Engagement) -> list[str]:

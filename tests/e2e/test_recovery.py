@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +16,23 @@ from tests.e2e.own_devices import linked, opened, texts, until
 from tests.support.linking import link_device, read_account, write_account
 from tests.support.real_relay import RealRelay
 
+PATIENCE = 140
 pytestmark = pytest.mark.timeout(300)
 
 
 async def test_who_has_lost_eight_devices_comes_back_on_a_ninth(relay: RealRelay, tmp_path: Path) -> None:
     stream = await relay.create_engagement(anna="coach", ben="client")
-    async with opened(relay, tmp_path, "anna") as anna, opened(relay, tmp_path, "ben") as ben:
+    async with (
+        asyncio.timeout(PATIENCE),
+        opened(relay, tmp_path, "anna") as anna,
+        opened(relay, tmp_path, "ben") as ben,
+    ):
         room = await anna.engagement(stream)
         await ben.engagement(stream)
         await room.wait_joined()
         words = " ".join(anna.recovery_kit().words)
     vaults = eight_devices(tmp_path)
-    async with AsyncExitStack() as stack:
+    async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
         ben = await stack.enter_async_context(opened(relay, tmp_path, "ben"))
         lost = [await stack.enter_async_context(opened(relay, tmp_path, "anna", one)) for one in vaults]
         his, rooms = await ben.engagement(stream), [await one.engagement(stream) for one in lost]

@@ -11,6 +11,8 @@ from typing import Any
 
 from client_sdk import Changed, Client, Engagement, Text
 from client_sdk.engine import AnyItem, Conversation, Engine, Ring
+from client_sdk.engine.membership import make_commit
+from client_sdk.engine.records import CommitReason
 from client_sdk.transport import Environment
 from tests.support.fake_relay import ORIGIN, FakeRelay
 from tests.support.fake_time import FakeTime, SeededRandom, settle
@@ -129,6 +131,16 @@ async def say(world: World, device: Device, *texts: str) -> None:
     for text in texts:
         await device.room.send(text)
         await world.settle()
+
+
+def move_on(world: World, device: Device) -> None:
+    """Have a device begin another epoch, as any member may."""
+    conversation, standing = device.conversation, device.conversation.standing
+    assert standing.group is not None
+    assert standing.view is not None
+    account, rng = conversation.context.account, conversation.context.rng
+    made = make_commit(standing.group, standing.view, account, [], now=int(world.time.now()), rng=rng)
+    assert conversation.commit(made, CommitReason.MEMBERSHIP, after_commit=standing.record.last_commit)
 
 
 def alarms(*devices: Device) -> list[str]:

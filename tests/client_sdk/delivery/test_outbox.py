@@ -107,9 +107,13 @@ class AgainstAnHonestRelay(RuleBasedStateMachine):
             self.poisoned.add(item_id)
 
     @precondition(lambda self: all(i.kind is not COMMIT for i in self.box.items))
+    @precondition(lambda self: not self.box.late and len(self.box.in_flight) < MOST_IN_FLIGHT)
     @rule()
     def make_commit(self) -> None:
-        self.box = self.box.enqueue_commit(self.fresh())
+        item_id = self.fresh()
+        self.box = self.box.offer_commit(
+            item_id, after_commit=self.last_commit, body_hash=hashlib.sha256(item_id).digest()
+        )
 
     @precondition(lambda self: self.box.next_to_encrypt is not None)
     @rule()
@@ -194,6 +198,10 @@ class AgainstAnHonestRelay(RuleBasedStateMachine):
         assert counters == list(range(counters[0], counters[0] + len(counters))) if counters else True
         assert len(counters) <= MOST_IN_FLIGHT
 
+    @invariant()
+    def no_commit_waits(self) -> None:
+        assert all(i.in_flight for i in self.box.items if i.kind is COMMIT)
+
     def teardown(self) -> None:
         """Everything calms down: what was written stands in the stream, once, in order, without gaps."""
         for _ in range(2000):
@@ -216,7 +224,7 @@ class AgainstAnHonestRelay(RuleBasedStateMachine):
 
 
 TestAgainstAnHonestRelay = AgainstAnHonestRelay.TestCase
-TestAgainstAnHonestRelay.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestAgainstAnHonestRelay.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
 
 
 def box_with(*states: ItemState) -> Outbox:
@@ -312,6 +320,19 @@ def test_a_commit_that_lost_the_race_is_discarded_and_the_messages_stay() -> Non
     assert action is Action.DISCARD
     assert [(i.id, i.state) for i in box.items] == [(b"m" * 16, QUEUED)]
     assert box.next_counter == 1
+
+
+def test_a_commit_behind_a_stale_message_is_dropped_with_it() -> None:
+    box = box_with(SENT, SENT).offer_commit(b"c" * 16, after_commit=7, body_hash=HASH).sent()
+    box, action = box.refused(1, ErrorCode.STALE)
+    assert action is Action.ENCRYPT_AFRESH
+    assert [(i.kind, i.state) for i in box.items] == [(MESSAGE, QUEUED), (MESSAGE, QUEUED)]
+    for counter in (2, 3):
+        assert box.next_to_encrypt is None
+        box, action = box.refused(counter, ErrorCode.COUNTER_GAP)
+        assert action is Action.NONE
+    assert box.next_to_encrypt is box.items[0]
+    assert box.offer_commit(b"d" * 16, after_commit=7, body_hash=HASH).next_counter == 2
 
 
 def test_only_one_commit_waits() -> None:

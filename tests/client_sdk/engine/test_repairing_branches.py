@@ -13,8 +13,7 @@ import pytest
 
 from client_sdk.delivery import EpochRolledBack
 from client_sdk.engine import keeping
-from client_sdk.engine.membership import make_commit
-from client_sdk.engine.records import CommitReason, Phase
+from client_sdk.engine.records import Phase
 from client_sdk.engine.waiting import WaitReason
 from relay.wire import EntryKind
 from relay.wire import frames as fr
@@ -24,7 +23,7 @@ from tests.support.moving import assert_moved, three
 from tests.support.own_devices import linked
 from tests.support.restored import Copy, back_up, restore
 from tests.support.suites import Versions
-from tests.support.world import Device, World, alarms, say
+from tests.support.world import Device, World, alarms, move_on, say
 
 pytestmark = pytest.mark.usefixtures("depot")
 
@@ -142,16 +141,6 @@ async def test_nothing_is_said_below_the_floor(world: World) -> None:
         assert "not yet" in await ben.texts()
         assert anna.conversation.standing.epoch >= highest
         assert alarms(*annas, ben) == []
-
-
-def move_on(world: World, device: Device) -> None:
-    """Have a device begin another epoch, as any member may."""
-    conversation, standing = device.conversation, device.conversation.standing
-    assert standing.group is not None
-    assert standing.view is not None
-    account, rng = conversation.context.account, conversation.context.rng
-    made = make_commit(standing.group, standing.view, account, [], now=int(world.time.now()), rng=rng)
-    assert conversation.commit(made, CommitReason.MEMBERSHIP, after_commit=standing.record.last_commit)
 
 
 async def test_a_removed_device_that_commits_first_is_out_before_anything_is_said(world: World) -> None:

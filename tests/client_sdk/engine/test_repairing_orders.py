@@ -20,10 +20,9 @@ from client_sdk import mls
 from client_sdk.mls import GroupState
 from relay.wire import frames as fr
 from tests.client_sdk.engine.test_orders import FIRST, Town
-from tests.client_sdk.engine.test_repairing_branches import move_on
 from tests.support.own_devices import Depot, until_done
 from tests.support.restored import Copy, back_up, restore
-from tests.support.world import World, alarms
+from tests.support.world import World, alarms, move_on
 
 MOST_RESTORES = 3  # more of them in a day are an alarm
 Step = tuple[str, int, Any]

@@ -12,7 +12,7 @@ from relay.wire import EntryKind
 from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
-from tests.support.world import Device, World, alarms
+from tests.support.world import Device, World, alarms, move_on
 
 
 def appends(world: World, user: str) -> list[fr.Append]:
@@ -155,6 +155,37 @@ async def test_stale_means_encrypt_anew_under_the_new_epoch_and_the_same_numbers
             expected = [f"across the commit {number}" for number in range(3)]
             assert await anna.texts() == await ben.texts() == await sue.texts() == expected
             assert alarms(anna, ben, sue) == []
+
+
+async def test_a_commit_behind_a_message_that_another_commit_overtook_holds_nothing_up(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        held: list[tuple[Peer, fr.Append]] = []
+
+        def hold(peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+            if peer.user != "anna":
+                return None
+            held.append((peer, frame))
+            return []
+
+        world.relay.lies.append = hold
+        await anna.room.send("overtaken")
+        await world.settle()
+        move_on(world, ben)
+        await world.settle()
+        move_on(world, anna)
+        await world.settle()
+        assert [frame.kind for _, frame in held] == [EntryKind.MESSAGE, EntryKind.COMMIT]
+        world.relay.lies.append = None
+        for peer, frame in held:
+            peer.send(peer.append_honestly(frame))
+        await world.pass_time(10)
+        assert anna.conversation.standing.pending is None
+        await anna.room.send("afterwards")
+        move_on(world, anna)
+        await world.pass_time(10)
+        assert await anna.texts() == await ben.texts() == ["overtaken", "afterwards"]
+        assert anna.room.outbox == ()
+        assert alarms(anna, ben) == []
 
 
 async def test_a_counter_gap_is_sent_again_in_order(world: World) -> None:

@@ -327,12 +327,18 @@ export class Outbox implements Parts {
     });
   }
 
-  /** An entry was refused for good, so what is in flight behind it is, too: all are queued again. */
+  /**
+   * An entry was refused for good, so what is in flight behind it is, too. Messages are queued again. A commit is
+   * dropped, as everywhere: whoever made it makes another if it is still due, while one that only waited would keep
+   * messages from being encrypted for an epoch to come.
+   */
   #requeuedFrom(counter: number): Outbox {
-    const behind = (item: OutboxItem) => inFlight(item) && item.counter >= counter;
+    const gone = (item: OutboxItem) => inFlight(item) && item.counter >= counter;
     const late = this.items.filter((item) => item.state === "sent" && item.counter > counter);
     return this.#with({
-      items: this.items.map((item) => (behind(item) ? queued(item) : item)),
+      items: this.items
+        .filter((item) => !gone(item) || item.kind === MESSAGE)
+        .map((item) => (gone(item) ? queued(item) : item)),
       late: new Set([...this.late, ...late.map((item) => item.counter)]),
     });
   }

@@ -69,8 +69,8 @@ export async function withdraw(work: Work, box: Outbox): Promise<void> {
   const gone = work.state.box.items.filter((item) => !box.items.some((one) => equal(one.id, item.id)));
   const { pending } = work.state;
   work.change({ box });
-  const flying = box.inFlight.some((item) => pending !== null && equal(item.id, pending.id));
-  if (pending !== null && !flying) work.change({ pending: null, box: box.dropped(pending.id) });
+  const waits = box.items.some((item) => pending !== null && equal(item.id, pending.id));
+  if (pending !== null && !waits) work.change({ pending: null });
   for (const { id, kind } of gone) {
     if (kind === COMMIT) continue;
     const stored = await work.read(waitingName(work, id));

@@ -216,9 +216,8 @@ export class Stream {
       const lost = frame.code === "blob_not_found" && (await withoutBlobs(work, frame.counter));
       const about = lost ? { ...frame, code: "internal" } : frame;
       const [box, action] = refused(work.state.box, about, phaseOf(work.state) === "repairing");
-      if (action === "discard" || action === "give_up" || action === "stop") {
-        await withdraw(work, box);
-      } else work.change({ box });
+      if (box.items.length < work.state.box.items.length) await withdraw(work, box);
+      else work.change({ box });
       if (action === "encrypt_afresh" || action === "discard") {
         this.#neededCommit = Math.max(this.#neededCommit, frame.lastCommit);
       } else if (action === "stop") this.#stopped = frame.code;

@@ -51,6 +51,20 @@ test("a commit goes first, alone, and is dropped when it loses its race", () => 
   expect([action, after.items.length]).toEqual(["discard", 1]);
 });
 
+test("a commit behind a stale message is dropped with it", () => {
+  const [box, action] = sent("a", "b").offerCommit(id("commit"), 7, hash).sent().refused(1, "stale");
+  expect(action).toBe("encrypt_afresh");
+  expect(box.items.map(({ kind, state }) => [kind, state])).toEqual([
+    [MESSAGE, "queued"],
+    [MESSAGE, "queued"],
+  ]);
+  expect([...box.late]).toEqual([2, 3]);
+  const [later] = box.refused(2, "counter_gap");
+  const [ready] = later.refused(3, "counter_gap");
+  expect(ready.nextToEncrypt?.id).toEqual(id("a"));
+  expect(ready.offerCommit(id("next"), 7, hash).nextCounter).toBe(2);
+});
+
 test("what was not answered is sent again, the identical item", () => {
   const box = sent("a");
   expect(box.toSend).toEqual([]);
