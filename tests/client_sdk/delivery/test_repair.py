@@ -91,7 +91,10 @@ streams = st.lists(entries, min_size=1, max_size=30)
 def test_the_common_beginning_is_found(
     mine: list[Said], kept: int, new: list[Said], first: int, data: st.DataObject
 ) -> None:
-    """Whatever the relay kept, erased and took since: what is agreed is the longest common beginning."""
+    """Whatever the relay kept, erased and took since: agreed is up to where it differs, of what is looked at.
+
+    What differs only before that is not found here, but by the next attested stream hash.
+    """
     theirs = mine[: min(kept, len(mine))] + new
     rows, _ = read(mine)
     other_rows, _ = read(theirs)
@@ -102,19 +105,17 @@ def test_the_common_beginning_is_found(
     held = [(entry, digest) for entry, digest in delivered(other_rows, theirs) if entry.seq >= first]
     for entry, digest in held:
         comparison.feed(entry, digest)
-    same = 0
-    while same < upto and is_same(rows[same], other_rows[same]):
-        same += 1
     looked_at = max(since, first)
+    differs = [seq for seq in range(looked_at, upto + 1) if not is_same(rows[seq - 1], other_rows[seq - 1])]
     assert comparison.agreed is not None
     if looked_at > upto:
         assert comparison.agreed == upto, "all of it is erased"
-    elif same >= looked_at:
-        assert comparison.agreed == same
-    elif looked_at == since and since > 1:
+    elif not differs:
+        assert comparison.agreed == upto
+    elif differs[0] == since > 1:
         assert comparison.agreed == -1, "it differs further back than was looked"
     else:
-        assert comparison.agreed == looked_at - 1
+        assert comparison.agreed == differs[0] - 1
     assert comparison.agreed <= upto
 
 
