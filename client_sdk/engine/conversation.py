@@ -232,9 +232,12 @@ class Conversation(Situation):
             return
         if self._opened is None:
             return
-        if not self._opened.member and self.standing.record.phase in IN_THE_GROUP:
-            # Another device has let this one in again, or brought back the commit by which it is a member.
-            self._opened = self._opened._replace(member=True, head=max(self._opened.head, entries[-1].seq))
+        if self.standing.record.phase in IN_THE_GROUP:
+            if not self._opened.member:
+                # Another device let this one in again, or brought back the commit by which it is a member.
+                head = max(self._opened.head, entries[-1].seq)
+                self._opened = self._opened._replace(member=True, head=head)
+            # Only members are handed entries: a refusal from before, late as it may come, does not count now.
             self.stopped = "" if self.stopped == ErrorCode.NOT_MEMBER else self.stopped
         self._heard_at = self._env.monotonic()
         was = self.standing.record.phase

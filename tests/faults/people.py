@@ -7,7 +7,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from client_sdk import Client, Engagement, Text
+from client_sdk.engine import AnyItem
 from tests.support.real_relay import RealRelay
+
+_PAGE = 500  # the most that are given at once
 
 
 def key_of(user: str) -> bytes:
@@ -24,8 +27,10 @@ def client_of(relay: RealRelay, folder: Path, user: str) -> AbstractAsyncContext
 
 async def texts(room: Engagement) -> list[str]:
     """Every text in the history, the oldest first."""
-    found = [item.text for item in await room.history(limit=500) if isinstance(item, Text)]
-    return found[::-1]
+    found: list[AnyItem] = []
+    while page := await room.history(limit=_PAGE, before=found[-1].id if found else None):
+        found += page
+    return [item.text for item in reversed(found) if isinstance(item, Text)]
 
 
 @asynccontextmanager

@@ -188,6 +188,28 @@ async def test_a_commit_behind_a_message_that_another_commit_overtook_holds_noth
         assert alarms(anna, ben) == []
 
 
+async def test_a_refusal_from_before_it_was_let_in_again_stops_nobody(world: World) -> None:
+    """Word that the device takes part again may be heard before a refusal from while it did not."""
+    async with world.pair() as (anna, ben):
+        refused: list[int] = []
+
+        def refuse_once(peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+            if peer.user != "anna" or refused:
+                return None
+            refused.append(frame.counter)
+            return [fr.Refused(frame.stream, frame.counter, "not_member", frame.after_commit)]
+
+        world.relay.lies.append = refuse_once
+        await anna.room.send("written while out")
+        await world.pass_time(5)
+        assert len(refused) == 1
+        assert "written while out" not in await ben.texts()
+        await ben.room.send("let in again")
+        await world.pass_time(5)
+        assert await anna.texts() == await ben.texts() == ["let in again", "written while out"]
+        assert alarms(anna, ben) == []
+
+
 async def test_a_counter_gap_is_sent_again_in_order(world: World) -> None:
     async with world.pair() as (anna, ben):
         refused: list[int] = []

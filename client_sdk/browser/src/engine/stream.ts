@@ -181,7 +181,8 @@ export class Stream {
 
   #asMember(opened: Opened, entries: readonly Entry[]): void {
     this.#opened = asMember(opened, entries);
-    if (!opened.member && this.#stopped === "not_member") this.#stopped = "";
+    // Only members are handed entries: a refusal from before, late as it may come, does not count now.
+    if (this.#stopped === "not_member") this.#stopped = "";
   }
 
   async #takeSome(work: Work, entries: readonly Entry[], opened: Opened): Promise<void> {
