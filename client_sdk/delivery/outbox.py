@@ -53,6 +53,8 @@ class Event(StrEnum):
     STALE = "stale"
     RACE_LOST = "race_lost"
     """A commit entry that was refused as stale: somebody else's came first."""
+    NOT_TAKEN = "not_taken"
+    """A commit entry that adds somebody who may not be added now."""
     OUT_OF_ORDER = "out_of_order"
     STORED_LONG_AGO = "stored_long_ago"
     RETRY_LATER = "retry_later"
@@ -80,6 +82,8 @@ class Action(StrEnum):
     """The item was removed: it can never be sent. Tell the person; what came after it is queued again."""
     DISCARD = "discard"
     """The commit was removed: drop the group state it would have made."""
+    DISCARD_AND_WAIT = "discard_and_wait"
+    """The same, and whatever follows is sent after a back-off."""
     DONE = "done"
     """The item was removed: it stands in the stream."""
     ALARM_ROLLED_BACK = "alarm_rolled_back"
@@ -93,6 +97,7 @@ _IN_FLIGHT: Final[dict[Event, tuple[ItemState | None, Action]]] = {
     Event.SEEN: (None, Action.DONE),
     Event.STALE: (_Q, Action.ENCRYPT_AFRESH),
     Event.RACE_LOST: (None, Action.DISCARD),
+    Event.NOT_TAKEN: (None, Action.DISCARD_AND_WAIT),
     Event.OUT_OF_ORDER: (_E, Action.SEND_AGAIN),
     Event.STORED_LONG_AGO: (_A, Action.READ_ON),
     Event.RETRY_LATER: (_E, Action.WAIT),
@@ -130,8 +135,8 @@ REFUSALS: Final[Mapping[ErrorCode, Event]] = MappingProxyType(
         ErrorCode.DUPLICATE: Event.STORED_LONG_AGO,
         ErrorCode.CONFLICT: Event.CONFLICT,
         ErrorCode.NOT_MEMBER: Event.STOPPED,
-        ErrorCode.NOT_ON_ROSTER: Event.STOPPED,
-        ErrorCode.TOO_MANY_DEVICES: Event.STOPPED,
+        ErrorCode.NOT_ON_ROSTER: Event.NOT_TAKEN,
+        ErrorCode.TOO_MANY_DEVICES: Event.NOT_TAKEN,
         ErrorCode.ENDED: Event.STOPPED,
         ErrorCode.NOT_FOUND: Event.STOPPED,
         ErrorCode.ENTRY_TOO_BIG: Event.FAULT,
@@ -291,6 +296,8 @@ class Outbox:
         event = REFUSALS.get(code, Event.RETRY_LATER)
         if event is Event.STALE and item.kind is EntryKind.COMMIT:
             event = Event.RACE_LOST
+        elif event is Event.NOT_TAKEN and item.kind is EntryKind.MESSAGE:
+            event = Event.STOPPED  # a message adds nobody: this relay takes none
         state, action = _step(item, event)
         if action is Action.ALARM_ROLLED_BACK:
             raise StreamRolledBack(counter=counter, after_commit=item.after_commit)

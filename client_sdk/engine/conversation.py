@@ -490,7 +490,7 @@ class Conversation(Situation):
             self._needed_commit = max(self._needed_commit, frame.last_commit)
         elif action is Action.STOP:
             self.stopped = frame.code
-        elif action is Action.WAIT:
+        elif action in (Action.WAIT, Action.DISCARD_AND_WAIT):
             self._retry.later(self._env.monotonic())
         self.go_on()
 

@@ -274,7 +274,9 @@ def test_the_table_is_closed() -> None:
     for (state, _), (then, action) in TRANSITIONS.items():
         assert state in ItemState
         assert then is None or then in ItemState
-        assert (then is None) == (action in (Action.DONE, Action.DISCARD, Action.GIVE_UP))
+        assert (then is None) == (
+            action in (Action.DONE, Action.DISCARD, Action.DISCARD_AND_WAIT, Action.GIVE_UP)
+        )
     in_flight = {event for state, event in TRANSITIONS if state is SENT}
     assert in_flight == set(Event) - {Event.ENCRYPT, Event.SEND}
 
@@ -289,6 +291,7 @@ def test_the_table_is_closed() -> None:
         (ErrorCode.DUPLICATE, Action.READ_ON, ItemState.ACKNOWLEDGED),
         (ErrorCode.STALE, Action.ENCRYPT_AFRESH, ItemState.QUEUED),
         (ErrorCode.NOT_MEMBER, Action.STOP, ItemState.QUEUED),
+        (ErrorCode.NOT_ON_ROSTER, Action.STOP, ItemState.QUEUED),
         (ErrorCode.ENDED, Action.STOP, ItemState.QUEUED),
         (ErrorCode.NOT_FOUND, Action.STOP, ItemState.QUEUED),
     ],
@@ -320,6 +323,14 @@ def test_a_commit_that_lost_the_race_is_discarded_and_the_messages_stay() -> Non
     assert action is Action.DISCARD
     assert [(i.id, i.state) for i in box.items] == [(b"m" * 16, QUEUED)]
     assert box.next_counter == 1
+
+
+@pytest.mark.parametrize("code", [ErrorCode.NOT_ON_ROSTER, ErrorCode.TOO_MANY_DEVICES])
+def test_a_commit_that_adds_whom_the_relay_does_not_take_is_discarded(code: ErrorCode) -> None:
+    box = Outbox().enqueue(b"m" * 16).offer_commit(b"c" * 16, after_commit=3, body_hash=HASH).sent()
+    box, action = box.refused(1, code)
+    assert action is Action.DISCARD_AND_WAIT
+    assert [(i.id, i.state) for i in box.items] == [(b"m" * 16, QUEUED)]
 
 
 def test_a_commit_behind_a_stale_message_is_dropped_with_it() -> None:

@@ -21,7 +21,7 @@ from relay.wire import frames as fr
 from relay.wire.ids import DeviceId
 from tests.support.fake_relay import Peer
 from tests.support.rogue import forged_package, package_of, rogue_commit, stranger, strangers_external_commit
-from tests.support.world import Device, World
+from tests.support.world import Device, World, alarms
 
 
 def commits(world: World) -> list[Bundle]:
@@ -236,6 +236,32 @@ async def test_waiting_in_turn_only_one_of_two_members_adds(world: World) -> Non
             adding = [b for b in commits(world) if world.relay.device_of("sue") in b.adds]
             assert len(adding) == 1
             await assert_they_talk(world, anna, ben, sue)
+
+
+async def test_who_leaves_the_roster_while_they_are_let_in_stops_nobody(world: World) -> None:
+    async with world.pair() as (anna, ben):
+        world.relay.set_roster(world.stream, anna="coach", ben="client", sue="supervisor")
+        async with world.device("sue", name="Sue") as sue:
+            await world.pass_time(5)
+
+            adding: list[fr.Append] = []
+
+            def leaves_first(peer: Peer, frame: fr.Append) -> list[fr.RelayFrame] | None:
+                if frame.kind is EntryKind.COMMIT:
+                    adding.append(frame)
+                    world.relay.set_roster(world.stream, anna="coach", ben="client")
+                return None
+
+            world.relay.lies.append = leaves_first
+            await ben.room.admit(ben.room.people.named("sue"))
+            await world.pass_time(10)
+            assert len(adding) == 1
+            await ben.room.send("without Sue")
+            await world.pass_time(10)
+            assert not sue.conversation.is_member
+            assert await anna.texts() == await ben.texts() == ["without Sue"]
+            assert ben.conversation.standing.pending is None
+            assert alarms(anna, ben) == []
 
 
 async def test_a_package_of_last_resort_serves_and_is_replaced(world: World) -> None:

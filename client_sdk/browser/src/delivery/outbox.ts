@@ -178,6 +178,7 @@ export class Outbox implements Parts {
     if (item === undefined) return [this, "none"]; // it came back in the stream before this answer
     let event = REFUSALS.get(code) ?? "retry_later";
     if (event === "stale" && item.kind === COMMIT) event = "race_lost";
+    if (event === "not_taken" && item.kind === MESSAGE) event = "stopped"; // it adds nobody: this relay takes none
     const [state, action] = step(item, event);
     if (action === "alarm_rolled_back") {
       throw new SecurityAlarm("stream_rolled_back", { counter, after_commit: item.afterCommit });

@@ -20,6 +20,7 @@ export type OutboxEvent =
   | "seen"
   | "stale"
   | "race_lost"
+  | "not_taken"
   | "out_of_order"
   | "stored_long_ago"
   | "retry_later"
@@ -31,7 +32,8 @@ export type OutboxEvent =
 /**
  * What the engine does then: `encrypt_afresh` when the stream is processed up to the newest commit; `send_again`
  * `toSend`; `wait`: the same after a back-off; `read_on`: it is stored, where, the stream will show; `stop`: tell
- * the person; `give_up`: it can never be sent, what came after it is queued again; `discard`: the commit's state.
+ * the person; `give_up`: it can never be sent, what came after it is queued again; `discard`: the commit's state;
+ * `discard_and_wait`: that, and whatever follows is sent after a back-off.
  */
 export type Action =
   | "none"
@@ -42,6 +44,7 @@ export type Action =
   | "stop"
   | "give_up"
   | "discard"
+  | "discard_and_wait"
   | "done"
   | "alarm_rolled_back"
   | "alarm_cloned";
@@ -54,6 +57,7 @@ const IN_FLIGHT: Row = {
   seen: [null, "done"],
   stale: ["queued", "encrypt_afresh"],
   race_lost: [null, "discard"],
+  not_taken: [null, "discard_and_wait"],
   out_of_order: ["encrypted", "send_again"],
   stored_long_ago: ["acknowledged", "read_on"],
   retry_later: ["encrypted", "wait"],
@@ -89,8 +93,8 @@ export const REFUSALS: ReadonlyMap<string, OutboxEvent> = new Map([
   ["duplicate", "stored_long_ago"],
   ["conflict", "conflict"],
   ["not_member", "stopped"],
-  ["not_on_roster", "stopped"],
-  ["too_many_devices", "stopped"],
+  ["not_on_roster", "not_taken"],
+  ["too_many_devices", "not_taken"],
   ["ended", "stopped"],
   ["not_found", "stopped"],
   ["entry_too_big", "fault"],

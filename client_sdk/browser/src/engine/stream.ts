@@ -222,7 +222,8 @@ export class Stream {
       if (action === "encrypt_afresh" || action === "discard") {
         this.#neededCommit = Math.max(this.#neededCommit, frame.lastCommit);
       } else if (action === "stop") this.#stopped = frame.code;
-      else if (action === "wait") this.#retry.later(this.#environment.nowMs());
+      else if (action === "wait" || action === "discard_and_wait")
+        this.#retry.later(this.#environment.nowMs());
     });
     this.#wake();
   }

@@ -51,6 +51,13 @@ test("a commit goes first, alone, and is dropped when it loses its race", () => 
   expect([action, after.items.length]).toEqual(["discard", 1]);
 });
 
+test.each(["not_on_roster", "too_many_devices"])("%s: the commit is dropped, a message waits", (code) => {
+  const flying = new Outbox().enqueue(id("a")).offerCommit(id("commit"), 1, hash).sent();
+  const [after, action] = flying.refused(1, code);
+  expect([action, after.items.map(({ kind }) => kind)]).toEqual(["discard_and_wait", [MESSAGE]]);
+  expect(sent("a").refused(1, code)[1]).toBe("stop");
+});
+
 test("a commit behind a stale message is dropped with it", () => {
   const [box, action] = sent("a", "b").offerCommit(id("commit"), 7, hash).sent().refused(1, "stale");
   expect(action).toBe("encrypt_afresh");
