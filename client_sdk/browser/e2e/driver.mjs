@@ -2,6 +2,8 @@
 import { createInterface } from "node:readline";
 import { chromium } from "playwright";
 
+const PATIENCE_MS = 80_000; // a busy machine is slow
+
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: [
@@ -38,6 +40,7 @@ const commands = {
   async open({ name, url, beside, init, ...options }) {
     const context = beside ? pages.get(beside).context() : await browser.newContext(options);
     const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     if (init) await page.addInitScript(init);
     page.on("pageerror", (error) => errors.push(`${name}: ${error.message}`));
     page.on("console", (said) => said.type() === "error" && errors.push(`${name}: ${said.text()}`));
