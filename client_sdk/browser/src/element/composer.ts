@@ -157,8 +157,7 @@ export class Composer extends Plain {
         this.thumbs = new Map(this.thumbs).set(file, url);
       else URL.revokeObjectURL(url);
     } catch {
-      // It says it is an image and is none: it is sent as any file, without a preview.
-      this.thumbs = new Map([...this.thumbs].filter(([one]) => one !== file));
+      // It says it is an image and is none: it is sent as any file, without a preview. It stays known, to be tried once.
     }
   }
 

@@ -159,6 +159,23 @@ describe("writing", () => {
     expect(relay.room.asked.some((asked) => asked.includes("pasted"))).toBe(false);
   });
 
+  test("a file that says it is an image and is none is looked at once, and goes as any file", async () => {
+    const root = await open();
+    const looks = vi.spyOn(globalThis, "createImageBitmap");
+    const data = new DataTransfer();
+    data.items.add(new File(["not an image"], "broken.png", { type: "image/png" }));
+    root
+      .querySelector(".app")
+      ?.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    await until(() => looks.mock.settledResults.some(({ type }) => type === "rejected"));
+    await settled();
+    expect(looks).toHaveBeenCalledOnce();
+    expect(root.querySelector(".staged img")).toBeNull();
+    await button("Send").click();
+    await until(() => relay.room.asked.some((asked) => asked.startsWith("sendFile broken.png")));
+    looks.mockRestore();
+  });
+
   test("no file that is empty, and no message once the engagement has ended", async () => {
     const root = await open();
     const data = new DataTransfer();

@@ -19,7 +19,8 @@ const MOST_BYTES = 50_000_000;
 const MOST_SIDE = 20_000;
 const THUMBNAIL = 640;
 const FULL = 2560;
-const MOST_KEPT = 60;
+/** More than are ever drawn at once, on the tallest screen: what is forgotten while it is drawn is fetched again. */
+const MOST_KEPT = 300;
 
 export interface Picture {
   readonly url: string;
@@ -69,6 +70,7 @@ export class Previews extends Observable {
   /** What there is; starts to fetch small ones. Undefined: on request only. */
   of(item: FileItem): Preview | undefined {
     const kept = this.#kept.get(item.id);
+    if (kept !== undefined) this.#touch(item.id, kept);
     const unasked = kept === undefined && isImage(item) && item.size <= UNASKED_BYTES && item.seq !== 0;
     if (unasked) void this.make(item);
     return unasked ? "loading" : kept;
@@ -102,6 +104,12 @@ export class Previews extends Observable {
   close(): void {
     this.#closed = true;
     for (const id of [...this.#kept.keys()]) this.forget(id);
+  }
+
+  /** What was drawn last is forgotten last. */
+  #touch(id: string, preview: Preview): void {
+    this.#kept.delete(id);
+    this.#kept.set(id, preview);
   }
 
   #keep(id: string, preview: Preview): void {
