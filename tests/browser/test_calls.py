@@ -162,7 +162,8 @@ async def test_declined_cancelled_and_both_at_once(calls: CallStage) -> None:
         )
         assert missed["outcome"] == "cancelled"
         await run(leo, "window.rung = undefined")
-        await asyncio.gather(calls.call(kim, video=False), calls.call(leo, video=False))
+        with calls.relay.mute():  # neither hears of the other's call before both have called
+            await asyncio.gather(calls.call(kim, video=False), calls.call(leo, video=False))
         gave_way = {
             asyncio.ensure_future(
                 calls.until(page, "window.call.ended?.code === 'call_glare' && who", who=page)
