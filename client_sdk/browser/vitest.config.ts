@@ -35,7 +35,6 @@ export default defineConfig({
         test: {
           ...patience,
           name: "chromium",
-          maxWorkers: 2, // a page of its own for each file
           include: [
             "test/chromium/**/*.test.ts",
             "test/element/**/*.test.ts",
@@ -46,7 +45,6 @@ export default defineConfig({
             enabled: true,
             provider: chromium,
             headless: true,
-            fileParallelism: true,
             screenshotFailures: false,
             instances: [{ browser: "chromium" }],
           },
