@@ -9,6 +9,9 @@ import type { Room } from "./model/room.ts";
 import { Plain } from "./plain.ts";
 import { words } from "./words.ts";
 
+/** No picture in the history is higher. */
+const MOST_HIGH_PX = 320;
+
 export class FileView extends Plain {
   static override properties = {
     room: { attribute: false },
@@ -52,9 +55,12 @@ export class FileView extends Plain {
       return html`<button type="button" tabindex=${tab} aria-label=${words.file.previewOf(name)}
         @click=${() => void room.previews.make(item)}>${words.file.preview}</button>`;
     }
+    // Its place is as large as it will be from the first moment on: nothing around it moves when it is loaded.
+    const scale = Math.min(1, MOST_HIGH_PX / preview.height);
+    const [width, height] = [preview.width * scale, preview.height * scale].map(Math.round);
     return html`<button type="button" class="picture" tabindex=${tab} aria-label=${words.file.open(name)}
       @click=${() => room.set({ open: { what: "image", item } })}>
-      <img src=${preview.url} width=${preview.width} height=${preview.height} alt=${words.file.image(name)}></button>`;
+      <img src=${preview.url} width=${width} height=${height} alt=${words.file.image(name)}></button>`;
   }
 
   /** To the person's disk, with a type that no browser opens as a page. */

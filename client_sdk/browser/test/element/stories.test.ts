@@ -478,6 +478,35 @@ describe("files", () => {
     revoked.mockRestore();
   });
 
+  test.each([
+    { drawn: [600, 400], shown: [480, 320] },
+    { drawn: [300, 900], shown: [107, 320] },
+    { drawn: [60, 40], shown: [60, 40] },
+  ])("an image of $drawn has its place before it is loaded: $shown", async ({ drawn, shown }) => {
+    const photo = file("ben", "lake.png", "image/png", 1000);
+    relay.room.files.set(photo.id, await picture(...(drawn as [number, number])));
+    const root = await open();
+    const place = (image: Element): number[] => {
+      const { width, height } = image.getBoundingClientRect();
+      return [width, height];
+    };
+    const before = new Promise<number[]>((resolve) => {
+      const look = (): void => {
+        const image = root.querySelector<HTMLImageElement>("cr-file img");
+        if (image !== null && !image.complete) resolve(place(image));
+      };
+      new MutationObserver(look).observe(root, { childList: true, subtree: true });
+    });
+    relay.room.put(photo);
+    const first = await before;
+    const image = root.querySelector("cr-file img") as HTMLImageElement;
+    await image.decode();
+    for (const [at, side] of shown.entries()) {
+      expect(Math.abs((first[at] as number) - side)).toBeLessThanOrEqual(2);
+      expect(Math.abs((place(image)[at] as number) - side)).toBeLessThanOrEqual(2);
+    }
+  });
+
   test("what says it is an image and is none is never shown; an SVG is a file like any other", async () => {
     const fake = file("ben", "fake.png", "image/png", 1000);
     relay.room.files.set(fake.id, new Blob(["<svg onload=alert(1)>"]));

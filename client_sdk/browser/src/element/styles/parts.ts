@@ -33,9 +33,7 @@ export const parts = css`
   .picture img {
     display: block;
     max-inline-size: 100%;
-    inline-size: auto;
     block-size: auto;
-    max-block-size: 20rem;
     border-radius: var(--small-radius);
   }
   .picture.loading {
