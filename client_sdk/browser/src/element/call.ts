@@ -57,17 +57,6 @@ export class CallView extends Plain {
     super.disconnectedCallback();
     clearInterval(this.#clock);
     navigator.mediaDevices?.removeEventListener("devicechange", this.#devicesChanged);
-    this.#release();
-  }
-
-  protected override willUpdate(changed: PropertyValues): void {
-    super.willUpdate(changed);
-    if (this.call.state === "ended") this.#release();
-  }
-
-  /** A picture that plays is kept in memory with the whole conversation around it, also when neither is shown. */
-  #release(): void {
-    for (const video of this.querySelectorAll("video")) video.srcObject = null;
   }
 
   /** Who called or answered goes on here; what they pressed for it has gone. */

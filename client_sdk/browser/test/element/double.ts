@@ -152,6 +152,10 @@ export class DoubleCall implements CallApi {
 
   change(fields: Partial<DoubleCall>): void {
     Object.assign(this, fields);
+    if (this.state === "ended") {
+      for (const stream of [this.local, this.remote])
+        for (const track of stream?.getTracks() ?? []) track.stop();
+    }
     this.#events.emit("changed", null);
   }
 
